@@ -1,0 +1,63 @@
+# make setup   installs the pinned requirements into .venv, which belongs to this Makefile
+# make demo    animates the bundled picture with the bundled clip
+# make test    checks the style and runs all tests
+# make lint    checks the style only
+# make clean   removes .venv and caches
+#
+# demo, test and lint run setup first, which takes no time once it is done.
+# PYTHON=python3.12 chooses another interpreter than python3 (3.9 to 3.13), and
+# REQUIREMENTS=requirements-cpu.txt the CPU where there is an NVIDIA driver.
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+INSTALLED := $(VENV)/installed
+ifndef PYTHON  # an install stays with the interpreter it was made with
+PYTHON := $(or $(if $(wildcard $(INSTALLED)),$(realpath $(RUN))),python3)
+endif
+GPU := $(shell [ "$$(uname -m)" = x86_64 ] && nvidia-smi -L >/dev/null 2>&1 && echo yes)
+REQUIREMENTS := $(if $(GPU),requirements.txt,requirements-cpu.txt)
+NO_GPU_HINT := $(if $(GPU),; make REQUIREMENTS=requirements-cpu.txt ... does without the GPU)
+
+define CHECK_PYTHON
+import sys
+if not (3, 9) <= sys.version_info[:2] <= (3, 13):
+    sys.exit('error: %s is Python %d.%d, PaddlePaddle needs 3.9 to 3.13: make PYTHON=python3.12 ...'
+             % ((sys.executable,) + tuple(sys.version_info[:2])))
+try:
+    import ensurepip, venv
+except ImportError:
+    sys.exit('error: %s has no venv module: install it (Debian, Ubuntu: apt install python3-venv)'
+             % sys.executable)
+endef
+export CHECK_PYTHON
+
+.PHONY: setup demo test lint clean
+
+# The file $(INSTALLED) is written last and holds a checksum of all that an install depends on, so
+# that neither an interrupted nor an outdated one passes for done.
+setup:
+	@wanted=$$({ "$(PYTHON)" --version && cat $(REQUIREMENTS) requirements-common.txt \
+	    requirements-dev.txt; } 2>&1) || { echo "error: $$wanted" >&2; exit 1; }; \
+	wanted=$$(echo "$$wanted" | cksum); \
+	if [ -x $(RUN) ] && [ "$$(cat $(INSTALLED) 2>/dev/null)" = "$$wanted" ]; then exit 0; fi; \
+	"$(PYTHON)" -c "$$CHECK_PYTHON" || exit 1; \
+	echo 'Installing $(REQUIREMENTS) into $(VENV): a few minutes, most of it the download'; \
+	rm -f $(INSTALLED) && "$(PYTHON)" -m venv --clear $(VENV) \
+	    && $(RUN) -m pip install --disable-pip-version-check $(if $(CI),--quiet) \
+	        -r $(REQUIREMENTS) -r requirements-dev.txt \
+	    && echo "$$wanted" > $(INSTALLED) \
+	    || { echo 'error: the install failed, see above$(NO_GPU_HINT)' >&2; exit 1; }
+
+demo: setup
+	@$(RUN) demo.py
+	@echo "The result is $(CURDIR)/result.mp4"
+
+test: lint
+	@$(RUN) -m pytest -q
+
+lint: setup
+	@$(RUN) -m ruff check --quiet
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
