@@ -1,0 +1,1 @@
+"""The First Order Motion Model on PaddlePaddle: networks, losses, configuration and files."""

@@ -1,0 +1,85 @@
+"""Several processes that train one model: gradients averaged, batch norm over the joint batch.
+
+Alone, a process has rank 0 of 1 and nothing here communicates.
+"""
+
+from typing import Iterable
+
+import paddle
+import paddle.distributed as dist
+from paddle import Tensor, nn
+from paddle.autograd import PyLayer
+
+
+def start() -> None:
+    """Joins the processes that `python -m paddle.distributed.launch` started, if it did."""
+    if world_size() > 1:
+        dist.init_parallel_env()
+
+
+def rank() -> int:
+    return dist.get_rank()
+
+
+def world_size() -> int:
+    return dist.get_world_size()
+
+
+def average_gradients(parameters: Iterable[Tensor]) -> None:
+    """Replaces each gradient by its mean over the processes, in one message."""
+    if world_size() == 1:
+        return
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    flat = paddle.concat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(flat)
+    flat = flat / world_size()
+    sizes = [gradient.size for gradient in gradients]
+    for gradient, mean in zip(gradients, flat.split(sizes)):
+        gradient.set_value(mean.reshape(gradient.shape))
+
+
+def mean_over_processes(values: Tensor) -> Tensor:
+    """The mean of a tensor of scalars over the processes."""
+    if world_size() == 1:
+        return values
+    values = values.clone()
+    dist.all_reduce(values)
+    return values / world_size()
+
+
+def barrier() -> None:
+    if world_size() > 1:
+        dist.barrier()
+
+
+class SumOverProcesses(PyLayer):
+    """Adds a tensor up over the processes; the gradient is added up likewise."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        dist.all_reduce(total)
+        return total
+
+
+def joint_batch_norm(layer: nn.BatchNorm2D, x: Tensor) -> Tensor:
+    """Training-mode batch norm of (B, C, h, w) over the joint batch of all processes.
+
+    Written in plain operations, since Paddle's fused kernel exists on GPUs only and keeps the
+    biased variance. Every process must hold a batch of the same size.
+    """
+    values = x.astype(layer.weight.dtype)
+    count = x.size // x.shape[1] * world_size()
+    mean = SumOverProcesses.apply(values.sum([0, 2, 3])) / count
+    centred = values - mean.reshape([1, -1, 1, 1])
+    variance = SumOverProcesses.apply((centred * centred).sum([0, 2, 3])) / count
+    scale = layer.weight * paddle.rsqrt(variance + layer._epsilon)
+    y = centred * scale.reshape([1, -1, 1, 1]) + layer.bias.reshape([1, -1, 1, 1])
+    layer.update_statistics(mean.detach(), variance.detach(), count)
+    return y.astype(x.dtype)

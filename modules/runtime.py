@@ -1,0 +1,44 @@
+"""Where the process is set up: threads, warnings, device and seed. Layers never ask where they are.
+
+Import this module, and call `prepare_process`, before Paddle is imported: Paddle reads its
+environment once.
+"""
+
+import os
+import warnings
+
+
+def prepare_process() -> None:
+    """Uses every core this process may have, unless OMP_NUM_THREADS says otherwise."""
+    chosen = 'OMP_NUM_THREADS' in os.environ
+    warnings.filterwarnings('ignore', message='No ccache found')  # Paddle's, about compiling
+    if _is_amd():
+        # The bundled matrix library takes a slow path on AMD unless told that AVX2 is there.
+        os.environ.setdefault('MKL_DEBUG_CPU_TYPE', '5')
+    import paddle
+
+    if not chosen:  # Paddle would set one thread
+        paddle.base.core.set_num_threads(available_cores())
+
+
+def available_cores() -> int:
+    """Cores this process may use (its affinity mask, where the system has one)."""
+    if hasattr(os, 'sched_getaffinity'):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def choose_device(cpu: bool) -> str:
+    """Selects the GPU of this process where Paddle has one, else (or with `cpu`) the CPU."""
+    import paddle
+
+    use_gpu = not cpu and paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
+    return paddle.set_device('gpu' if use_gpu else 'cpu')
+
+
+def _is_amd() -> bool:
+    try:
+        with open('/proc/cpuinfo', encoding='ascii', errors='replace') as file:
+            return 'AuthenticAMD' in file.read(4096)
+    except OSError:
+        return False

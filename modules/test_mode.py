@@ -1,0 +1,86 @@
+"""TEST_MODE: every number can be compared with PyTorch's.
+
+The one switch is the environment variable TEST_MODE=1. The code marks what can be compared with
+`tap` (a named result) and `tap_op` (a grid sample or an interpolation, numbered in the order of the
+calls); with no tape running both return their argument and do nothing else.
+
+Weights come from names, not from files: `seed_networks` draws each parameter from its official
+name, so that the official code and this one hold the same values on any machine.
+"""
+
+import contextlib
+import os
+from typing import Dict, Iterator, Mapping, Optional
+
+import numpy as np
+import paddle
+
+from modules.seeding import seeded_value
+from modules.weight_names import to_official_names
+
+ENABLED = os.environ.get('TEST_MODE') == '1'
+PIN_FILE = os.environ.get('TEST_MODE_PIN') or None
+
+_tape: Optional['Tape'] = None
+
+
+class Tape:
+    """Records tapped tensors by name and replaces those that have a pin.
+
+    Args:
+        pins: recorded arrays by name; a tapped tensor of that name takes the array's values.
+
+    Attributes:
+        values: what the computation found, by name, in its order and before any replacement.
+    """
+
+    def __init__(self, pins: Optional[Mapping[str, np.ndarray]] = None):
+        self.pins = pins or {}
+        self.values: Dict[str, paddle.Tensor] = {}
+        self._num_ops = 0
+
+    def take(self, name: str, tensor: paddle.Tensor) -> paddle.Tensor:
+        self.values[name] = tensor.detach()
+        if name not in self.pins:
+            return tensor
+        pin = paddle.to_tensor(self.pins[name], dtype=tensor.dtype).reshape(tensor.shape)
+        return tensor + (pin - tensor).detach()  # the gradient still flows through our own op
+
+    def take_op(self, kind: str, tensor: paddle.Tensor) -> paddle.Tensor:
+        self._num_ops += 1
+        return self.take(op_name(self._num_ops - 1, kind), tensor)
+
+
+def op_name(index: int, kind: str) -> str:
+    """The name of the index-th tapped op of a step: `op.007.grid_sample`."""
+    return f'op.{index:03d}.{kind}'
+
+
+def tap(name: str, tensor: paddle.Tensor) -> paddle.Tensor:
+    """Marks a named result; returns it, or its pinned values under a tape that has them."""
+    return tensor if _tape is None else _tape.take(name, tensor)
+
+
+def tap_op(kind: str, tensor: paddle.Tensor) -> paddle.Tensor:
+    """Marks the result of an op that frameworks are known to disagree on."""
+    return tensor if _tape is None else _tape.take_op(kind, tensor)
+
+
+@contextlib.contextmanager
+def record(pins: Optional[Mapping[str, np.ndarray]] = None) -> Iterator[Tape]:
+    """Runs a tape for the block."""
+    global _tape
+    previous, _tape = _tape, Tape(pins)
+    try:
+        yield _tape
+    finally:
+        _tape = previous
+
+
+def seed_networks(models, seed: int) -> None:
+    """Gives the three networks the weights drawn from their names; blur kernels keep theirs."""
+    for network_name, network in models._asdict().items():
+        for key, tensor in to_official_names(network.state_dict()).items():
+            if not key.endswith('down.weight'):
+                value = seeded_value(f'{network_name}.{key}', tuple(tensor.shape), seed)
+                tensor.set_value(value.astype(str(tensor.numpy().dtype)))
