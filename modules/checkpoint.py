@@ -1,0 +1,213 @@
+"""Checkpoints: loaded strictly into networks, and written.
+
+Our own format is a safetensors file, for inference and training alike: nothing in it can execute,
+and its metadata carries the format's version, the config and whatever else JSON can hold.
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+
+import numpy as np
+
+from modules.checkpoint_file import FORMAT, VERSION, Checkpoint, read_checkpoint
+from modules.cli import PathLike, UserError, atomic_output
+from modules.download import find_weights
+from modules.weight_names import NETWORKS, State, is_constant, is_counter, to_paddle_names
+
+if TYPE_CHECKING:  # a mistake in a path is reported before Paddle is imported
+    from paddle.nn import Layer
+
+    from modules.build import Models
+
+__all__ = [
+    'Checkpoint',
+    'Loaded',
+    'load_checkpoint',
+    'load_models',
+    'read_checkpoint',
+    'save_checkpoint',
+    'save_pdparams',
+]
+
+Network = Union['Layer', Mapping[str, np.ndarray]]
+
+
+class Loaded(NamedTuple):
+    """What load_checkpoint found besides the weights."""
+
+    path: Path
+    missing: Tuple[str, ...]  # networks that the file lacks and that were not required
+    config: Optional[Dict[str, Any]]
+    meta: Dict[str, Any]
+    tensors: Dict[str, np.ndarray]
+
+
+def load_checkpoint(
+    path_or_name: PathLike,
+    *,
+    generator: Optional['Layer'] = None,
+    kp_detector: Optional['Layer'] = None,
+    discriminator: Optional['Layer'] = None,
+    required: Sequence[str] = ('generator', 'kp_detector'),
+    training_state: bool = False,
+) -> Loaded:
+    """Loads the given networks from a file, all of them or, when one doesn't fit, none.
+
+    The weights are cast to the networks' dtype. A given network that the file lacks is an error if
+    it is in `required`; otherwise it stays as it is and is named in the result.
+
+    Args:
+        path_or_name: a file or folder that read_checkpoint reads, or a name in KNOWN_WEIGHTS.
+        training_state: read the training tensors of our own files too.
+
+    Raises:
+        UserError: nothing to read there, a required network is missing, or keys or shapes differ.
+    """
+    path = find_weights(path_or_name)
+    checkpoint = read_checkpoint(path, training_state)
+    given = {'generator': generator, 'kp_detector': kp_detector, 'discriminator': discriminator}
+    fitting, missing = [], []
+    for name, layer in given.items():
+        if layer is None:
+            continue
+        if name in checkpoint.networks:
+            state = to_paddle_names(checkpoint.networks[name])
+            fitting.append((layer, _fit(layer, state, f'{path}: its {name}')))
+        elif name in required:
+            held = ', '.join(checkpoint.networks)
+            raise UserError(f'{path}: holds no {name}, only {held}; give a checkpoint with it')
+        else:
+            missing.append(name)
+    for layer, state in fitting:
+        _set_state(layer, state)
+    return Loaded(path, tuple(missing), checkpoint.config, checkpoint.meta, checkpoint.tensors)
+
+
+def _fit(layer: 'Layer', state: State, what: str) -> State:
+    """The part of `state` that goes into `layer`; UserError unless keys and shapes agree."""
+    state = {key: array for key, array in state.items() if not is_counter(key)}
+    shapes = {key: tuple(tensor.shape) for key, tensor in layer.state_dict().items()}
+    missing = [key for key in shapes if key not in state and not is_constant(key)]
+    unexpected = [key for key in state if key not in shapes]
+    differing = [
+        f'{key}: file {state[key].shape} vs network {shape}'
+        for key, shape in shapes.items()
+        if key in state and state[key].shape != shape
+    ]
+    lists = [
+        _list_some('missing in the file', missing),
+        _list_some('not in the network', unexpected),
+        _list_some('of another shape', differing),
+    ]
+    if any(lists):
+        raise UserError(
+            f'{what} does not fit the config. {"; ".join(filter(None, lists))}.'
+            ' Use the config that it was trained with'
+        )
+    return state
+
+
+def _list_some(what: str, items: Sequence[str]) -> str:
+    more = f', and {len(items) - 4} more' if len(items) > 4 else ''
+    return f'{len(items)} {what} ({", ".join(items[:4])}{more})' if items else ''
+
+
+def _set_state(layer: 'Layer', state: State) -> None:
+    import paddle
+
+    for key, tensor in layer.state_dict().items():
+        if key in state:
+            tensor.set_value(paddle.to_tensor(state[key]).astype(tensor.dtype))
+
+
+def load_models(
+    config: Mapping[str, Any], models: 'Models', checkpoint: Optional[PathLike] = None
+) -> Tuple[str, ...]:
+    """Loads the networks from `checkpoint`, else from the config's ckpt_model.
+
+    Returns:
+        The networks that keep their initial weights: at most ('discriminator',).
+
+    Raises:
+        UserError: no weights are given for generator or kp_detector, or they can't be loaded.
+    """
+    networks = models._asdict()
+    if checkpoint is not None:
+        return load_checkpoint(checkpoint, **networks).missing
+    section = config.get('ckpt_model') or {}
+    keys = {'generator': 'generator', 'kp_detector': 'kp', 'discriminator': 'discriminator'}
+    paths = {name: section.get(key) for name, key in keys.items()}
+    if not (paths['generator'] and paths['kp_detector']):
+        raise UserError(
+            'no weights: give --checkpoint, or ckpt_model.generator and ckpt_model.kp in the config'
+        )
+    for path in dict.fromkeys(filter(None, paths.values())):
+        wanted = {name: networks[name] for name in networks if paths[name] == path}
+        load_checkpoint(path, **wanted, required=tuple(wanted))
+    return tuple(name for name in networks if not paths[name])
+
+
+def save_checkpoint(
+    path: PathLike,
+    networks: Mapping[str, Network],
+    config: Optional[Mapping[str, Any]] = None,
+    extra_tensors: Optional[Mapping[str, np.ndarray]] = None,
+    extra_meta: Optional[Mapping[str, Any]] = None,
+) -> None:
+    """Writes our own format, a safetensors file: whole, or not at all.
+
+    Args:
+        networks: by name ('generator', ...): a Layer, or a state as read_checkpoint gives it.
+        config: kept with the weights.
+        extra_tensors: training state; comes back bit for bit as `tensors`. No name may start with
+            a network's and a dot.
+        extra_meta: training state that JSON can hold; comes back as `meta` (tuples as lists).
+    """
+    from safetensors.numpy import save_file
+
+    tensors = {
+        f'{name}.{key}': array
+        for name, network in networks.items()
+        for key, array in _arrays(network).items()
+    }
+    for key, array in (extra_tensors or {}).items():
+        if key.partition('.')[0] in NETWORKS:
+            raise ValueError(f'{key}: this prefix is reserved for the networks')
+        tensors[key] = np.asarray(array, order='C')
+    metadata = {
+        'format': FORMAT,
+        'version': str(VERSION),
+        'config': json.dumps(config),
+        'meta': json.dumps(dict(extra_meta or {})),
+    }
+    with atomic_output(path) as target:
+        target.touch()
+        mode = target.stat().st_mode
+        save_file(tensors, target, metadata)
+        target.chmod(mode)  # save_file leaves a file that nobody else may read
+
+
+def save_pdparams(path: PathLike, networks: Mapping[str, Network]) -> None:
+    """Writes {network: state dict} as paddle.load and PaddleGAN read it: whole, or not at all."""
+    import paddle
+
+    tree = {
+        name: {key: paddle.to_tensor(array) for key, array in _arrays(network).items()}
+        for name, network in networks.items()
+    }
+    with atomic_output(path) as target:
+        paddle.save(tree, str(target))
+
+
+def _arrays(network: Network) -> State:
+    """A network's weights with Paddle's names, for writing."""
+    if isinstance(network, Mapping):
+        state = to_paddle_names(network)
+    else:
+        # NumPy lacks bfloat16, for which Paddle gives it the bits as integers.
+        state = {
+            key: (tensor.astype('float32') if 'bfloat16' in str(tensor.dtype) else tensor).numpy()
+            for key, tensor in network.state_dict().items()
+        }
+    return {k: np.asarray(v, order='C') for k, v in state.items() if not is_counter(k)}

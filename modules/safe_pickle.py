@@ -1,0 +1,258 @@
+"""Pickles read without unpickling them.
+
+A pickle is a program, and `pickle` runs it. Here its opcodes are decoded by pickletools, which
+executes nothing, and run by a small machine of our own that knows no imports: a global name is
+looked up in a table of our functions, and what is not in the table is refused. So nothing but
+containers, numbers, texts and arrays can come out. A filtered `pickle.Unpickler` would not be
+enough: its C code reserves gigabytes for a memo slot of 2**32, and overflows the stack on the hash
+of a deeply nested tuple.
+"""
+
+import pickletools
+import reprlib
+from typing import Any, BinaryIO, Callable, Dict, List, Mapping, NamedTuple, Optional
+
+MAX_OPCODES = 500_000  # a full-size checkpoint with its optimizers takes about 27 000
+MAX_LINE = 1000
+
+
+class Refused(ValueError):
+    """A file that isn't what it should be, in one line to which the caller adds the path."""
+
+
+class Function(NamedTuple):
+    """A function of ours that a pickle may call; it must check its arguments."""
+
+    call: Callable[..., Any]
+
+
+class StandIn:
+    """Stands for an object whose state a pickle sets; nothing of the real one is ever called."""
+
+    def build(self, state: Any) -> None:
+        raise Refused('its pickle sets the state of an object that has none')
+
+
+def dict_stand_in() -> Dict[Any, Any]:
+    """An OrderedDict as pickles make it, empty; a dict keeps its order too."""
+    return {}
+
+
+class Budget:
+    """The memory that a file may fill: some more than it holds, since tensors may share data.
+
+    Args:
+        size: bytes of data in the file.
+    """
+
+    def __init__(self, size: int):
+        self._left = 4 * size + 2**16
+
+    def spend(self, size: int) -> None:
+        """Called before `size` bytes are made. Raises Refused when the file becomes too big."""
+        self._left -= size
+        if self._left < 0:
+            raise Refused('its tensors take far more memory than the file has data for')
+
+
+class Reader:
+    """The rest of a binary file, from which no call takes more than there is."""
+
+    def __init__(self, file: BinaryIO, size: int):
+        self._file = file
+        self._left = size - file.tell()
+
+    def read(self, count: int) -> bytes:
+        data = self._file.read(max(0, min(count, self._left)))
+        self._left -= len(data)
+        return data
+
+    def readline(self) -> bytes:
+        line = self._file.readline(min(MAX_LINE, self._left))
+        self._left -= len(line)
+        return line
+
+
+class Machine:
+    """Runs the opcodes of a pickle that the writers of checkpoints use; any other is refused.
+
+    Args:
+        table: what 'module name' stands for: a Function, or a plain value.
+        persistent: builds the object of a persistent id; without it they are refused.
+    """
+
+    def __init__(self, table: Mapping[str, Any], persistent: Optional[Callable[[Any], Any]] = None):
+        self._table = table
+        self._persistent = persistent
+        self._stack: List[Any] = []
+        self._outer: List[List[Any]] = []  # the stacks below each mark
+        self._memo: Dict[int, Any] = {}
+
+    def load(self, reader: Reader) -> Any:
+        """The object of the pickle that starts at the reader's position, which moves behind it.
+
+        Raises:
+            Refused: the pickle is damaged, or does what no checkpoint needs.
+        """
+        try:
+            for count, (opcode, argument, _) in enumerate(pickletools.genops(reader)):
+                if opcode.name == 'STOP':
+                    return self._stack.pop()
+                if count >= MAX_OPCODES:
+                    raise Refused(f'its pickle has over {MAX_OPCODES} opcodes')
+                step = getattr(self, f'do_{opcode.name}', None)
+                if step is None:
+                    raise Refused(f'its pickle uses {opcode.name}, which no checkpoint needs')
+                step(argument)
+        except Refused:
+            raise
+        except (ValueError, IndexError) as error:  # from genops; from an empty stack
+            raise Refused(f'its pickle is damaged or cut off ({shorten(error)})') from error
+        raise Refused('its pickle is cut off')
+
+    # One method an opcode, named as pickletools names them.
+
+    def _push(self, value: Any) -> None:
+        self._stack.append(value)
+
+    def _skip(self, _: Any) -> None:
+        pass
+
+    do_PROTO = do_FRAME = _skip
+    do_BININT = do_BININT1 = do_BININT2 = do_BINFLOAT = _push
+    do_BINUNICODE = do_SHORT_BINUNICODE = do_BINBYTES = do_SHORT_BINBYTES = _push
+
+    def do_LONG1(self, value: int) -> None:
+        # Longer integers can be made to share one hash, which slows dicts down without end.
+        if not -(2**63) <= value < 2**63:
+            raise Refused('its pickle holds an integer of more than 64 bits')
+        self._push(value)
+
+    def do_NONE(self, _: Any) -> None:
+        self._push(None)
+
+    def do_NEWTRUE(self, _: Any) -> None:
+        self._push(True)
+
+    def do_NEWFALSE(self, _: Any) -> None:
+        self._push(False)
+
+    def do_EMPTY_TUPLE(self, _: Any) -> None:
+        self._push(())
+
+    def do_EMPTY_LIST(self, _: Any) -> None:
+        self._push([])
+
+    def do_EMPTY_DICT(self, _: Any) -> None:
+        self._push({})
+
+    def do_MARK(self, _: Any) -> None:
+        self._outer.append(self._stack)
+        self._stack = []
+
+    def _pop_to_mark(self) -> List[Any]:
+        items, self._stack = self._stack, self._outer.pop()
+        return items
+
+    def _pop_tuple(self, count: int) -> None:
+        items = [self._stack.pop() for _ in range(count)]
+        self._push(tuple(reversed(items)))
+
+    def do_TUPLE1(self, _: Any) -> None:
+        self._pop_tuple(1)
+
+    def do_TUPLE2(self, _: Any) -> None:
+        self._pop_tuple(2)
+
+    def do_TUPLE3(self, _: Any) -> None:
+        self._pop_tuple(3)
+
+    def do_TUPLE(self, _: Any) -> None:
+        self._push(tuple(self._pop_to_mark()))
+
+    def _extend(self, items: List[Any]) -> None:
+        if type(self._stack[-1]) is not list:
+            raise Refused('its pickle appends to what is no list')
+        self._stack[-1].extend(items)
+
+    def do_APPEND(self, _: Any) -> None:
+        self._extend([self._stack.pop()])
+
+    def do_APPENDS(self, _: Any) -> None:
+        self._extend(self._pop_to_mark())
+
+    def _update(self, items: List[Any]) -> None:
+        target = self._stack[-1]
+        if type(target) is not dict or len(items) % 2:
+            raise Refused('its pickle sets items of what is no dict')
+        for key, value in zip(items[::2], items[1::2]):
+            if type(key) not in (str, int):
+                raise Refused(f'its pickle has a dict key of type {type(key).__name__}')
+            target[key] = value
+
+    def do_SETITEM(self, _: Any) -> None:
+        value, key = self._stack.pop(), self._stack.pop()
+        self._update([key, value])
+
+    def do_SETITEMS(self, _: Any) -> None:
+        self._update(self._pop_to_mark())
+
+    def do_BINPUT(self, slot: int) -> None:
+        self._memo[slot] = self._stack[-1]
+
+    def do_MEMOIZE(self, _: Any) -> None:
+        self._memo[len(self._memo)] = self._stack[-1]
+
+    def do_BINGET(self, slot: int) -> None:
+        if slot not in self._memo:
+            raise Refused(f'its pickle refers to the memo slot {slot}, which is empty')
+        self._push(self._memo[slot])
+
+    do_LONG_BINPUT, do_LONG_BINGET = do_BINPUT, do_BINGET
+
+    def do_GLOBAL(self, name: str) -> None:
+        """`name` is 'module name'."""
+        if name not in self._table:
+            dotted = shorten(name.replace(' ', '.'))
+            raise Refused(f'refers to {dotted}, which has no place in a checkpoint; it was not run')
+        self._push(self._table[name])
+
+    def do_STACK_GLOBAL(self, _: Any) -> None:
+        name, module = self._stack.pop(), self._stack.pop()
+        if type(name) is not str or type(module) is not str:
+            raise Refused('its pickle has a global whose name is no text')
+        self.do_GLOBAL(f'{module} {name}')
+
+    def do_REDUCE(self, _: Any) -> None:
+        arguments, function = self._stack.pop(), self._stack.pop()
+        if not isinstance(function, Function) or type(arguments) is not tuple:
+            raise Refused('its pickle calls what is no function')
+        try:
+            self._push(function.call(*arguments))
+        except TypeError as error:  # too many arguments, or too few
+            raise Refused(f'its pickle is damaged ({shorten(error)})') from error
+
+    def do_BUILD(self, _: Any) -> None:
+        state = self._stack.pop()
+        target = self._stack[-1]
+        if isinstance(target, StandIn):
+            target.build(state)
+        elif type(target) is not dict:  # an OrderedDict's attributes are of no use to us
+            raise Refused('its pickle sets the state of what is no array')
+
+    def do_BINPERSID(self, _: Any) -> None:
+        if self._persistent is None:
+            raise Refused('its pickle refers to data outside of it')
+        self._push(self._persistent(self._stack.pop()))
+
+
+def shorten(value: Any) -> str:
+    """A value from a file, fit for a message: printable, and of one short line.
+
+    Of a container only the type is told, for its text can be endless.
+    """
+    if not isinstance(value, (str, int, Exception)):
+        return f'a {type(value).__name__}'
+    short = reprlib.Repr()
+    short.maxstring = 80
+    return short.repr(str(value))

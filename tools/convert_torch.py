@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""Converts checkpoints between PyTorch and Paddle, without PyTorch.
+
+python tools/convert_torch.py vox-cpk.pth.tar --out weights     G.npz, D.npz and KP.npz
+python tools/convert_torch.py weights --to torch --out .        weights.pth.tar
+"""
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import Callable, List, Tuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+
+from modules.checkpoint import Checkpoint, read_checkpoint, save_checkpoint, save_pdparams
+from modules.checkpoint_file import NPZ_FILES
+from modules.cli import ArgumentParser, UserError, atomic_output, run_command
+from modules.download import find_weights
+from modules.npz_file import write_npz
+from modules.torch_file import write_torch
+from modules.weight_names import COUNTER, NETWORKS, State, to_paddle_names
+
+SUFFIXES = ('.pth.tar', '.pth', '.pt', '.tar', '.npz', '.pdparams', '.safetensors')
+
+Output = Tuple[str, Callable[[Path], None]]  # a file's name, and what writes it
+
+
+def with_counters(state: State) -> State:
+    """An official state whose batch norms have their step counters; 0 where there was none."""
+    counted = {}
+    for name, array in state.items():
+        counted[name] = array
+        layer, _, last = name.rpartition('.')
+        if last == 'running_var':
+            counted.setdefault(f'{layer}.{COUNTER}', np.zeros((), np.int64))
+    return counted
+
+
+def list_outputs(checkpoint: Checkpoint, form: str, stem: str) -> List[Output]:
+    """The files to write for --to `form`."""
+    networks = checkpoint.networks
+    if form == 'npz':
+        return [
+            (NPZ_FILES[name], lambda path, state=state: write_npz(path, to_paddle_names(state)))
+            for name, state in networks.items()
+        ]
+    if form == 'torch':
+        counted = {name: with_counters(state) for name, state in networks.items()}
+        epoch = checkpoint.meta.get('epoch')
+        epoch = epoch if type(epoch) is int else 0
+        return [(f'{stem}.pth.tar', lambda path: write_torch(path, counted, epoch))]
+    if form == 'paddle':
+        return [(f'{stem}.pdparams', lambda path: save_pdparams(path, networks))]
+    save = save_checkpoint
+    config, meta = checkpoint.config, checkpoint.meta
+    return [(f'{stem}.safetensors', lambda path: save(path, networks, config, extra_meta=meta))]
+
+
+def write_outputs(outputs: List[Output], folder: Path, source: Path) -> List[Path]:
+    """Writes all files or none. Raises UserError where one would replace the source."""
+    paths = [folder / name for name, _ in outputs]
+    for path in paths:
+        if path.exists() and path.resolve() in (source.resolve(), source.resolve() / path.name):
+            raise UserError(f'{path}: is the checkpoint to convert; choose another --out')
+    is_new = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f'{folder}: is no folder; choose another --out') from error
+    try:
+        with contextlib.ExitStack() as stack:
+            for path, (_, write) in zip(paths, outputs):
+                write(stack.enter_context(atomic_output(path)))
+    except BaseException:
+        if is_new:
+            with contextlib.suppress(OSError):  # which would hide the reason
+                folder.rmdir()
+        raise
+    return paths
+
+
+def describe_rest(checkpoint: Checkpoint, form: str) -> List[str]:
+    """A line for each thing that the user may have expected in the output and won't find."""
+    lines = []
+    rest = list(checkpoint.left_out)
+    if form != 'safetensors':
+        rest += [key for key in checkpoint.meta if (form, key) != ('torch', 'epoch')]
+    if rest:
+        lines.append(f'left out, since only the networks are converted: {", ".join(rest)}')
+    absent = [name for name in NETWORKS if name not in checkpoint.networks]
+    if absent:
+        lines.append(f'not in the checkpoint, so not in the output: {", ".join(absent)}')
+    return lines
+
+
+def main() -> None:
+    parser = ArgumentParser(description='Converts checkpoints between PyTorch and Paddle.')
+    parser.add_argument(
+        'checkpoint', help='.pth.tar, folder with G.npz and KP.npz, .pdparams or .safetensors'
+    )
+    parser.add_argument('--out', required=True, type=Path, help='folder for the output')
+    parser.add_argument(
+        '--to',
+        default='npz',
+        choices=('npz', 'torch', 'paddle', 'safetensors'),
+        help='format of the output (default: npz)',
+    )
+    options = parser.parse_args()
+
+    source = find_weights(options.checkpoint)
+    checkpoint = read_checkpoint(source)
+    stem = source.resolve().name
+    suffix = next((s for s in SUFFIXES if stem.endswith(s) and stem != s), '')
+    outputs = list_outputs(checkpoint, options.to, stem[: len(stem) - len(suffix)])
+    for path in write_outputs(outputs, options.out, source):
+        print(f'wrote {path}')
+    for line in describe_rest(checkpoint, options.to):
+        print(line)
+
+
+if __name__ == '__main__':
+    run_command(main)
