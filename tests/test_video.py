@@ -1,0 +1,840 @@
+import errno
+import os
+import resource
+import struct
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from skimage.transform import resize
+
+from modules import video
+from modules.cli import UserError
+from modules.video import VideoReader, VideoWriter, read_frames, read_image, resize_frame
+
+NTSC = Fraction(30000, 1001)
+
+
+def drawn(count=30, height=48, width=64):
+    """Frames that all differ: a square that moves over a gradient."""
+    y, x = np.mgrid[:height, :width]
+    frames = []
+    for i in range(count):
+        frame = np.stack([x * 255 / width, y * 255 / height, np.full_like(x, 8 * i % 256)], axis=2)
+        top, left = (5 * i) % (height - 12), (7 * i) % (width - 12)
+        frame[top : top + 12, left : left + 12] = (250, 40 + 5 * i % 150, 90)
+        frames.append(frame.astype(np.uint8))
+    return frames
+
+
+def encode(path, frames, codec='libx264', fps=25, pix_fmt='yuv420p', times=None, **options):
+    """Writes a clip without the code under test; `times` are in frames, `g` and such options."""
+    with av.open(
+        str(path), 'w', options={'movflags': '+faststart'} if 'mp4' in str(path) else {}
+    ) as c:
+        stream = c.add_stream(codec, rate=fps, options={k: str(v) for k, v in options.items()})
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = pix_fmt
+        for i, frame in enumerate(frames):
+            image = av.VideoFrame.from_ndarray(frame, 'rgba' if frame.shape[2] == 4 else 'rgb24')
+            image = image.reformat(format=pix_fmt)
+            image.pts, image.time_base = times[i] if times else i, 1 / Fraction(fps)
+            c.mux(stream.encode(image))
+        c.mux(stream.encode(None))
+    return path
+
+
+def beep(path, codec, rate=44100, seconds=2.0, onset=0.5, start=0, late=0):
+    """A clip with a tone from second `onset` on; starts at `start`, its pictures `late` seconds on."""
+    with av.open(str(path), 'w') as c:
+        images = c.add_stream('libx264', rate=25)
+        images.height, images.width, images.pix_fmt = 48, 64, 'yuv420p'
+        sound = c.add_stream(codec, rate=rate, layout='mono')
+        for i, frame in enumerate(drawn(int(25 * seconds))):
+            image = av.VideoFrame.from_ndarray(frame, 'rgb24').reformat(format='yuv420p')
+            image.pts, image.time_base = i + round(25 * (start + late)), Fraction(1, 25)
+            c.mux(images.encode(image))
+        c.mux(images.encode(None))
+        time = np.arange(int(rate * seconds)) / rate
+        wave = np.where(time >= onset, 0.5 * np.sin(2 * np.pi * 880 * time), 0).astype(np.float32)
+        for i in range(0, len(wave), 1024):
+            samples = av.AudioFrame.from_ndarray(wave[None, i : i + 1024], 'fltp', 'mono')
+            samples.sample_rate, samples.time_base = rate, Fraction(1, rate)
+            samples.pts = i + rate * start
+            c.mux(sound.encode(samples))
+        c.mux(sound.encode(None))
+    return path
+
+
+def heard(path):
+    """(second of the first sound, second of the end) of a clip's sound track."""
+    with av.open(str(path)) as c:
+        onset, end = None, None
+        for frame in c.decode(audio=0):
+            wave = np.abs(frame.to_ndarray().astype(float)).max(axis=0)
+            loud = np.flatnonzero(wave > 0.1)
+            if onset is None and len(loud):
+                onset = frame.pts * float(frame.time_base) + loud[0] / frame.sample_rate
+            end = frame.pts * float(frame.time_base) + frame.samples / frame.sample_rate
+        return onset, end
+
+
+def far(ours, theirs):
+    return np.abs(np.asarray(ours, float) - np.asarray(theirs, float)).mean()
+
+
+def one_line(error):
+    assert '\n' not in str(error.value)
+    return str(error.value)
+
+
+# ---- pictures ----
+
+GRAY = np.array([[0, 1, 100], [128, 254, 255]], np.uint8)
+THREE = np.repeat(GRAY[..., None], 3, axis=2)
+
+
+@pytest.mark.parametrize(
+    ('name', 'image', 'expected'),
+    [
+        ('gray.png', Image.fromarray(GRAY), THREE),
+        ('gray.bmp', Image.fromarray(GRAY), THREE),
+        ('one_bit.png', Image.fromarray(GRAY > 99), np.where(THREE > 99, 255, 0)),
+        ('palette.png', Image.fromarray(THREE).quantize(8), THREE),
+        ('gray16.png', Image.fromarray(GRAY.astype(np.uint16) * 257), THREE),
+        ('gray16.tif', Image.fromarray(GRAY.astype(np.uint16) * 257), THREE),
+        ('float.tif', Image.fromarray(GRAY.astype(np.float32) / 255), THREE),
+        ('cmyk.tif', Image.fromarray(THREE).convert('CMYK'), THREE),
+    ],
+)
+def test_read_image_modes(tmp_path, name, image, expected):
+    image.save(tmp_path / name)
+    frame = read_image(tmp_path / name)
+    assert frame.dtype == np.uint8 and frame.shape == (2, 3, 3)
+    assert frame.flags.c_contiguous and frame.flags.writeable
+    np.testing.assert_array_equal(frame, expected)
+
+
+def test_read_image_16_bit_colour(tmp_path):
+    colours = np.arange(24, dtype=np.uint16).reshape(2, 4, 3) * 2800
+    tifffile.imwrite(tmp_path / 'a.tif', colours, photometric='rgb')
+    with av.open(str(tmp_path / 'a.png'), 'w', format='image2', options={'update': '1'}) as c:
+        stream = c.add_stream('png', rate=1)
+        stream.height, stream.width, stream.pix_fmt = 2, 4, 'rgb48be'
+        c.mux(stream.encode(av.VideoFrame.from_ndarray(colours, 'rgb48be')))
+        c.mux(stream.encode(None))
+    for name in ('a.tif', 'a.png'):
+        np.testing.assert_allclose(read_image(tmp_path / name), colours / 257, atol=1)
+
+
+def test_read_image_transparency_is_laid_over_white(tmp_path):
+    rgba = np.zeros((1, 3, 4), np.uint8)
+    rgba[0, :, 3] = 0, 128, 255
+    rgba[0, :, 0] = 200
+    expected = [[[255, 255, 255], [227, 127, 127], [200, 0, 0]]]
+    Image.fromarray(rgba).save(tmp_path / 'rgba.png')
+    Image.fromarray(rgba).save(tmp_path / 'rgba.webp', lossless=True, exact=True)
+    for name in ('rgba.png', 'rgba.webp'):
+        np.testing.assert_array_equal(read_image(tmp_path / name), expected)
+    Image.fromarray(rgba[..., [0, 3]]).save(tmp_path / 'la.png')
+    np.testing.assert_array_equal(read_image(tmp_path / 'la.png')[0, :, 1], [255, 227, 200])
+    palette = Image.fromarray(rgba[..., :3]).quantize(2)
+    palette.save(tmp_path / 'p.png', transparency=0)
+    assert (read_image(tmp_path / 'p.png') == 255).all()
+    palette.save(tmp_path / 'p.gif', transparency=0)
+    assert (read_image(tmp_path / 'p.gif') == 255).all()
+
+
+# Tag 274 and what it asks of a viewer.
+ORIENTATIONS = {
+    1: lambda f: f,
+    2: np.fliplr,
+    3: lambda f: np.rot90(f, 2),
+    4: np.flipud,
+    5: lambda f: f.transpose(1, 0, 2),
+    6: lambda f: np.rot90(f, -1),
+    7: lambda f: np.rot90(f.transpose(1, 0, 2), 2),
+    8: np.rot90,
+}
+
+
+@pytest.mark.parametrize('orientation', ORIENTATIONS)
+def test_read_image_orientation(tmp_path, orientation):
+    (frame,) = drawn(1)
+    exif = Image.Exif()
+    exif[274] = orientation
+    for name in ('a.png', 'a.tif'):
+        Image.fromarray(frame).save(tmp_path / name, exif=exif)
+        np.testing.assert_array_equal(read_image(tmp_path / name), ORIENTATIONS[orientation](frame))
+
+
+def test_read_image_takes_the_first_frame(tmp_path):
+    frames = [Image.new('RGB', (8, 6), colour) for colour in ('red', 'lime', 'blue')]
+    for name in ('a.gif', 'a.webp'):
+        frames[0].save(
+            tmp_path / name, save_all=True, append_images=frames[1:], lossless=True, duration=40
+        )
+        np.testing.assert_array_equal(read_image(tmp_path / name), np.array(frames[0]))
+
+
+def test_read_image_refuses(tmp_path, monkeypatch):
+    whole = tmp_path / 'whole.png'
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)).save(whole)
+    (tmp_path / 'cut.png').write_bytes(whole.read_bytes()[:2000])
+    Image.open(whole).save(tmp_path / 'whole.jpg')
+    (tmp_path / 'cut.jpg').write_bytes((tmp_path / 'whole.jpg').read_bytes()[:1000])
+    (tmp_path / 'text.png').write_text('not a picture')
+    (tmp_path / 'empty.png').touch()
+    tifffile.imwrite(tmp_path / 'range.tif', np.full((4, 4), 7.5, np.float32))
+    tifffile.imwrite(tmp_path / 'int.tif', np.full((4, 4), 70000, np.int32))
+    cases = {
+        'missing.png': 'no such file',
+        '': 'is a directory',
+        'cut.png': 'damaged',
+        'cut.jpg': 'damaged',
+        'text.png': 'not a picture',
+        'empty.png': 'not a picture',
+        'range.tif': 'outside [0, 1]',
+        'int.tif': '32-bit',
+    }
+    for name, reason in cases.items():
+        with pytest.raises(UserError) as error:
+            read_image(tmp_path / name)
+        assert one_line(error).startswith(f'{tmp_path / name}: ') and reason in str(error.value)
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 700)
+    with pytest.raises(UserError, match='too many pixels'):
+        read_image(whole)
+
+
+def test_read_image_is_quiet_about_large_pictures(tmp_path, monkeypatch, recwarn):
+    Image.new('RGB', (40, 40)).save(tmp_path / 'a.png')
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1000)
+    assert read_image(tmp_path / 'a.png').shape == (40, 40, 3)
+    assert not list(recwarn)
+
+
+@pytest.mark.parametrize(
+    'shapes',
+    [
+        (480, 480, 256, 256),
+        (270, 480, 256, 256),
+        (100, 130, 256, 256),
+        (300, 100, 128, 256),
+        (257, 255, 256, 256),
+        (7, 1, 3, 5),
+        (2, 3, 5, 1),
+    ],
+)
+def test_resize_frame_is_scikit_image_s(shapes):
+    height, width, *size = shapes
+    frame = np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8)
+    ours = resize_frame(frame, size)
+    assert ours.dtype == np.float32 and ours.flags.c_contiguous
+    np.testing.assert_allclose(ours, resize(frame, size), rtol=0, atol=1e-6)
+
+
+def test_resize_frame_leaves_the_right_size_alone():
+    frame = np.arange(768, dtype=np.uint8).reshape(16, 16, 3)
+    np.testing.assert_array_equal(resize_frame(frame, (16, 16)), (frame / 255).astype(np.float32))
+
+
+# ---- reading clips ----
+
+
+@pytest.mark.parametrize(
+    ('name', 'codec', 'pix_fmt'),
+    [
+        ('a.mkv', 'ffv1', 'bgr0'),
+        ('a.mkv', 'ffv1', 'gbrp10le'),
+        ('a.avi', 'rawvideo', 'bgr24'),
+        ('a.mov', 'png', 'rgb24'),
+        ('a.mov', 'qtrle', 'rgb24'),
+    ],
+)
+@pytest.mark.parametrize('shape', [(48, 64), (47, 63)])
+def test_lossless_clips_come_back(tmp_path, name, codec, pix_fmt, shape):
+    frames = drawn(12, *shape)
+    encode(tmp_path / name, frames, codec, pix_fmt=pix_fmt)
+    with VideoReader(tmp_path / name) as reader:
+        assert (reader.frame_count, reader.size, reader.fps) == (12, shape, 25)
+        assert not reader.has_audio
+        ours = list(reader)
+        assert {frame.dtype for frame in ours} == {np.dtype(np.uint8)}
+        np.testing.assert_array_equal(ours, frames)
+        np.testing.assert_array_equal(next(iter(reader)), frames[0])  # a second pass
+        np.testing.assert_array_equal(reader.read_frames([11, 3, 3]), np.array(frames)[[11, 3, 3]])
+
+
+@pytest.mark.parametrize(
+    ('name', 'codec', 'pix_fmt', 'bound'),
+    [
+        ('a.mp4', 'libx264', 'yuv420p', 6),
+        ('a.mp4', 'libx264', 'yuv420p10le', 6),
+        ('a.mp4', 'libx264', 'yuv444p', 4),
+        ('a.webm', 'libvpx-vp9', 'yuv420p', 8),
+        ('a.avi', 'mjpeg', 'yuvj420p', 8),
+    ],
+)
+def test_lossy_clips_come_back(tmp_path, name, codec, pix_fmt, bound):
+    frames = drawn(8)
+    encode(tmp_path / name, frames, codec, pix_fmt=pix_fmt, crf=4, qmax=4)
+    assert far(list(VideoReader(tmp_path / name)), frames) < bound
+
+
+def test_gray_clip(tmp_path):
+    frames = [np.repeat(frame[..., :1], 3, axis=2) for frame in drawn(5)]
+    encode(tmp_path / 'a.mkv', frames, 'ffv1', pix_fmt='gray')
+    assert far(list(VideoReader(tmp_path / 'a.mkv')), frames) < 1.5
+
+
+@pytest.mark.parametrize('full_range', [False, True])
+@pytest.mark.parametrize('matrix', [1, 6])
+def test_tagged_colours_are_honoured(tmp_path, matrix, full_range):
+    red, green, blue = 200, 60, 30
+    weight_red, weight_blue = {1: (0.2126, 0.0722), 6: (0.299, 0.114)}[matrix]
+    luma = weight_red * red + weight_blue * blue + (1 - weight_red - weight_blue) * green
+    chroma = [(blue - luma) / (1 - weight_blue) / 2, (red - luma) / (1 - weight_red) / 2]
+    if full_range:
+        planes = [luma, 128 + chroma[0], 128 + chroma[1]]
+    else:
+        planes = [16 + luma * 219 / 255, *(128 + part * 224 / 255 for part in chroma)]
+    with av.open(str(tmp_path / 'a.mkv'), 'w') as c:
+        stream = c.add_stream('libvpx-vp9', rate=25, options={'lossless': '1'})
+        stream.height, stream.width, stream.pix_fmt = 16, 16, 'yuv420p'
+        stream.codec_context.colorspace = matrix
+        stream.codec_context.color_range = 2 if full_range else 1
+        sizes = (16 * 16, 8 * 8, 8 * 8)
+        data = np.concatenate([np.full(n, round(p)) for n, p in zip(sizes, planes)])
+        picture = av.VideoFrame.from_ndarray(data.astype(np.uint8).reshape(24, 16), 'yuv420p')
+        picture.colorspace, picture.color_range = matrix, 2 if full_range else 1
+        c.mux(stream.encode(picture))
+        c.mux(stream.encode(None))
+    (frame,) = VideoReader(tmp_path / 'a.mkv')
+    np.testing.assert_allclose(frame[8, 8], [red, green, blue], atol=3)
+
+
+@pytest.mark.parametrize('name', ['a.mp4', 'a.mov', 'a.mkv', 'a.avi', 'a.ts'])
+@pytest.mark.parametrize('fps', [25, NTSC, Fraction(24000, 1001)])
+def test_frame_rate_is_exact(tmp_path, name, fps):
+    codec = 'mpeg4' if name == 'a.avi' else 'libx264'
+    encode(tmp_path / name, drawn(40), codec, fps)
+    with VideoReader(tmp_path / name) as reader:
+        assert isinstance(reader.fps, Fraction) and reader.fps == fps
+        assert reader.frame_count == len(list(reader)) == 40
+
+
+def test_frame_rate_of_gifs_follows_from_their_delays(tmp_path):
+    def written(delays):
+        frames = [Image.fromarray(frame) for frame in drawn(len(delays))]
+        frames[0].save(tmp_path / 'a.gif', save_all=True, append_images=frames[1:], duration=delays)
+        return VideoReader(tmp_path / 'a.gif')
+
+    reader = written([80] * 10)
+    assert (reader.fps, reader.frame_count) == (Fraction(25, 2), 10)
+    assert abs(written([30, 30, 40] * 20).fps - 30) < 0.2
+    # The fourth picture stands still for 0.5 s.
+    reader = written([100, 100, 100, 500, 100, 100])
+    assert (reader.fps, reader.frame_count) == (10, 10)
+    frames = list(reader)
+    assert all((frame == frames[3]).all() for frame in frames[3:8])
+    assert len({frame.tobytes() for frame in frames}) == 6
+
+
+@pytest.mark.parametrize('name', ['a.mp4', 'a.mkv'])
+def test_variable_rate_stays_in_step(tmp_path, name):
+    """A pause of a quarter of a second, and a burst of three frames in the time of one."""
+    times = [*range(0, 30, 3), *range(54, 84, 3), 84, 85, 86, *range(87, 117, 3)]
+    frames = drawn(len(times), 16, 16)
+    encode(tmp_path / name, frames, 'libx264rgb', 90, 'rgb24', times, crf=0)
+    with VideoReader(tmp_path / name) as reader:
+        assert abs(reader.fps - 30) < (0.1 if name == 'a.mkv' else 1e-9)  # mkv counts in 1/1000 s
+        assert reader.frame_count == 39
+        ours = list(reader)
+        assert len(ours) == 39
+        np.testing.assert_array_equal(reader.read_frames(range(39)), ours)
+    for number, frame in enumerate(ours):
+        # On the screen when frame `number` is shown, times rounded to that rate.
+        due = [i for i, time in enumerate(times) if (2 * time + 3) // 6 <= number]
+        np.testing.assert_array_equal(frame, frames[due[-1]])
+
+
+def test_avi_with_reordered_frames(tmp_path):
+    frames = drawn(20)
+    encode(tmp_path / 'a.avi', frames, 'libx264', bf=3, g=7, crf=4)
+    with VideoReader(tmp_path / 'a.avi') as reader:
+        assert (reader.fps, reader.frame_count) == (25, 20)
+        assert max(far(*pair) for pair in zip(reader, frames)) < 6
+
+
+# The display matrix (a, b, c, d) of a file, and what it asks of a viewer.
+TURNS = {
+    (1, 0, 0, 1): lambda f: f,
+    (0, 1, -1, 0): lambda f: np.rot90(f, -1),
+    (-1, 0, 0, -1): lambda f: np.rot90(f, 2),
+    (0, -1, 1, 0): np.rot90,
+    (-1, 0, 0, 1): np.fliplr,
+    (1, 0, 0, -1): np.flipud,
+    (0, 1, 1, 0): lambda f: f.transpose(1, 0, 2),
+    (0, -1, -1, 0): lambda f: np.rot90(f.transpose(1, 0, 2), 2),
+    (0.5, 0.5, -0.5, 0.5): lambda f: f,
+}
+
+
+@pytest.mark.parametrize('turn', TURNS)
+def test_rotation_is_applied(tmp_path, turn):
+    path = encode(tmp_path / 'a.mp4', drawn(5))
+    straight = list(VideoReader(path))
+    data = bytearray(path.read_bytes())
+    start = data.index(b'tkhd') + 44  # the header's matrix: 16.16 numbers, rows of three
+    a, b, c, d = (round(65536 * part) for part in turn)
+    data[start : start + 36] = struct.pack('>9i', a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    with VideoReader(path) as reader:
+        ours = list(reader)
+        assert reader.size == ours[0].shape[:2]
+        np.testing.assert_array_equal(ours, [TURNS[turn](frame) for frame in straight])
+        np.testing.assert_array_equal(reader.read_frames([4])[0], ours[4])
+
+
+def test_transparent_clips_are_laid_over_white(tmp_path):
+    frames = [np.dstack([frame, np.full(frame.shape[:2], 255)]) for frame in drawn(4)]
+    for frame in frames:
+        frame[:24, :, 3], frame[24:, :, 3] = 0, 128
+    frames = np.array(frames, np.uint8)
+    white = frames[..., :3] * (frames[..., 3:] / 255) + 255 - frames[..., 3:].astype(float)
+    encode(tmp_path / 'a.mov', frames, 'qtrle', pix_fmt='argb')
+    assert np.abs(np.array(list(VideoReader(tmp_path / 'a.mov'))) - white).max() <= 1
+    for codec in ('libvpx', 'libvpx-vp9'):
+        options = {'auto-alt-ref': 0, 'b': '2M', 'crf': 4}
+        path = encode(tmp_path / 'a.webm', frames, codec, pix_fmt='yuva420p', **options)
+        assert far(list(VideoReader(path)), white) < 6
+    pictures = [Image.fromarray(frame) for frame in frames]
+    pictures[0].save(tmp_path / 'a.gif', save_all=True, append_images=pictures[1:], disposal=2)
+    assert (np.array(list(VideoReader(tmp_path / 'a.gif')))[:, :24] == 255).all()
+
+
+def test_reader_stops_and_starts(tmp_path):
+    encode(tmp_path / 'a.mp4', drawn(30))
+    descriptors = len(os.listdir('/proc/self/fd')) if os.path.isdir('/proc/self/fd') else None
+    with VideoReader(tmp_path / 'a.mp4') as reader:
+        first, second = iter(reader), iter(reader)
+        assert next(first, None) is None  # the later one ended it
+        assert next(second) is not None
+    assert next(second, None) is None
+    if descriptors is not None:
+        assert len(os.listdir('/proc/self/fd')) == descriptors
+
+
+def test_clips_cut_short_are_refused(tmp_path, capfd):
+    """At every place where a download may stop, and without a word from libav."""
+    for name, codec, pix_fmt in (
+        ('a.mp4', 'libx264', 'yuv420p'),
+        ('a.mkv', 'libx264', 'yuv420p'),
+        ('a.webm', 'libvpx-vp9', 'yuv420p'),
+        ('a.avi', 'mpeg4', 'yuv420p'),
+        ('a.gif', 'gif', 'rgb8'),
+    ):
+        data = encode(tmp_path / name, drawn(30), codec, pix_fmt=pix_fmt).read_bytes()
+        assert len(list(VideoReader(tmp_path / name))) == 30
+        for part in range(1, 12):
+            (tmp_path / name).write_bytes(data[: len(data) * part // 12])
+            with pytest.raises(UserError) as error:
+                list(VideoReader(tmp_path / name))
+            assert one_line(error).startswith(f'{tmp_path / name}: ')
+            assert 'cut' in str(error.value)
+    assert capfd.readouterr() == ('', '')
+
+
+def test_damage_names_the_frame(tmp_path, capfd):
+    path = encode(tmp_path / 'a.mp4', drawn(60), g=10, bf=2)
+    with av.open(str(path)) as c:
+        packets = [packet for packet in c.demux(video=0) if packet.size]
+        spot = packets[40].pos + packets[40].size // 2
+    data = bytearray(path.read_bytes())
+    data[spot : spot + 60] = bytes(range(100, 160))
+    path.write_bytes(data)
+    reader = VideoReader(path)
+    frames = []
+    with pytest.raises(UserError, match=r'damaged after frame (\d+) of 60; re-encode it') as error:
+        frames.extend(reader)
+    named = int(str(error.value).split('after frame ')[1].split()[0])
+    assert 35 <= named <= 43 and named - 1 <= len(frames) <= named
+    assert reader.read_frames([5]).shape == (1, 48, 64, 3)  # what lies before can be had
+    with pytest.raises(UserError, match='damaged after frame'):
+        reader.read_frames([named])
+    assert capfd.readouterr() == ('', '')
+
+
+def test_trimmed_clips_are_whole(tmp_path):
+    """An edit list hides frames without removing them, as phones do when they trim."""
+    path = encode(tmp_path / 'a.mp4', drawn(50), g=10, bf=2)
+    before = list(VideoReader(path))
+    data = bytearray(path.read_bytes())
+    timescale = struct.unpack('>I', data[data.index(b'mvhd') + 16 :][:4])[0]
+    entry = data.index(b'elst') + 12
+    start = struct.unpack('>i', data[entry + 4 : entry + 8])[0]
+    with av.open(str(path)) as c:
+        second = c.streams.video[0].time_base.denominator
+    data[entry : entry + 8] = struct.pack('>Ii', timescale, start + second * 15 // 25)
+    path.write_bytes(data)
+    with VideoReader(path) as reader:
+        ours = list(reader)
+        assert reader.frame_count == len(ours) and 24 <= len(ours) <= 26
+        np.testing.assert_array_equal(ours, before[15 : 15 + len(ours)])
+        np.testing.assert_array_equal(reader.read_frames([9, 20]), np.array(ours)[[9, 20]])
+
+
+def test_what_is_no_clip_is_refused(tmp_path):
+    (tmp_path / 'text.mp4').write_text('no video\n' * 100)
+    (tmp_path / 'notes.txt').write_text('no video\n' * 100)
+    (tmp_path / 'empty.mp4').touch()
+    (tmp_path / 'none').mkdir()
+    (tmp_path / 'none' / 'notes.txt').touch()
+    Image.new('RGB', (8, 8)).save(tmp_path / 'still.png')
+    with av.open(str(tmp_path / 'sound.wav'), 'w') as c:
+        sound = c.add_stream('pcm_s16le', rate=8000, layout='mono')
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), 's16', 'mono')
+        silence.sample_rate = 8000
+        c.mux(sound.encode(silence))
+    reasons = {
+        'missing.mp4': 'no such file',
+        'text.mp4': 'not a video',
+        'notes.txt': 'not a video',
+        'empty.mp4': 'not a video',
+        'still.png': 'not a video',
+        'sound.wav': 'no video in it',
+        'none': 'no pictures',
+    }
+    for name, reason in reasons.items():
+        with pytest.raises(UserError, match=reason) as error:
+            VideoReader(tmp_path / name)
+        assert one_line(error).startswith(f'{tmp_path / name}: ')
+
+
+def test_names_that_libav_would_interpret(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ('clip:1.mp4', '%03d.mp4', '-i.mp4', "it's a clip.mp4"):
+        with VideoWriter(name, 25) as writer:
+            for frame in drawn(3):
+                writer.write(frame)
+        assert len(list(VideoReader(name))) == 3
+        assert Path(name).is_file()
+
+
+def test_metadata_in_another_encoding(tmp_path):
+    path = tmp_path / 'a.mkv'
+    with av.open(str(path), 'w') as c:
+        c.metadata['title'] = 'caf\u00e9'
+        stream = c.add_stream('mpeg4', rate=25)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, 'yuv420p'
+        picture = av.VideoFrame.from_ndarray(drawn(1)[0], 'rgb24').reformat(format='yuv420p')
+        c.mux(stream.encode(picture))
+        c.mux(stream.encode(None))
+    assert 'caf\u00e9'.encode() in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace('caf\u00e9'.encode(), b'cafe\xe9'))
+    assert len(list(VideoReader(path))) == 1
+
+
+def test_folder_of_pictures(tmp_path):
+    frames = drawn(12)
+    for i, frame in enumerate(frames):
+        Image.fromarray(frame).save(tmp_path / (f'f{i}.png' if i % 2 else f'f{i}.BMP'))
+    (tmp_path / 'notes.txt').write_text('ignored')
+    (tmp_path / '._f3.png').write_bytes(b'left by another system')
+    with VideoReader(tmp_path) as reader:
+        assert (reader.fps, reader.frame_count, reader.size) == (25, 12, (48, 64))
+        np.testing.assert_array_equal(list(reader), frames)
+    assert VideoReader(tmp_path, folder_fps=29.97002997).fps == NTSC
+    np.testing.assert_array_equal(
+        read_frames(tmp_path, [10, 0, 10]), [frames[i] for i in (10, 0, 10)]
+    )
+    Image.fromarray(frames[0][:40]).save(tmp_path / 'f7.png')
+    with pytest.raises(UserError, match=r'f7\.png: 64x40 pixels, but the first frame has 64x48'):
+        next(iter(VideoReader(tmp_path)))
+    with pytest.raises(UserError, match=r'f7\.png'):
+        read_frames(tmp_path, [0, 7])
+
+
+# ---- random access ----
+
+OPEN_GOP = 'open-gop=1:keyint=9:min-keyint=9:bframes=3:log-level=none'
+
+
+@pytest.mark.parametrize(
+    ('name', 'codec', 'options'),
+    [
+        ('a.mp4', 'libx264', {'g': 9, 'bf': 3}),
+        ('a.mp4', 'libx264', {'x264-params': 'open-gop=1:keyint=9:min-keyint=9:bframes=3'}),
+        ('a.mp4', 'libx265', {'x265-params': OPEN_GOP}),
+        ('a.mp4', 'mpeg4', {'g': 9, 'bf': 2}),
+        ('a.mkv', 'libx264', {'g': 9, 'bf': 3}),
+        ('a.mkv', 'libx264', {'x264-params': 'open-gop=1:keyint=9:min-keyint=9:bframes=3'}),
+        ('a.webm', 'libvpx-vp9', {'g': 9, 'lag-in-frames': 8, 'auto-alt-ref': 1}),
+        ('a.webm', 'libvpx', {'g': 9, 'lag-in-frames': 8, 'auto-alt-ref': 1}),
+        ('a.avi', 'mpeg4', {'g': 9, 'bf': 2}),
+        ('a.ts', 'libx264', {'g': 9, 'bf': 3}),
+        ('a.gif', 'gif', {}),
+    ],
+)
+def test_random_access_gives_the_same_frames(tmp_path, name, codec, options):
+    pix_fmt = 'rgb8' if codec == 'gif' else 'yuv420p'
+    path = encode(tmp_path / name, drawn(40), codec, 25, pix_fmt, **options)
+    with VideoReader(path) as reader:
+        every = np.array(list(reader))
+        assert len(every) == 40
+        for i in range(40):
+            np.testing.assert_array_equal(reader.read_frames([i])[0], every[i])
+        some = np.random.default_rng(0).integers(0, 40, 12)
+        np.testing.assert_array_equal(reader.read_frames(some), every[some])
+    np.testing.assert_array_equal(read_frames(path, [39, 0, 39]), every[[39, 0, 39]])
+
+
+def test_random_access_decodes_little(tmp_path, monkeypatch):
+    path = encode(tmp_path / 'a.mp4', drawn(60), g=10, bf=2, sc_threshold=0)
+    decoded = []
+
+    def counted(*arguments):
+        for step in decode(*arguments):
+            decoded.append(step[0])
+            yield step
+
+    decode = video._decode
+    with VideoReader(path) as reader:
+        monkeypatch.setattr(video, '_decode', counted)
+        reader.read_frames([52, 33])
+        assert decoded == [*range(30, 35), *range(50, 54)]
+        assert reader.read_frames([]).shape == (0, 48, 64, 3)
+        for wrong in (-1, 60):
+            with pytest.raises(IndexError):
+                reader.read_frames([0, wrong])
+
+
+# ---- writing ----
+
+
+def write(path, frames, fps=25, **options):
+    with VideoWriter(path, fps, **options) as writer:
+        for frame in frames:
+            writer.write(frame)
+    return writer
+
+
+@pytest.mark.parametrize('suffix', ['.mp4', '.mov', '.mkv', '.MP4'])
+@pytest.mark.parametrize('fps', [25, NTSC, 12.5, 29.97002997])
+def test_movie(tmp_path, suffix, fps):
+    path, frames = tmp_path / f'a{suffix}', drawn(20)
+    assert write(path, frames, fps).frame_count == 20
+    with VideoReader(path) as reader:
+        assert reader.fps == (NTSC if fps == 29.97002997 else Fraction(fps))
+        assert (reader.frame_count, reader.size) == (20, (48, 64))
+        assert far(list(reader), frames) < 4
+    with av.open(str(path)) as c:
+        stream = c.streams.video[0]
+        assert Fraction(str(stream.average_rate)) == reader.fps
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ('h264', 'yuv420p')
+        assert (stream.codec_context.colorspace, stream.codec_context.color_range) == (6, 1)
+    if suffix != '.mkv':
+        assert path.read_bytes().index(b'moov') < path.read_bytes().index(b'mdat')
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_movie_of_one_frame(tmp_path):
+    write(tmp_path / 'a.mp4', drawn(1), NTSC)
+    reader = VideoReader(tmp_path / 'a.mp4')
+    assert (reader.fps, len(list(reader))) == (NTSC, 1)
+
+
+@pytest.mark.parametrize('suffix', ['.mp4', '.gif'])
+def test_saturated_colours_survive(tmp_path, suffix):
+    levels = (0, 128, 255)
+    colours = [(r, g, b) for r in levels for g in levels for b in levels]
+    write(tmp_path / f'a{suffix}', [np.full((32, 32, 3), colour, np.uint8) for colour in colours])
+    for frame, colour in zip(VideoReader(tmp_path / f'a{suffix}'), colours):
+        np.testing.assert_allclose(frame[16, 16], colour, atol=3)
+
+
+@pytest.mark.parametrize('shape', [(47, 64), (48, 63), (47, 63), (1, 1)])
+def test_odd_sizes_get_a_doubled_edge(tmp_path, shape):
+    frames = [np.full((*shape, 3), 40 * i, np.uint8) for i in range(5)]
+    write(tmp_path / 'a.mp4', frames)
+    with VideoReader(tmp_path / 'a.mp4') as reader:
+        assert reader.size == (shape[0] + shape[0] % 2, shape[1] + shape[1] % 2)
+        for ours, frame in zip(reader, frames):
+            np.testing.assert_allclose(ours, frame[0, 0, 0], atol=3)
+    write(tmp_path / 'a.gif', frames)
+    assert VideoReader(tmp_path / 'a.gif').size == shape
+
+
+@pytest.mark.parametrize('fps', [25, NTSC, 12.5, 50])
+def test_gif(tmp_path, fps):
+    frames = drawn(70)
+    write(tmp_path / 'a.gif', frames, fps)
+    with Image.open(tmp_path / 'a.gif') as image:
+        delays = []
+        for number in range(image.n_frames):
+            image.seek(number)
+            delays.append(image.info['duration'])
+        assert image.info['loop'] == 0  # for ever
+    assert len(delays) == 70 and max(delays) - min(delays) <= 10
+    assert abs(sum(delays) / 1000 - 70 / fps) <= 0.01
+    with VideoReader(tmp_path / 'a.gif') as reader:
+        assert abs(reader.fps / fps - 1) < 0.01
+        assert far(list(reader), frames) < 5
+
+
+def test_gif_faster_than_viewers_leaves_frames_out(tmp_path):
+    write(tmp_path / 'a.gif', drawn(60), 60)
+    with VideoReader(tmp_path / 'a.gif') as reader:
+        assert reader.frame_count < 60
+        assert abs(reader.frame_count / reader.fps - 1) < 0.06
+    with av.open(str(tmp_path / 'a.gif')) as c:
+        assert min(packet.duration for packet in c.demux(video=0) if packet.size) >= 2
+
+
+def test_folder_is_lossless(tmp_path):
+    frames = drawn(11, 47, 63)
+    (tmp_path / 'frames').mkdir()  # an empty one may be there
+    write(tmp_path / 'frames', frames)
+    assert sorted(os.listdir(tmp_path / 'frames')) == [f'{i:06d}.png' for i in range(11)]
+    np.testing.assert_array_equal(list(VideoReader(tmp_path / 'frames')), frames)
+    with pytest.raises(UserError, match='exists already'):
+        write(tmp_path / 'frames', frames)
+
+
+def test_writer_checks_its_frames(tmp_path):
+    frame = drawn(1)[0]
+    for wrong in (frame[:40], frame[..., :2], frame.astype(np.float32)):
+        with pytest.raises(ValueError, match='expected uint8'):
+            write(tmp_path / 'a.mp4', [frame, wrong])
+    with pytest.raises(ValueError, match='expected uint8'):
+        write(tmp_path / 'a.mp4', [frame], size=(48, 60))
+    with pytest.raises(ValueError, match='fps'):
+        VideoWriter(tmp_path / 'a.mp4', 0)
+    write(tmp_path / 'a.mp4', [frame[:, ::-1]], size=(48, 64))
+
+
+@pytest.mark.parametrize('name', ['a.mp4', 'a.mkv', 'a.gif', 'a'])
+@pytest.mark.parametrize('failure', [RuntimeError, KeyboardInterrupt])
+@pytest.mark.parametrize('count', [0, 1, 60])
+def test_failure_leaves_nothing(tmp_path, name, failure, count):
+    with pytest.raises(failure), VideoWriter(tmp_path / name, 25) as writer:
+        for frame in drawn(count):
+            writer.write(frame)
+        raise failure
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize('name', ['a.mp4', 'a.gif', 'a'])
+def test_no_frames(tmp_path, name, capfd):
+    with pytest.raises(UserError, match='no frames to write'):
+        write(tmp_path / name, [])
+    assert os.listdir(tmp_path) == [] and capfd.readouterr() == ('', '')
+
+
+def test_the_last_good_output_survives_a_failure(tmp_path):
+    (tmp_path / 'a.mp4').write_bytes(b'before')
+    with pytest.raises(RuntimeError), VideoWriter(tmp_path / 'a.mp4', 25) as writer:
+        writer.write(drawn(1)[0])
+        raise RuntimeError
+    assert (tmp_path / 'a.mp4').read_bytes() == b'before'
+    write(tmp_path / 'a.mp4', drawn(3))
+    assert len(list(VideoReader(tmp_path / 'a.mp4'))) == 3
+
+
+def test_unknown_extension(tmp_path):
+    for name in ('a.xyz', 'a.webm', 'a.png'):
+        with pytest.raises(UserError, match=r'\.mp4, \.mov, \.mkv, \.gif') as error:
+            VideoWriter(tmp_path / name, 25)
+        assert one_line(error).startswith(f'{tmp_path / name}: ')
+    with pytest.raises(UserError, match='no such folder'):
+        write(tmp_path / 'nowhere' / 'a.mp4', drawn(1))
+
+
+@pytest.mark.parametrize('name', ['a.mp4', 'a.mkv', 'a.gif', 'a'])
+@pytest.mark.parametrize('limit', [100, 3000, 6000])
+def test_disk_refuses(tmp_path, name, limit, capfd):
+    """A limit on the size of files stands in for a full disk: the same calls fail."""
+    noise = np.random.default_rng(0).integers(0, 256, (60, 64, 64, 3), np.uint8)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises(UserError, match='free space or choose another place') as error:
+            write(tmp_path / name, noise)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert os.strerror(errno.EFBIG).lower() in one_line(error)
+    assert os.listdir(tmp_path) == [] and capfd.readouterr() == ('', '')
+
+
+# ---- sound ----
+
+
+def sound_bytes(path):
+    with av.open(str(path)) as c:
+        return [bytes(packet) for packet in c.demux(audio=0) if packet.size]
+
+
+@pytest.mark.parametrize(
+    ('name', 'codec', 'rate', 'copied'),
+    [
+        ('s.mp4', 'aac', 44100, True),
+        ('s.mkv', 'aac', 44100, True),
+        ('s.ts', 'aac', 44100, True),
+        ('s.avi', 'libmp3lame', 44100, True),
+        ('s.mov', 'pcm_s16le', 44100, False),
+        ('s.mkv', 'libopus', 48000, False),
+        ('s.mkv', 'flac', 96000, False),
+    ],
+)
+@pytest.mark.parametrize('target', ['a.mp4', 'a.mkv'])
+def test_sound(tmp_path, name, codec, rate, copied, target, capfd):
+    source = beep(tmp_path / name, codec, rate)
+    writer = write(tmp_path / target, drawn(30), audio_from=source)
+    assert writer.audio_warning is None
+    with VideoReader(tmp_path / target) as reader:
+        assert reader.has_audio and reader.frame_count == 30 and reader.fps == 25
+    onset, end = heard(tmp_path / target)
+    with av.open(str(tmp_path / target)) as c:
+        zero = float(c.streams.video[0].start_time * c.streams.video[0].time_base)
+    assert abs(onset - zero - 0.5) < 0.03
+    assert abs(end - zero - 30 / 25) < 0.06
+    if copied and name != 's.ts':  # ADTS headers go
+        packets = sound_bytes(tmp_path / target)
+        assert packets == sound_bytes(source)[: len(packets)]
+    assert capfd.readouterr() == ('', '')
+
+
+def test_sound_ends_before_the_pictures(tmp_path):
+    source = beep(tmp_path / 's.mp4', 'aac', seconds=1.0)
+    write(tmp_path / 'a.mp4', drawn(75), audio_from=source)
+    assert abs(heard(tmp_path / 'a.mp4')[1] - 1) < 0.06
+    assert len(list(VideoReader(tmp_path / 'a.mp4'))) == 75
+
+
+@pytest.mark.parametrize('codec', ['aac', 'libopus'])
+def test_sound_of_a_clip_that_starts_late(tmp_path, codec):
+    """Cut out of a longer one by a program that keeps the time stamps: nothing is at second 0."""
+    source = beep(tmp_path / 's.mkv', codec, 48000, start=5, late=0.12)
+    write(tmp_path / 'a.mp4', drawn(40), audio_from=source)
+    assert abs(heard(tmp_path / 'a.mp4')[0] - 0.38) < 0.03
+
+
+def test_missing_sound_is_said(tmp_path):
+    silent = encode(tmp_path / 's.mp4', drawn(5))
+    writer = write(tmp_path / 'a.mp4', drawn(5), audio_from=silent)
+    assert writer.audio_warning.startswith(f'{silent}: no sound')
+    assert not VideoReader(tmp_path / 'a.mp4').has_audio
+    write(tmp_path / 'frames', drawn(2))
+    writer = write(tmp_path / 'b.mp4', drawn(5), audio_from=tmp_path / 'frames')
+    assert 'folder' in writer.audio_warning
+    source = beep(tmp_path / 'beep.mp4', 'aac')
+    for name in ('a.gif', 'pictures'):
+        writer = write(tmp_path / name, drawn(5), audio_from=source)
+        assert writer.audio_warning.startswith(f'{tmp_path / name}: written without sound')
+    with pytest.raises(UserError, match='no such file'):
+        write(tmp_path / 'c.mp4', drawn(5), audio_from=tmp_path / 'nowhere.mp4')
+    assert not (tmp_path / 'c.mp4').exists()
