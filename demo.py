@@ -1,0 +1,160 @@
+"""Animates a picture with the motion of a video.
+
+    python demo.py --config config/vox-256.yaml --checkpoint vox-cpk.pth.tar \\
+        --source_image me.jpg --driving_video clip.mp4 --relative --adapt_scale
+
+Without arguments it animates the bundled picture with the bundled clip and checkpoint.
+"""
+
+import argparse
+import itertools
+import sys
+from pathlib import Path
+from typing import Iterator, Optional, Tuple
+
+import numpy as np
+from tqdm import tqdm
+
+from modules.cli import ArgumentParser, UserError, run_command
+from modules.config import load_config
+from modules.runtime import choose_device, prepare_process
+from modules.video import VideoReader, VideoWriter, read_image, resize_frame
+
+ROOT = Path(__file__).resolve().parent
+BUNDLED = ROOT / 'doc' / 'demo'
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
+    parser.add_argument(
+        '--config', type=Path, help='of the checkpoint; the bundled one if left out'
+    )
+    parser.add_argument(
+        '--checkpoint',
+        help='weights: .pth.tar, .pdparams, .safetensors, a folder of .npz files or a known name; '
+        "the config's ckpt_model if left out",
+    )
+    parser.add_argument(
+        '--source_image', type=Path, default=BUNDLED / 'source.png', help='the picture'
+    )
+    parser.add_argument(
+        '--driving_video',
+        type=Path,
+        default=BUNDLED / 'driving.mp4',
+        help='mp4, gif, mov, webm, ... or a folder of images',
+    )
+    parser.add_argument(
+        '--result_video',
+        type=Path,
+        default=Path('result.mp4'),
+        help='.mp4, .gif, or a name without extension: a folder of PNG frames',
+    )
+    parser.add_argument(
+        '--relative',
+        action='store_true',
+        help="carry over the movement, not the pose; the first driving frame's pose should be "
+        "the picture's",
+    )
+    parser.add_argument(
+        '--adapt_scale',
+        action='store_true',
+        help='with --relative: scale the movement by the ratio of the sizes of the two objects',
+    )
+    best = parser.add_mutually_exclusive_group()
+    best.add_argument(
+        '--best_frame',
+        type=int,
+        metavar='N',
+        help='with --relative: movement is measured from driving frame N instead of frame 0',
+    )
+    best.add_argument(
+        '--find_best_frame',
+        action='store_true',
+        help="likewise, from the frame whose keypoints are most like the picture's",
+    )
+    parser.add_argument(
+        '--side_by_side', action='store_true', help='show picture | driving video | result'
+    )
+    parser.add_argument(
+        '--audio', action='store_true', help="give the result the driving video's sound"
+    )
+    parser.add_argument('--cpu', action='store_true', help='use the CPU even if there is a GPU')
+    options = parser.parse_args()
+    if options.config is None:
+        options.config = ROOT / 'config' / 'demo-64.yaml'
+        options.checkpoint = options.checkpoint or BUNDLED / 'demo-64.safetensors'
+    from_frame = options.best_frame is not None or options.find_best_frame
+    if (options.adapt_scale or from_frame) and not options.relative:
+        note('--adapt_scale, --best_frame and --find_best_frame change nothing without --relative')
+    return options
+
+
+def note(message: str) -> None:
+    print(f'note: {message}', file=sys.stderr)
+
+
+def read_resized(path: Path, size: Tuple[int, int]) -> Iterator[np.ndarray]:
+    """The frames of a clip as they are decoded, float32 in [0, 1] of the model's size."""
+    with VideoReader(path) as reader:
+        for frame in reader:
+            yield resize_frame(frame, size)
+
+
+def initial_frame(options: argparse.Namespace, models, source, size) -> Optional[np.ndarray]:
+    """The driving frame that movement is measured from; None for the first."""
+    from animate import find_best_frame
+
+    driving = read_resized(options.driving_video, size)
+    if options.find_best_frame:
+        number, frame = find_best_frame(models, source, driving)
+        print(f'best frame: {number}')
+        return frame
+    if options.best_frame is None:
+        return None
+    frame = None
+    if options.best_frame >= 0:
+        frame = next(itertools.islice(driving, options.best_frame, None), None)
+    if frame is None:
+        raise UserError(
+            f'--best_frame {options.best_frame}: {options.driving_video} has no such frame; '
+            'they count from 0'
+        )
+    return frame
+
+
+def main() -> None:
+    options = parse_arguments()
+    config = load_config(options.config, need=('dataset_params.frame_shape',))
+    size = tuple(config['dataset_params']['frame_shape'][:2])
+    source = resize_frame(read_image(options.source_image), size)
+    with VideoReader(options.driving_video) as reader:
+        fps, total, has_audio = reader.fps, reader.frame_count, reader.has_audio
+    audio_from = options.driving_video if options.audio and has_audio else None
+    if options.audio and not has_audio:
+        note(f'{options.driving_video} has no sound to copy')
+
+    prepare_process()
+    device = choose_device(options.cpu)
+    from animate import Normalization, animate, to_bytes
+    from modules.build import build_models
+    from modules.checkpoint import load_models
+
+    models = build_models(config)
+    load_models(config, models, options.checkpoint)
+    initial = initial_frame(options, models, source, size)
+    # One decoder serves the networks and, side by side, the picture of the result.
+    driving, shown = itertools.tee(read_resized(options.driving_video, size))
+    normalization = Normalization(options.relative, options.relative, options.adapt_scale)
+    frames = animate(models, source, driving, normalization, initial)
+    with VideoWriter(options.result_video, fps, audio_from=audio_from) as writer:
+        # Where nobody watches, as in a log file, the bar stays away.
+        bar = tqdm(zip(frames, shown), f'on {device}', total, unit='frame', disable=None)
+        for frame, driving_frame in bar:
+            if options.side_by_side:
+                frame = np.concatenate([source, driving_frame, frame], axis=1)
+            writer.write(to_bytes(frame))
+    print(f'written: {options.result_video}')
+
+
+if __name__ == '__main__':
+    run_command(main)

@@ -1,0 +1,229 @@
+"""The networks and their blocks, against independent computations."""
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+import pytest
+
+from modules.build import build_models
+from modules.config import check_config
+from modules.model import frozen
+from modules.transform import Transform
+from modules.util import (
+    AntiAliasInterpolation2d,
+    BatchNorm2D,
+    Conv2D,
+    Keypoints,
+    grid_sample,
+    make_coordinate_grid,
+    resize_bilinear,
+    upsample_nearest_x2,
+)
+
+
+def small_config(**changes):
+    hourglass = {'block_expansion': 4, 'max_features': 16, 'num_blocks': 2, 'scale_factor': 0.5}
+    params = {
+        'common_params': {'num_kp': 4, 'num_channels': 3, 'estimate_jacobian': True},
+        'kp_detector_params': {'temperature': 0.1, **hourglass},
+        'generator_params': {
+            'block_expansion': 4,
+            'max_features': 16,
+            'num_down_blocks': 2,
+            'num_bottleneck_blocks': 1,
+            'estimate_occlusion_map': True,
+            'dense_motion_params': hourglass,
+        },
+        'discriminator_params': {
+            'scales': [1],
+            'block_expansion': 4,
+            'max_features': 16,
+            'num_blocks': 2,
+            'sn': True,
+        },
+    }
+    for section, values in changes.items():
+        params[section].update(values)
+    return check_config({'model_params': params})
+
+
+@pytest.fixture(scope='module')
+def models():
+    paddle.seed(0)
+    return build_models(small_config()).eval()
+
+
+@pytest.fixture(scope='module')
+def frames():
+    return paddle.to_tensor(np.random.RandomState(0).rand(3, 3, 32, 48).astype('float32'))
+
+
+def keypoints(batch, num_kp, dtype='float64'):
+    rng = np.random.RandomState(1)
+    value = rng.uniform(-0.8, 0.8, (batch, num_kp, 2))
+    jacobian = np.eye(2) + rng.uniform(-0.3, 0.3, (batch, num_kp, 2, 2))
+    return Keypoints(paddle.to_tensor(value, dtype), paddle.to_tensor(jacobian, dtype))
+
+
+def test_batch_equals_single_frames(models, frames):
+    kp = models.kp_detector(frames)
+    out = models.generator(frames, kp_driving=Keypoints(*(p.flip(0) for p in kp)), kp_source=kp)
+    single_kp = [models.kp_detector(frames[i : i + 1]) for i in range(3)]
+    for i in range(3):
+        np.testing.assert_allclose(kp.value[i], single_kp[i].value[0], atol=1e-6)
+        np.testing.assert_allclose(kp.jacobian[i], single_kp[i].jacobian[0], atol=1e-6)
+        single = models.generator(
+            frames[i : i + 1], kp_driving=single_kp[2 - i], kp_source=single_kp[i]
+        )
+        for part in ('prediction', 'deformed', 'mask', 'occlusion_map'):
+            np.testing.assert_allclose(getattr(out, part)[i], getattr(single, part)[0], atol=1e-5)
+
+
+def test_shapes_and_ranges(models, frames):
+    kp = models.kp_detector(frames)
+    assert kp.value.shape == [3, 4, 2] and kp.jacobian.shape == [3, 4, 2, 2]
+    assert np.abs(kp.value.numpy()).max() <= 1
+    out = models.generator(frames, kp_driving=kp, kp_source=kp)
+    assert out.prediction.shape == [3, 3, 32, 48]
+    assert out.mask.shape == [3, 5, 16, 24]
+    assert out.sparse_deformed.shape == [3, 5, 3, 16, 24]
+    assert out.occlusion_map.shape == [3, 1, 16, 24]
+    np.testing.assert_allclose(out.mask.sum(1), 1, atol=1e-5)
+    assert float(out.prediction.min()) >= 0 and float(out.prediction.max()) <= 1
+
+
+def test_same_pose_leaves_the_source_undeformed(models, frames):
+    """With kp_driving = kp_source every motion is the identity, so nothing moves."""
+    kp = models.kp_detector(frames)
+    out = models.generator(frames, kp_driving=kp, kp_source=kp)
+    reduced = models.generator.dense_motion_network.reduce(frames)
+    for motion in range(5):
+        np.testing.assert_allclose(out.sparse_deformed[:, motion], reduced, atol=1e-4)
+
+
+def test_a_keypoint_motion_moves_the_image_the_right_way(models):
+    """Driving keypoints to the right of the source's: the content is found further left."""
+    kp_source = Keypoints(paddle.zeros([1, 4, 2]), paddle.eye(2).expand([1, 4, 2, 2]))
+    kp_driving = kp_source._replace(value=kp_source.value + paddle.to_tensor([0.5, 0.0]))
+    motions = models.generator.dense_motion_network.sparse_motions((8, 8), kp_driving, kp_source)
+    identity = make_coordinate_grid((8, 8), motions.dtype)
+    np.testing.assert_allclose(motions[0, 0], identity, atol=1e-6)
+    np.testing.assert_allclose(motions[0, 1], identity - paddle.to_tensor([0.5, 0.0]), atol=1e-6)
+
+
+def test_untrained_jacobians_are_the_identity(models, frames):
+    jacobian = models.kp_detector(frames).jacobian
+    np.testing.assert_allclose(jacobian, paddle.eye(2).expand(jacobian.shape), atol=1e-5)
+
+
+def test_zero_order_model_and_options(frames):
+    config = small_config(
+        common_params={'estimate_jacobian': False},
+        generator_params={'estimate_occlusion_map': False},
+        discriminator_params={'scales': [1, 0.5], 'use_kp': True, 'sn': False},
+    )
+    models = build_models(config).eval()
+    kp = models.kp_detector(frames)
+    assert kp.jacobian is None
+    assert models.generator(frames, kp_driving=kp, kp_source=kp).occlusion_map is None
+    half = AntiAliasInterpolation2d(3, 0.5)(frames)
+    judged = models.discriminator({1: frames, 0.5: half}, kp)
+    assert set(judged) == {1, 0.5} and len(judged[1].feature_maps) == 2
+    assert judged[0.5].prediction_map.shape == [3, 1, 3, 7]
+
+
+def test_initial_values_are_pytorchs():
+    """Uniform in +-1/sqrt(fan_in), for weight and bias alike; norms at 1 and 0."""
+    paddle.seed(3)
+    conv = Conv2D(16, 64, 5, 2)
+    bound = (16 * 25) ** -0.5
+    weight = conv.weight.numpy()
+    assert np.abs(weight).max() <= bound and np.abs(weight).max() > 0.999 * bound
+    assert abs(weight.std() - bound / np.sqrt(3)) < 0.01 * bound
+    assert np.abs(conv.bias.numpy()).max() <= bound and conv.bias.numpy().std() > 0.4 * bound
+    models = build_models(small_config())
+    for name, value in models.generator.state_dict().items():
+        if name.endswith('norm.weight') or name.endswith('_variance'):
+            assert (value.numpy() == 1).all(), name
+        elif name.endswith('norm.bias') or name.endswith('_mean'):
+            assert (value.numpy() == 0).all(), name
+
+
+@pytest.mark.parametrize('dtype, tolerance', [('float32', 1e-6), ('float64', 1e-14)])
+def test_running_variance_is_unbiased(dtype, tolerance):
+    x = np.random.RandomState(0).randn(2, 3, 4, 5).astype(dtype)
+    norm = BatchNorm2D(3)
+    norm.to(dtype=dtype)
+    norm.train()
+    norm(paddle.to_tensor(x))
+    samples = x.transpose(1, 0, 2, 3).reshape(3, -1)
+    np.testing.assert_allclose(norm._mean, 0.1 * samples.mean(1), atol=tolerance)
+    variance = 0.9 + 0.1 * samples.var(1, ddof=1)
+    np.testing.assert_allclose(norm._variance, variance, atol=tolerance)
+
+
+def test_batch_norm_refuses_a_single_value():
+    with pytest.raises(ValueError, match='more than one value'):
+        BatchNorm2D(3).train()(paddle.ones([1, 3, 1, 1]))
+
+
+@pytest.mark.parametrize('size', [(10, 14), (3, 4), (5, 21), (16, 7)])
+def test_resize_bilinear(size):
+    x = paddle.to_tensor(np.random.RandomState(0).rand(2, 3, 5, 7).astype('float32'))
+    expected = F.interpolate(x, size=size, mode='bilinear', align_corners=False)
+    np.testing.assert_allclose(resize_bilinear(x, size), expected, atol=2e-6)
+
+
+def test_upsample_nearest():
+    x = np.random.RandomState(0).rand(2, 3, 5, 7)
+    expected = x.repeat(2, axis=2).repeat(2, axis=3)
+    np.testing.assert_array_equal(upsample_nearest_x2(paddle.to_tensor(x)), expected)
+
+
+def test_grid_sample_where_only_the_grid_is_trained():
+    """Paddle's own kernel crashes here; the gradient must also be right."""
+    image = paddle.to_tensor(np.random.RandomState(0).rand(1, 2, 6, 6))
+    grid = paddle.to_tensor(np.random.RandomState(1).uniform(-0.9, 0.9, (1, 3, 3, 2)))
+    grid.stop_gradient = False
+    grid_sample(image, grid, True).sum().backward()
+    gradient = grid.grad
+    step = 1e-6
+    for index in [(0, 0, 0, 0), (0, 1, 2, 1)]:
+        moved = grid.detach().clone().numpy()
+        moved[index] += step
+        change = (
+            grid_sample(image, paddle.to_tensor(moved), True).sum()
+            - grid_sample(image, grid.detach(), True).sum()
+        )
+        assert abs(change.item() / step - gradient.numpy()[index]) < 1e-4
+
+
+@pytest.mark.parametrize('points', [None, 5])
+def test_transform_jacobian_is_the_derivative(points):
+    rng = np.random.RandomState(0)
+    control = None if points is None else paddle.to_tensor(rng.randn(2, 1, points**2) * 0.05)
+    transform = Transform(paddle.to_tensor(rng.randn(2, 2, 3) * 0.1), control)
+    z = paddle.to_tensor(rng.uniform(-0.9, 0.9, (2, 4, 2)))
+    jacobian = transform.jacobian(z).numpy()
+    step = 1e-6
+    for axis in (0, 1):
+        shift = np.zeros(2)
+        shift[axis] = step
+        ahead, behind = (transform.warp_coordinates(z + sign * shift) for sign in (1, -1))
+        slope = (ahead - behind).numpy() / (2 * step)
+        np.testing.assert_allclose(jacobian[..., axis], slope, atol=1e-6)
+
+
+def test_transform_of_no_noise_is_the_identity(frames):
+    transform = Transform(paddle.zeros([3, 2, 3]), paddle.zeros([3, 1, 25]))
+    np.testing.assert_allclose(transform.transform_frame(frames, True), frames, atol=1e-5)
+
+
+def test_frozen_network_passes_gradient_on_and_collects_none(models, frames):
+    frames = frames.clone()
+    frames.stop_gradient = False
+    with frozen(models.discriminator):
+        models.discriminator({1: frames})[1].prediction_map.sum().backward()
+    assert float(frames.grad.abs().sum()) > 0
+    assert all(p.grad is None for p in models.discriminator.parameters())
+    assert not models.discriminator.parameters()[0].stop_gradient
