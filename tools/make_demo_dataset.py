@@ -1,0 +1,160 @@
+"""Draws a dataset of animated creatures: small clips to train on and try things with in minutes.
+
+    python tools/make_demo_dataset.py data/creatures --train 2000 --test 40 --size 128
+
+OUT/train and OUT/test hold clips named like 00012#walk.mp4: what stands before the # is the
+creature, so that `id_sampling: True` pairs the clips of one. The clips depend on the options only,
+not on --workers.
+"""
+
+import os
+import sys
+from argparse import Namespace
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Iterator, List, NamedTuple
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from modules.cli import ArgumentParser, UserError, atomic_output, run_command  # noqa: E402
+from modules.video import VideoWriter  # noqa: E402
+from tools.creature_motion import KINDS, Motion  # noqa: E402
+from tools.creatures import Creature, draw_clip, random_stream  # noqa: E402
+
+SUFFIXES = {'mp4': '.mp4', 'gif': '.gif', 'frames': '', 'stacked': '.png'}
+MOST_CREATURES = 100_000  # five digits in the names
+
+
+class Item(NamedTuple):
+    """A creature to draw: one task of a worker."""
+
+    part: str  # train or test
+    index: int  # within its part: decides on its random numbers
+    name: str  # unique in the whole dataset
+    clips: int
+
+
+class Clip(NamedTuple):
+    name: str
+    frames: np.ndarray  # uint8 (T, size, size, 3)
+
+
+def parse_args() -> Namespace:
+    parser = ArgumentParser(description='Draws a dataset of animated creatures.')
+    parser.add_argument('out', help='folder to create')
+    parser.add_argument('--train', type=int, default=2000, help='clips in OUT/train')
+    parser.add_argument('--test', type=int, default=40, help='clips in OUT/test')
+    parser.add_argument('--size', type=int, default=128, help='height and width in pixels')
+    parser.add_argument('--frames', type=int, default=32, help='frames in a clip')
+    parser.add_argument('--fps', type=float, default=25, help='frames per second')
+    parser.add_argument(
+        '--format',
+        choices=list(SUFFIXES),
+        default='mp4',
+        help='frames: a folder of PNG per clip; stacked: a PNG with the frames side by side',
+    )
+    parser.add_argument(
+        '--clips_per_creature', type=int, default=4, help='each in another kind of motion'
+    )
+    parser.add_argument(
+        '--legs', choices=['4', '2', 'any'], default='any', help='any: one creature in ten has two'
+    )
+    parser.add_argument('--mirror', action='store_true', help='half of the creatures face left')
+    parser.add_argument('--seed', type=int, default=0, help='another one gives other clips')
+    parser.add_argument('--workers', type=int, default=os.cpu_count(), help='processes')
+    return parser.parse_args()
+
+
+def check(args: Namespace) -> None:
+    """Raises UserError for a value out of its range."""
+    ranges = {
+        'train': (0, None),
+        'test': (0, None),
+        'size': (16, 2048),
+        'frames': (2, 10_000),
+        'clips_per_creature': (1, len(KINDS)),
+        'seed': (0, None),
+        'workers': (1, None),
+    }
+    for name, (least, most) in ranges.items():
+        value = getattr(args, name)
+        if value < least or (most is not None and value > most):
+            bounds = f'at least {least}' if most is None else f'from {least} to {most}'
+            raise UserError(f'--{name} {value}: give a number {bounds}')
+    if not 0 < args.fps <= 1000:
+        raise UserError(f'--fps {args.fps}: give a number above 0, up to 1000')
+    if args.train + args.test == 0:
+        raise UserError('--train 0 --test 0: nothing to draw; ask for a clip at least')
+    if args.format == 'mp4' and args.size % 2:
+        raise UserError(f'--size {args.size}: mp4 needs an even size; give one or another --format')
+    if len(items(args)) > MOST_CREATURES:
+        raise UserError(f'more than {MOST_CREATURES} creatures; lower --train or --test')
+
+
+def items(args: Namespace) -> List[Item]:
+    """The creatures of both parts; a creature is never in both."""
+    todo: List[Item] = []
+    for part, count in (('train', args.train), ('test', args.test)):
+        for index, first in enumerate(range(0, count, args.clips_per_creature)):
+            clips = min(args.clips_per_creature, count - first)
+            todo.append(Item(part, index, f'{len(todo):05d}', clips))
+    return todo
+
+
+def draw_item(item: Item, args: Namespace) -> Iterator[Clip]:
+    """The creature's clips, each in front of its own background."""
+    rng = random_stream(args.seed, item.part, item.index)
+    legs = None if args.legs == 'any' else int(args.legs)
+    creature = Creature.random(rng, legs, mirrored=None if args.mirror else False)
+    # All kinds are put in order and the first taken, so that more clips don't change the others.
+    kinds = rng.choice(list(KINDS), len(KINDS), replace=False, p=list(KINDS.values()))
+    for kind in kinds[: item.clips]:
+        motion = Motion.random(rng, str(kind))
+        frames = draw_clip(creature.elsewhere(rng), motion, args.frames, args.size)
+        yield Clip(f'{item.name}#{kind}', frames)
+
+
+def write_item(item: Item, args: Namespace, folder: Path) -> int:
+    """Draws and writes the creature's clips below `folder` -> how many."""
+    for clip in draw_item(item, args):
+        path = folder / item.part / f'{clip.name}{SUFFIXES[args.format]}'
+        if args.format == 'stacked':
+            Image.fromarray(np.concatenate(list(clip.frames), axis=1)).save(path)
+            continue
+        with VideoWriter(path, args.fps) as writer:
+            for frame in clip.frames:
+                writer.write(frame)
+    return item.clips
+
+
+def write_all(args: Namespace, folder: Path) -> None:
+    """Fills `folder`, in as many processes as asked for."""
+    todo = items(args)
+    for part in {item.part for item in todo}:
+        (folder / part).mkdir()
+    task = partial(write_item, args=args, folder=folder)
+    with tqdm(total=args.train + args.test, unit='clip') as bar:
+        if args.workers == 1:
+            for count in map(task, todo):
+                bar.update(count)
+            return
+        with ProcessPoolExecutor(args.workers) as pool:
+            for count in pool.map(task, todo, chunksize=4):
+                bar.update(count)
+
+
+def main() -> None:
+    args = parse_args()
+    check(args)
+    with atomic_output(args.out, folder=True) as folder:
+        write_all(args, folder)
+
+
+if __name__ == '__main__':
+    run_command(main)
