@@ -141,6 +141,8 @@ SCHEMA: Dict[str, Entry] = {
         'id_sampling': Field(FLAG, 'an epoch is a pass over ids, not over clips', False),
         'pairs_list': Field(FILE, 'csv of the pairs to animate', None),
         'augmentation_params': _AUGMENTATION,
+        'cache_dir': Field(FILE, 'folder for decoded frames', None),
+        'cache_gb': Field(WEIGHT, 'most gigabytes of decoded frames to keep', 100),
     },
     'model_params': {
         'common_params': {

@@ -5,6 +5,7 @@ Alone, a process has rank 0 of 1 and nothing here communicates.
 
 from typing import Iterable
 
+import numpy as np
 import paddle
 import paddle.distributed as dist
 from paddle import Tensor, nn
@@ -79,7 +80,8 @@ def joint_batch_norm(layer: nn.BatchNorm2D, x: Tensor) -> Tensor:
     mean = SumOverProcesses.apply(values.sum([0, 2, 3])) / count
     centred = values - mean.reshape([1, -1, 1, 1])
     variance = SumOverProcesses.apply((centred * centred).sum([0, 2, 3])) / count
-    scale = layer.weight * paddle.rsqrt(variance + layer._epsilon)
+    epsilon = float(np.float32(layer._epsilon))  # as Paddle's own kernels hold it
+    scale = layer.weight * paddle.rsqrt(variance + epsilon)
     y = centred * scale.reshape([1, -1, 1, 1]) + layer.bias.reshape([1, -1, 1, 1])
     layer.update_statistics(mean.detach(), variance.detach(), count)
     return y.astype(x.dtype)

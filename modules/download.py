@@ -42,9 +42,8 @@ def find_weights(path_or_name: PathLike) -> Path:
     Raises:
         UserError: it is neither, or the download fails.
     """
-    path = Path(path_or_name)
-    if path.exists():
-        return path
+    if os.path.exists(path_or_name):  # False too for a name that no file can have
+        return Path(path_or_name)
     name = str(path_or_name)
     if name in KNOWN_WEIGHTS:
         return fetch_weights(name)

@@ -7,6 +7,7 @@ import numpy as np
 import paddle
 from paddle import Tensor, nn
 
+from modules import test_mode
 from modules.build import Models
 from modules.discriminator import Judgement, scale_name
 from modules.generator import Generated
@@ -66,6 +67,14 @@ def frozen(network: nn.Layer) -> Iterator[None]:
     finally:
         for parameter in trained:
             parameter.stop_gradient = False
+
+
+def total_loss(losses: Losses) -> Tensor:
+    """The sum of the losses; under TEST_MODE each is printed here."""
+    if test_mode.ENABLED:
+        for name, value in losses.items():
+            print(f'{name} {value.item():.17g}')
+    return sum(losses.values())
 
 
 def tap_keypoints(name: str, kp: Keypoints) -> Keypoints:

@@ -85,7 +85,7 @@ def write_npz(path: PathLike, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes arrays by name as numpy.savez does, whatever the names; equal ones, equal bytes."""
     with zipfile.ZipFile(path, 'w') as archive:
         for name, array in arrays.items():
-            with archive.open(zipfile.ZipInfo(f'{name}.npy'), 'w', force_zip64=True) as member:
+            with archive.open(f'{name}.npy', 'w', force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
 
 

@@ -1,5 +1,7 @@
 """Everything the networks compute on fixed inputs, under the names of the golden `nets` format."""
 
+import json
+from pathlib import Path
 from typing import Any, Dict, Mapping, Optional
 
 import numpy as np
@@ -8,7 +10,10 @@ from paddle import Tensor
 
 from modules import test_mode
 from modules.build import Models, build_models
-from modules.model import TrainingLosses
+from modules.checkpoint import load_checkpoint
+from modules.cli import PathLike, atomic_output
+from modules.model import TrainingLosses, total_loss
+from modules.seeding import seeded_inputs
 from modules.transform import Transform
 from modules.util import Keypoints
 from modules.vgg import Vgg19
@@ -92,12 +97,12 @@ def record_train(
     models.train()
     with test_mode.record(pins) as tape:
         step = losses.generator_step(models, source, driving, transform)
-        sum(step.losses.values()).backward()
+        total_loss(step.losses).backward()
         disc_losses = losses.discriminator_step(
             models, driving, step.generated.prediction, step.kp_driving
         )
         if disc_losses:
-            sum(disc_losses.values()).backward()
+            total_loss(disc_losses).backward()
     arrays = {f'train.{name}': value.numpy() for name, value in tape.values.items()}
     for network_name, network in models._asdict().items():
         for name, parameter in to_official_names(dict(network.named_parameters())).items():
@@ -107,3 +112,56 @@ def record_train(
             if name.endswith(('running_mean', 'running_var', 'weight_u', 'weight_v')):
                 arrays[f'train.buffer.{network_name}.{name}'] = buffer.numpy()
     return arrays
+
+
+STEP_INPUTS = ('source', 'driving', 'tps_affine_noise', 'tps_control_params')
+
+
+def record_nets(
+    config: Mapping[str, Any],
+    seed: int,
+    inputs: Optional[Mapping[str, np.ndarray]] = None,
+    checkpoint: Optional[PathLike] = None,
+    pins: Optional[Arrays] = None,
+) -> Arrays:
+    """All of the `nets` format in float64: eval mode, then one training step.
+
+    Args:
+        config: checked, with model_params and the losses' part of train_params.
+        seed: of the weights and, without `inputs`, of frames and noise.
+        inputs: the arrays of STEP_INPUTS, of which the last may be absent.
+        checkpoint: weights instead of the name-drawn ones.
+        pins: see `record_train`.
+
+    Returns:
+        The results and the inputs.
+    """
+    models = seeded_models(config, seed, 'float64')
+    if checkpoint is not None:
+        load_checkpoint(checkpoint, **models._asdict())
+    losses = seeded_losses(config, 'float64')
+    if inputs is None:
+        shape = config['dataset_params']['frame_shape']
+        inputs = seeded_inputs(seed, shape, **losses.transform_params)
+    inputs = {name: inputs[name] for name in STEP_INPUTS if name in inputs}
+    source, driving, *noise = (to_tensor(array, 'float64') for array in inputs.values())
+    arrays = record_eval(models, losses, source, driving)
+    arrays.update(record_train(models, losses, source, driving, Transform(*noise), pins))
+    return {**inputs, **arrays}
+
+
+def save_nets(path: Path, config: Mapping[str, Any], seed: int, arrays: Arrays) -> None:
+    """Writes arrays as a file that tools/parity.py checks."""
+    common = dict(config['model_params']['common_params'])
+    meta = {
+        'set': 'nets',
+        'name': path.stem,
+        'seed': seed,
+        'align_corners': common.pop('align_corners'),
+        'config': {
+            'model_params': {**config['model_params'], 'common_params': common},
+            'train_params': config['train_params'],
+        },
+    }
+    with atomic_output(path) as target:
+        np.savez_compressed(target, meta=json.dumps(meta), **arrays)

@@ -36,6 +36,13 @@ def choose_device(cpu: bool) -> str:
     return paddle.set_device('gpu' if use_gpu else 'cpu')
 
 
+def seed_everything(seed: int) -> None:
+    """Seeds the initial weights; data order and noise have generators of their own."""
+    import paddle
+
+    paddle.seed(seed)
+
+
 def _is_amd() -> bool:
     try:
         with open('/proc/cpuinfo', encoding='ascii', errors='replace') as file:

@@ -10,11 +10,13 @@ name, so that the official code and this one hold the same values on any machine
 
 import contextlib
 import os
-from typing import Dict, Iterator, Mapping, Optional
+import zipfile
+from typing import Dict, Iterator, Mapping, NamedTuple, Optional
 
 import numpy as np
 import paddle
 
+from modules.cli import UserError
 from modules.seeding import seeded_value
 from modules.weight_names import to_official_names
 
@@ -22,6 +24,35 @@ ENABLED = os.environ.get('TEST_MODE') == '1'
 PIN_FILE = os.environ.get('TEST_MODE_PIN') or None
 
 _tape: Optional['Tape'] = None
+
+
+class Pins(NamedTuple):
+    """What TEST_MODE_PIN's file holds; None where nothing is pinned."""
+
+    inputs: Optional[Dict[str, np.ndarray]]  # frames and noise of the step
+    results: Optional[Dict[str, np.ndarray]]  # by tap name
+
+
+def read_pins() -> Pins:
+    """Reads the file of the environment variable TEST_MODE_PIN, in the `nets` format.
+
+    Raises:
+        UserError: it can't be read.
+    """
+    if PIN_FILE is None:
+        return Pins(None, None)
+    try:
+        with np.load(PIN_FILE, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f'TEST_MODE_PIN: {PIN_FILE}: not a readable .npz file ({error})') from error
+    return Pins(arrays if 'source' in arrays else None, results_of_step(arrays))
+
+
+def results_of_step(arrays: Mapping[str, np.ndarray]) -> Dict[str, np.ndarray]:
+    """Of a `nets` file, what can be pinned in a training step, by tap name."""
+    step = {name[len('train.') :]: a for name, a in arrays.items() if name.startswith('train.')}
+    return {n: a for n, a in step.items() if not n.startswith(('loss.', 'grad.', 'buffer.'))}
 
 
 class Tape:

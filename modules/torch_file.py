@@ -202,8 +202,6 @@ def _place_legacy(
                 f' and the file has {size - start} bytes for them: damaged or cut off'
             )
         storage.fetch = _fetcher(file, start, storage.size)
-    if any(storage.fetch is None for storage in storages.values()):
-        raise Refused('it lacks storages: damaged or cut off')
 
 
 def _fetcher(file: BinaryIO, start: int, size: int) -> Callable[[], bytes]:

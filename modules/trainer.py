@@ -11,7 +11,7 @@ from paddle.optimizer.lr import MultiStepDecay
 
 from modules import distributed
 from modules.build import Models
-from modules.model import GeneratorStep, Losses, TrainingLosses
+from modules.model import GeneratorStep, Losses, TrainingLosses, total_loss
 from modules.transform import Transform
 
 # Under AMP these stay in float32: they carry coordinates, which bfloat16 would move by pixels.
@@ -112,6 +112,10 @@ class Trainer:
         self.step_count += 1
         return StepResult(losses, done[-1][1])
 
+    def has_finite_weights(self) -> bool:
+        parameters = (p for network in self.models for p in network.parameters())
+        return all(paddle.isfinite(p).all().item() for p in parameters)
+
     def end_epoch(self) -> None:
         """Moves the learning-rate schedules on."""
         for optimizer in self.optimizers.values():
@@ -132,7 +136,7 @@ class Trainer:
         )
 
     def _backward(self, losses: Losses) -> None:
-        total = sum(losses.values()) / self.accumulation_steps
+        total = total_loss(losses) / self.accumulation_steps
         self.scaler.scale(total).backward()
 
     def _update(self, *names: str) -> None:
@@ -140,7 +144,10 @@ class Trainer:
         optimizers = [self.optimizers[name] for name in names if name in self.optimizers]
         for optimizer in optimizers:
             distributed.average_gradients(optimizer._parameter_list)
-            self.scaler.step(optimizer)
+            # The first step names the optimizer's tensors; names that count up with every trainer
+            # of the process would not fit those of a checkpoint.
+            with paddle.utils.unique_name.guard():
+                self.scaler.step(optimizer)
         if optimizers:
             self.scaler.update()
         for name in names:

@@ -44,6 +44,7 @@ class Vgg19(nn.Layer):
             UserError: it can't be read or is no VGG19.
         """
         from modules.checkpoint_file import read_weights
+
         state = read_weights(path)
         for name, parameter in self.named_parameters():
             array = state.get(name)
@@ -72,6 +73,7 @@ def build_vgg(weights: str) -> Vgg19:
         vgg.seed()
     elif weights == 'imagenet':
         from modules.download import fetch
+
         vgg.load(fetch(IMAGENET_URL))
     else:
         vgg.load(Path(weights))

@@ -202,9 +202,9 @@ class VideoReader:
     transparency is laid over white, as in `read_image`; pixels that are not square and interlaced
     fields stay as they are stored.
 
-    Damage raises a UserError, a clip cut short already when it is opened. Not noticed is what the
-    format itself can't tell: GIF, VP8 and VP9 carry no checks on what they draw, and an MPEG
-    transport stream may end anywhere.
+    Damage raises a UserError, a clip cut short already when it is opened. Not noticed is what a
+    format can't tell: GIF, VP8 and VP9 carry no checks on what they draw, and ts, mpg, flv and wmv
+    streams may end after any packet.
 
     Attributes:
         fps: frames per second, exact; of a folder, `folder_fps`.
@@ -433,8 +433,11 @@ def _open_clip(path: PathLike) -> Iterator[av.container.InputContainer]:
 
 def _video_stream(container: av.container.InputContainer, path: PathLike) -> av.VideoStream:
     for stream in container.streams.video:
-        if not stream.disposition & av.stream.Disposition.attached_pic:  # the cover of a song
-            return stream
+        if stream.disposition & av.stream.Disposition.attached_pic:  # the cover of a song
+            continue
+        if stream.codec_context is None:
+            raise UserError(f'{path}: its video codec is unknown to libav; convert it to H.264')
+        return stream
     raise UserError(f'{path}: no video in it; give a clip with moving pictures')
 
 
@@ -465,6 +468,8 @@ def _survey(path: PathLike) -> _Clip:
         if not packets:
             raise UserError(f'{path}: no frames in it; give a clip with moving pictures')
         clip = _timeline(packets, stream, by_dts)
+        if (clip.frame_count or 0) > 1000 * len(packets):  # nearly all of them repeated
+            raise UserError(f'{path}: its time stamps leap; re-encode it at a constant rate')
         return clip if kind in SEEKABLE else clip._replace(keys=[])
 
 
@@ -581,8 +586,6 @@ def _decode(
             for packet in itertools.chain(packets, [None]):
                 for frame in decoder.decode(packet):
                     stamp = frame.dts if clip.by_dts else frame.pts
-                    if start is not None and (stamp is None or stamp < start):
-                        continue  # these may need frames from before the jump
                     if frame.is_corrupt:
                         raise _damaged(path, number + 1, clip.frame_count)
                     if clip.first is None or stamp is None:
@@ -671,8 +674,8 @@ class VideoWriter:
 
     Attributes:
         frame_count: frames written so far.
-        audio_warning: None, or one line that tells why the sound of `audio_from` is missing or ends
-            early; complete when the block has ended.
+        audio_warning: None, or one line that tells why the sound of `audio_from` is missing, or a
+            part of it; complete when the block has ended.
     """
 
     def __init__(
@@ -723,7 +726,7 @@ class VideoWriter:
         """Adds a frame: (H, W, 3) uint8, of the same size as the others.
 
         Raises:
-            UserError: the disk is full, or fails.
+            UserError: the disk is full, or fails; the sound track can't be used at all.
             ValueError: another shape or type.
         """
         size = self.size = tuple(self.size or frame.shape[:2])
@@ -745,7 +748,7 @@ class VideoWriter:
             container = stack.enter_context(_open_clip(self._audio_from))
             for track in container.streams.audio:
                 if track.codec_context is not None:  # None: a codec unknown to libav
-                    return _Sound(container, track)
+                    return _Sound(self._audio_from, container, track)
             self.audio_warning = f'{self._audio_from}: no sound track to copy; written without it'
         return None
 
@@ -760,7 +763,7 @@ class VideoWriter:
         finally:
             self._sink.close()
         if self._sound and self._sound.is_damaged:
-            self.audio_warning = f'{self._audio_from}: damaged sound track; the sound ends early'
+            self.audio_warning = f'{self._audio_from}: damaged sound track; some of it is missing'
 
     @contextlib.contextmanager
     def _disk_errors(self) -> Iterator[None]:
@@ -847,6 +850,14 @@ class _Movie(_Container):
         codec.color_primaries = codec.color_trc = BT709
         if self._sound:
             self._sound.attach(self._container)
+            try:
+                self._container.start_encoding()
+            except av.FFmpegError as error:
+                if error.errno in DISK_ERRORS:
+                    raise
+                raise UserError(
+                    f'{self._sound.path}: unusable sound track; re-encode it or leave it out'
+                ) from error
 
     def finish(self) -> None:
         self._container.mux(self._stream.encode(None))
@@ -909,8 +920,10 @@ class _Gif(_Container):
 class _Sound:
     """The sound track of a clip, passed on in step with the pictures written."""
 
-    def __init__(self, container: av.container.InputContainer, track: av.AudioStream):
-        self.is_damaged = False
+    def __init__(
+        self, path: PathLike, container: av.container.InputContainer, track: av.AudioStream
+    ):
+        self.path, self.is_damaged = path, False
         self._input, self._track = container, track
         self._waiting: Optional[Tuple[Fraction, av.Packet]] = None
         # Second 0 of the output is the clip's first picture.
@@ -940,7 +953,12 @@ class _Sound:
                     self.is_damaged = True
             if self._waiting is None or self._waiting[0] >= end:
                 return
-            output.mux(self._waiting[1])
+            try:
+                output.mux(self._waiting[1])
+            except av.FFmpegError as error:  # such as time that runs backwards
+                if error.errno in DISK_ERRORS:
+                    raise
+                self.is_damaged = True
             self._waiting = None
 
     def _copied(self) -> Iterator[Tuple[Fraction, av.Packet]]:

@@ -114,6 +114,8 @@ def test_names_and_paths(server, tmp_path, monkeypatch):
         UserError, match=r'no such file or folder; the names of known .* vox, vox-5'
     ):
         find_weights('taichi.pth.tar')
+    with pytest.raises(UserError, match='no such file or folder'):
+        find_weights('x' * 5000)
     with pytest.raises(UserError, match=r'did you mean vox-512\?'):
         find_weights('vox512')
 

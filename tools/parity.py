@@ -120,11 +120,10 @@ def check_file(path: Path) -> List[Outcome]:
 
 def first_differing_op(meta: dict, golden: Arrays, path: Path) -> Optional[str]:
     """The first result of the training step that differs when all before it are as recorded."""
+    from modules.test_mode import results_of_step
     from tools import parity_sets
 
-    pins = {n[len('train.') :]: a for n, a in golden.items() if n.startswith('train.')}
-    pins = {n: a for n, a in pins.items() if not n.startswith(('loss.', 'grad.', 'buffer.'))}
-    ours = parity_sets.compute(meta, golden, path, pins)
+    ours = parity_sets.compute(meta, golden, path, results_of_step(golden))
     taps = {n: golden[n] for n in ours if n in golden and n.startswith('train.')}
     return next((o.name for o in compare(taps, ours, 'nets') if not o.ok), None)
 

@@ -13,14 +13,12 @@ from modules.build import Models, build_models
 from modules.checkpoint import load_checkpoint
 from modules.cli import UserError
 from modules.config import check_config, load_config
-from modules.record import Arrays, record_keypoints, to_tensor
+from modules.record import STEP_INPUTS, Arrays, record_keypoints, to_tensor
 from modules.trainer import Trainer
 from modules.transform import Transform
 from modules.util import AntiAliasInterpolation2d, Keypoints, kp2gaussian, make_coordinate_grid
 from modules.video import read_image
 from modules.weight_names import to_official_names
-
-STEP_INPUTS = ('source', 'driving', 'tps_affine_noise', 'tps_control_params')
 
 _INPUTS = {
     'unit': r'kp|image|tps_(affine_noise|control_params)|norm\.kp_.*',
@@ -105,17 +103,8 @@ def compute_nets(
     config: Mapping[str, Any], meta: Mapping[str, Any], golden: Arrays, path: Path, pins
 ) -> Arrays:
     """All networks in eval mode, then one training step without its optimizers, in float64."""
-    models = record.seeded_models(config, meta['seed'], 'float64')
-    losses = record.seeded_losses(config, 'float64')
-    if meta.get('checkpoint'):
-        load_checkpoint(path.parent / meta['checkpoint'], **models._asdict())
-    source, driving, noise, control = (
-        to_tensor(golden[name], 'float64') for name in STEP_INPUTS
-    )
-    arrays = record.record_eval(models, losses, source, driving)
-    transform = Transform(noise, control)
-    arrays.update(record.record_train(models, losses, source, driving, transform, pins))
-    return arrays
+    checkpoint = path.parent / meta['checkpoint'] if meta.get('checkpoint') else None
+    return record.record_nets(config, meta['seed'], golden, checkpoint, pins)
 
 
 def compute_trajectory(

@@ -1,0 +1,339 @@
+"""Datasets of videos: what training, reconstruction and animation read.
+
+A clip is a video (mp4, gif, mov, ...), a folder of frames, or a picture of frames side by side.
+"""
+
+import csv
+import sys
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+
+import numpy as np
+from tqdm import tqdm
+
+from modules.augmentation import AllAugmentationTransform, to_float
+from modules.cli import PathLike, UserError
+from modules.clips import FOLDER, Clip, Part, Size, check_sizes, group_by_id, list_part, open_clip
+from modules.frame_cache import GIGABYTE, FrameCache, read_entry
+from modules.loading import Key
+from modules.runtime import available_cores
+
+ATTEMPTS = 100  # clips in a row that can't be read, after which training gives up
+WARNINGS = 20  # lines of a kind that are printed
+
+
+class Sample(NamedTuple):
+    """A training sample: two frames (3, H, W), float32 in [0, 1], and their clip's name."""
+
+    source: np.ndarray
+    driving: np.ndarray
+    name: str
+
+
+class Damage(NamedTuple):
+    """A clip that could not be read, and why."""
+
+    name: str
+    message: str
+
+
+class Pair(NamedTuple):
+    """What to animate: positions of two clips in the dataset."""
+
+    source: int
+    driving: int
+
+
+class FramesDataset:
+    """The clips of one part of a dataset.
+
+    For training, samples are drawn from it: `dataset[key]`. Else it gives whole clips: `video`.
+    Clips that can't be opened are named on stderr and left out.
+
+    Attributes:
+        clips, names: those that can be opened: in `train/` and `test/` sorted by name; without
+            these folders in the order of the random split.
+        broken: one line for each clip left out.
+        unreadable: how often each clip, by name, failed in training.
+        frame_shape: (height, width, 3).
+    """
+
+    def __init__(
+        self,
+        root_dir: PathLike,
+        frame_shape: Sequence[int] = (256, 256, 3),
+        id_sampling: bool = False,
+        pairs_list: Optional[PathLike] = None,
+        augmentation_params: Optional[Mapping[str, object]] = None,
+        cache_dir: Optional[PathLike] = None,
+        cache_gb: float = 100,
+        is_train: bool = True,
+        preload: bool = False,
+        random_seed: int = 0,
+    ):
+        """Opens all clips and, for training, gets their frames ready: in a cache or in memory.
+
+        Args:
+            root_dir: holds `train/` and `test/`, or clips that are split 80 : 20 at random.
+            frame_shape: (height, width, 3) of every frame.
+            id_sampling: a training epoch is a pass over ids, what stands before '#' in a clip's
+                name, with a random clip of each, instead of a pass over clips.
+            pairs_list: csv file of the pairs to animate, for `animation_pairs`.
+            augmentation_params: of AllAugmentationTransform, for training; None: no changes.
+            cache_dir: folder for decoded frames; None for one in the user's cache folder.
+            cache_gb: most gigabytes (10^9 bytes) of decoded frames to keep there; 0: no cache.
+            is_train: the training part, else the test part.
+            preload: for training, hold all frames in memory as uint8 instead of in the cache.
+            random_seed: of the split.
+
+        Raises:
+            UserError: no usable clip, frames that neither have the size of frame_shape nor are
+                cropped to it, or too little memory to preload.
+        """
+        self.root_dir, self.frame_shape = Path(root_dir), tuple(frame_shape)
+        self.is_train, self.pairs_list = is_train, pairs_list
+        if self.frame_shape[2] != 3:
+            raise UserError(
+                f'dataset_params.frame_shape: {self.frame_shape[2]} channels; must be 3, frames '
+                'are read in colour'
+            )
+        params = augmentation_params or {}
+        self.transform = AllAugmentationTransform(**params)
+        self.unreadable: Counter = Counter()
+        self._frames: Dict[int, np.ndarray] = {}
+        self._cache = _open_cache(cache_dir, cache_gb) if is_train and not preload else None
+        self.clips, self.broken = self._open_clips(list_part(root_dir, is_train, random_seed))
+        self.names = [clip.name for clip in self.clips]
+        fits_any = is_train and params.get('crop_param') is not None
+        check_sizes(self.clips, self._size, fits_any)
+        if is_train and preload:
+            self._preload()
+        elif self._cache:
+            self._fill_cache(self._cache)
+        self._entries = [self._entry(clip) for clip in self.clips]
+        # The clips that a sample may come from.
+        self._groups = [[number] for number in range(len(self.clips))]
+        if is_train and id_sampling:
+            self._groups = list(group_by_id(self.names).values())
+
+    def __len__(self) -> int:
+        """Samples of a pass: ids with id_sampling in training, else clips."""
+        return len(self._groups)
+
+    def __getitem__(self, key: Key) -> Sample:
+        """The training sample of this key; what can't be read is reported and replaced."""
+        sample, damage = self.draw(key)
+        self.report(damage)
+        return sample
+
+    def sample(self, index: int, rng: np.random.Generator) -> Sample:
+        """Draws a training sample: two frames of a clip, in order, both changed alike.
+
+        Args:
+            index: which clip or id; from `len(self)` on it starts again (num_repeats).
+
+        Raises:
+            UserError: the frames can't be read.
+        """
+        return self._sample_from(self._choose(index, rng), rng)
+
+    def draw(self, key: Key) -> Tuple[Sample, List[Damage]]:
+        """The training sample of this key, and what could not be read on the way to it.
+
+        Frames that can't be read give way to those of another index: drawn from the key as well, so
+        that the same key gives the same sample at any time.
+
+        Raises:
+            UserError: `ATTEMPTS` clips in a row can't be read.
+        """
+        index, (seed, epoch, position) = key
+        damage: List[Damage] = []
+        for attempt in range(ATTEMPTS):
+            entropy = np.random.SeedSequence(seed, spawn_key=(epoch, position, attempt))
+            rng = np.random.default_rng(entropy)
+            if attempt:
+                index = int(rng.integers(len(self)))
+            number = self._choose(index, rng)
+            try:
+                return self._sample_from(number, rng), damage
+            except UserError as error:
+                damage.append(Damage(self.names[number], str(error)))
+        raise UserError(
+            f'{self.root_dir}: {ATTEMPTS} clips in a row could not be read; look at them with '
+            f'tools/check_dataset.py; the last one: {damage[-1].message}'
+        )
+
+    def report(self, damage: Sequence[Damage]) -> None:
+        """Counts what `draw` could not read, and warns of each clip once."""
+        for name, message in damage:
+            self.unreadable[name] += 1
+            if self.unreadable[name] == 1:
+                _warn(f'{message} (another clip takes its place in such samples)')
+
+    def video(self, index: int) -> Clip:
+        """A whole clip: its `frames()` come one by one, beside `name`, `fps`, `frame_count`."""
+        return self.clips[index]
+
+    @property
+    def _size(self) -> Size:
+        return self.frame_shape[:2]
+
+    def _choose(self, index: int, rng: np.random.Generator) -> int:
+        """The number of the clip: of an id, a random one."""
+        group = self._groups[index % len(self)]
+        return group[rng.integers(len(group))]
+
+    def _sample_from(self, number: int, rng: np.random.Generator) -> Sample:
+        indices = np.sort(rng.integers(self.clips[number].frame_count, size=2))
+        frames = self.transform(self._read(number, indices.tolist()), rng)
+        source, driving = to_float(np.ascontiguousarray(frames.transpose(0, 3, 1, 2)))
+        return Sample(source, driving, self.names[number])
+
+    def _read(self, number: int, indices: List[int]) -> np.ndarray:
+        """(2, H, W, 3) uint8: from memory, from the cache, or else from the clip itself."""
+        if number in self._frames:
+            return self._frames[number][indices]
+        entry = self._entries[number]
+        frames = read_entry(entry, indices) if entry else None
+        return self.clips[number].read(indices) if frames is None else frames
+
+    def _open_clips(self, part: Part) -> Tuple[List[Clip], List[str]]:
+        """The clips of the part that can be opened, and a line for each that can't."""
+
+        def opened(name: str) -> Union[Clip, str]:
+            path = part.folder / name
+            try:
+                known = self._cache.find(path, self._size) if self._cache else None
+                return known or open_clip(path, self._size)
+            except UserError as error:
+                return str(error)
+
+        with ThreadPoolExecutor(available_cores()) as pool:
+            results = pool.map(opened, part.clips)
+            found = list(tqdm(results, 'opening clips', len(part.clips), leave=False, delay=2))
+        clips = [clip for clip in found if isinstance(clip, Clip)]
+        broken = [message for message in found if isinstance(message, str)]
+        if part.others:
+            _warn(f'{part.folder}: {len(part.others)} files are no clips, such as {part.others[0]}')
+        _warn_all(broken, f'of {len(part.clips)} clips in {part.folder} are broken, left out')
+        if broken and not clips:
+            raise UserError(f'{part.folder}: no clip of {len(broken)} can be read; {broken[0]}')
+        return clips, broken
+
+    def _fill_cache(self, cache: FrameCache) -> None:
+        damaged, left_out, reason = cache.fill(self.clips, available_cores())
+        _warn_all([message for _, message in damaged], 'clips are damaged midway, used up to there')
+        if left_out:
+            _warn(
+                f'{left_out} of {len(self.clips)} clips are not in the frame cache and will be '
+                f'read slowly: {reason}'
+            )
+
+    def _entry(self, clip: Clip) -> Optional[Path]:
+        """The cache entry to read the clip from."""
+        if not self._cache or clip.kind == FOLDER:
+            return None
+        try:
+            return self._cache.entry(clip.path, self._size)
+        except OSError:  # taken away a moment ago: reported when it is read
+            return None
+
+    def _preload(self) -> None:
+        """Reads all frames; a clip that breaks off is left to be read, and reported, on the way."""
+        need = sum(clip.frame_count * clip.size[0] * clip.size[1] * 3 for clip in self.clips)
+        free = _available_memory()
+        if free is not None and need > free:
+            raise UserError(
+                f'--preload: the frames take {need / GIGABYTE:.1f} GB and {free / GIGABYTE:.1f} GB '
+                'of memory are free; leave it out'
+            )
+
+        def frames(clip: Clip) -> Optional[np.ndarray]:
+            try:
+                return np.stack(list(clip.frames()))
+            except UserError:
+                return None
+
+        with ThreadPoolExecutor(available_cores()) as pool:
+            results = pool.map(frames, self.clips)
+            bar = tqdm(results, 'preload', len(self.clips), unit='clip')
+            self._frames = {n: array for n, array in enumerate(bar) if array is not None}
+
+
+def animation_pairs(dataset: FramesDataset, num_pairs: int, seed: int = 0) -> List[Pair]:
+    """The pairs to animate, at most `num_pairs`.
+
+    They are the first ones of `dataset.pairs_list`, a csv file with columns source and driving,
+    names of clips, where pairs with a name that is not in the dataset are passed over. Without a
+    list, they are drawn from the square of the first `num_pairs` clips, without repetition.
+
+    Raises:
+        UserError: the list can't be read, or none of its pairs is in the dataset.
+    """
+    if dataset.pairs_list is not None:
+        return _listed_pairs(dataset, dataset.pairs_list)[:num_pairs]
+    side = min(num_pairs, len(dataset.clips))
+    count = min(num_pairs, side**2)
+    chosen = np.random.RandomState(seed).choice(side**2, count, replace=False)
+    return [Pair(source=int(cell % side), driving=int(cell // side)) for cell in chosen]
+
+
+def _listed_pairs(dataset: FramesDataset, pairs_list: PathLike) -> List[Pair]:
+    number = {name: index for index, name in enumerate(dataset.names)}
+    try:
+        with open(pairs_list, encoding='utf-8-sig', newline='') as file:
+            reader = csv.DictReader(file)
+            if not {'source', 'driving'} <= set(reader.fieldnames or ()):
+                raise UserError(f'{pairs_list}: needs the columns source and driving')
+            rows = [(row['source'], row['driving']) for row in reader]
+    except OSError as error:
+        reason = error.strerror.lower()
+        raise UserError(f'{pairs_list}: {reason}; dataset_params.pairs_list names it') from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f'{pairs_list}: not a csv file: {error}; save it as UTF-8 text') from error
+    pairs = [Pair(number[a], number[b]) for a, b in rows if a in number and b in number]
+    if not pairs:
+        example = f', such as {rows[0][0]} and {rows[0][1]}' if rows else ''
+        raise UserError(
+            f'{pairs_list}: none of its {len(rows)} pairs{example}, is in {dataset.root_dir}; '
+            'names must be those of clips there, with their extensions'
+        )
+    return pairs
+
+
+def _open_cache(cache_dir: Optional[PathLike], cache_gb: float) -> Optional[FrameCache]:
+    if cache_gb <= 0:
+        return None
+    try:
+        return FrameCache(cache_dir, int(cache_gb * GIGABYTE))
+    except UserError as error:
+        if cache_dir is not None:
+            raise
+        _warn(f'{error}; until then videos are read slowly')
+        return None
+
+
+def _available_memory() -> Optional[int]:
+    """Bytes that can be had without swapping, where the system tells."""
+    try:
+        with open('/proc/meminfo', encoding='ascii') as file:
+            for line in file:
+                if line.startswith('MemAvailable:'):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return None
+
+
+def _warn_all(messages: Sequence[str], summary: str) -> None:
+    for message in messages[:WARNINGS]:
+        _warn(message)
+    if messages:
+        rest = f' (the first {WARNINGS} are above)' if len(messages) > WARNINGS else ''
+        _warn(f'{len(messages)} {summary}{rest}; tools/check_dataset.py lists all')
+
+
+def _warn(message: str) -> None:
+    print(f'warning: {message}', file=sys.stderr)

@@ -1,0 +1,163 @@
+"""Reports what training would meet in a dataset; reads every frame, changes nothing.
+
+    python tools/check_dataset.py data/vox --config config/vox-256.yaml
+
+With the config, sizes and ids are judged by its `dataset_params`. The exit status is 0 if the
+dataset can be trained on, whatever the warnings, else 2.
+"""
+
+import sys
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import median
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+from tqdm import tqdm
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from modules.cli import ArgumentParser, UserError, run_command  # noqa: E402
+from modules.clips import (  # noqa: E402
+    FOLDER,
+    MOVIE,
+    Clip,
+    Part,
+    Size,
+    check_sizes,
+    group_by_id,
+    list_part,
+    open_clip,
+    size_text,
+)
+from modules.config import load_config  # noqa: E402
+from modules.frame_cache import GIGABYTE  # noqa: E402
+from modules.runtime import available_cores  # noqa: E402
+
+# How much smaller the cache's lossless frames usually are; drawn pictures shrink more, noise less.
+SHRINKING = 5
+
+
+class Inspected(NamedTuple):
+    """What became of one clip."""
+
+    clip: Optional[Clip]  # None: can't be opened
+    problem: Optional[str]
+
+
+def inspect(path: Path, frame_size: Optional[Size]) -> Inspected:
+    """Opens a clip and reads all of its frames."""
+    clip = None
+    try:
+        clip = open_clip(path, frame_size)
+        for _ in clip.frames():
+            pass
+    except UserError as error:
+        return Inspected(clip, str(error))
+    return Inspected(clip, None)
+
+
+def inspect_part(part: Part, title: str, frame_size: Optional[Size]) -> List[Inspected]:
+    paths = [part.folder / name for name in part.clips]
+    with ThreadPoolExecutor(available_cores()) as pool:
+        results = pool.map(lambda path: inspect(path, frame_size), paths)
+        return list(tqdm(results, title, len(paths), unit='clip', leave=False, disable=None))
+
+
+def describe(clips: Sequence[Clip]) -> Iterator[Tuple[str, str]]:
+    """Rows of the table: what, and how much of it."""
+    lengths = [clip.frame_count for clip in clips]
+    yield 'clips', _tally(Counter(clip.kind for clip in clips))
+    spread = f'{min(lengths)} to {max(lengths)} a clip, median {median(lengths):g}'
+    yield 'frames', f'{sum(lengths)} in all; {spread}'
+    yield 'sizes', _tally(Counter(size_text(clip.size) for clip in clips))
+    rates = Counter(f'{float(clip.fps):.4g}' for clip in clips if clip.kind == MOVIE)
+    yield 'fps', _tally(rates) or 'unknown: pictures have none'
+    groups = [len(group) for group in group_by_id([clip.name for clip in clips]).values()]
+    yield 'ids', f'{len(groups)}; {min(groups)} to {max(groups)} clips each'
+    everything = _bytes(clips)
+    cached = _bytes([clip for clip in clips if clip.kind != FOLDER]) / SHRINKING
+    yield 'memory', f'{everything / GIGABYTE:.2g} GB with --preload'
+    yield 'disk', f'about {cached / GIGABYTE:.2g} GB for the frame cache, without --preload'
+
+
+def warnings_of(clips: Sequence[Clip], dataset: Optional[Dict[str, Any]]) -> Iterator[str]:
+    """What to know about the training clips that does not stop training."""
+    single = [clip.name for clip in clips if clip.frame_count == 1]
+    if single:
+        yield f'{len(single)} clips of a single frame, which show no motion, such as {single[0]}'
+    if dataset is None:
+        if len({clip.size for clip in clips}) > 1:
+            yield 'frames of several sizes: training needs one size, or crop_param in the config'
+        return
+    height, width = dataset['frame_shape'][:2]
+    small = [clip for clip in clips if clip.size[0] < height or clip.size[1] < width]
+    if small:
+        yield (
+            f'{len(small)} clips are smaller than {width}x{height}: their border is repeated, such '
+            f'as in {small[0].name}'
+        )
+    if dataset['id_sampling'] and not any('#' in clip.name for clip in clips):
+        yield "id_sampling is on, but no name holds a '#': each clip is an id of its own"
+
+
+def _tally(counts: Counter) -> str:
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    shown = [f'{what} ({count})' for what, count in ranked[:6]]
+    return ', '.join(shown) + (f' and {len(counts) - 6} more' if len(counts) > 6 else '')
+
+
+def _bytes(clips: Sequence[Clip]) -> int:
+    return sum(clip.frame_count * clip.size[0] * clip.size[1] * 3 for clip in clips)
+
+
+def report(part: Part, title: str, frame_size: Optional[Size]) -> List[Clip]:
+    """Prints the part's table and its problems -> the clips that can be opened."""
+    results = inspect_part(part, title, frame_size)
+    clips = [result.clip for result in results if result.clip]
+    broken = [result.problem for result in results if not result.clip]
+    damaged = [result.problem for result in results if result.clip and result.problem]
+    print(f'{title}: {len(part.clips)} clips in {part.folder}')
+    if clips:
+        for what, how_much in describe(clips):
+            print(f'  {what:8}{how_much}')
+    if part.others:
+        kinds = _tally(Counter(Path(name).suffix or name for name in part.others))
+        print(f'  warning: {len(part.others)} files are no clips, passed over: {kinds}')
+    for label, problems in (('broken, left out', broken), ('damaged midway', damaged)):
+        if problems:
+            print(f'  warning: {len(problems)} clips are {label}:')
+            for problem in problems:
+                print(f'    {problem}')
+    return clips
+
+
+def main() -> None:
+    parser = ArgumentParser(description='Reports what training would meet in a dataset.')
+    parser.add_argument('dir', help='folder of the dataset, as dataset_params.root_dir')
+    parser.add_argument('--config', help='yaml file of the training')
+    args = parser.parse_args()
+    dataset = None
+    if args.config:
+        dataset = load_config(args.config, ['dataset_params'])['dataset_params']
+    frame_size = tuple(dataset['frame_shape'][:2]) if dataset else None
+
+    train = list_part(args.dir, is_train=True)
+    clips = report(train, 'train', frame_size)
+    try:
+        report(list_part(args.dir, is_train=False), 'test', frame_size)
+    except UserError as error:
+        print(f'test: nothing for animate.py: {error}')
+    if not clips:
+        raise UserError(f'{train.folder}: no clip of {len(train.clips)} can be read')
+    if dataset:
+        crops = (dataset['augmentation_params'] or {}).get('crop_param') is not None
+        check_sizes(clips, frame_size, fits_any=crops)
+    for warning in warnings_of(clips, dataset):
+        print(f'warning: {warning}')
+    print('ready for training')
+
+
+if __name__ == '__main__':
+    run_command(main)
