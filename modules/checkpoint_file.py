@@ -5,12 +5,13 @@ Paddle's .pdparams, and our own .safetensors. What a file is, its content decide
 nothing in it is ever executed.
 """
 
+import contextlib
 import json
 import os
 import re
 import warnings
 from pathlib import Path
-from typing import Any, BinaryIO, Dict, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, BinaryIO, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -53,13 +54,32 @@ def read_checkpoint(path: PathLike, training_state: bool = False) -> Checkpoint:
         UserError: there is no such file, it is damaged, or none of the formats.
     """
     path = Path(path)
-    try:
+    with _telling_errors(path):
         if path.is_dir():
             return _read_folder(path)
-        if path.exists() and not path.is_file():
-            raise Refused('is neither a file nor a folder')
-        with open(path, 'rb') as file:
-            return _read_file(file, path, training_state)
+        with _open_file(path) as file:
+            if _is_safetensors(file):
+                return _read_safetensors(path, training_state)
+            tree, budget = _read_tree(file)
+            return _find_networks(tree, budget)
+
+
+def read_weights(path: PathLike) -> State:
+    """The weights by name in a file of a single network, whatever network that is.
+
+    It must be a .pth or .pdparams file of a state dict, or an .npz file; see read_checkpoint.
+    """
+    path = Path(path)
+    with _telling_errors(path), _open_file(path) as file:
+        tree, budget = _read_tree(file)
+        return _read_state(tree, 'network', budget)
+
+
+@contextlib.contextmanager
+def _telling_errors(path: Path) -> Iterator[None]:
+    """Makes a UserError with the path of what goes wrong in reading it."""
+    try:
+        yield
     except Refused as error:
         raise UserError(f'{path}: {error}') from error
     except FileNotFoundError as error:
@@ -68,29 +88,43 @@ def read_checkpoint(path: PathLike, training_state: bool = False) -> Checkpoint:
         raise UserError(f'{path}: can not be read: {error.strerror}') from error
 
 
+def _open_file(path: Path) -> BinaryIO:
+    if path.exists() and not path.is_file():
+        raise Refused('is no file')
+    return open(path, 'rb')
+
+
 def _only(networks: Dict[str, State]) -> Checkpoint:
     return Checkpoint(networks, None, {}, {}, ())
 
 
-def _read_file(file: BinaryIO, path: Path, training_state: bool) -> Checkpoint:
-    size = os.fstat(file.fileno()).st_size
+def _peek(file: BinaryIO) -> bytes:
     head = file.read(len(LEGACY_MAGIC))
     file.seek(0)
-    budget = Budget(size)
+    return head
+
+
+def _is_safetensors(file: BinaryIO) -> bool:
+    """Whether a header in JSON follows its length, 8 bytes; the first may look like a pickle's."""
+    head = _peek(file)
+    return head[4:9] == b'\0\0\0\0{'
+
+
+def _read_tree(file: BinaryIO) -> Tuple[Any, Budget]:
+    """The object in a file of any format but safetensors, and the memory that it may fill."""
+    size = os.fstat(file.fileno()).st_size
+    head = _peek(file)
     if size == 0:
         raise Refused('is empty; get it again')
     if head[:4] in (b'PK\x03\x04', b'PK\x05\x06'):
         archive = Archive(file, size)
-        budget = Budget(archive.total)
-        if all(name.endswith('.npy') for name in archive.sizes):
-            return _only(_name_network(read_npz(archive), budget))
-        return _read_tree(read_torch_zip(archive), budget)
+        is_npz = all(name.endswith('.npy') for name in archive.sizes)
+        return (read_npz if is_npz else read_torch_zip)(archive), Budget(archive.total)
+    budget = Budget(size)
     if head == LEGACY_MAGIC:
-        return _read_tree(read_torch_legacy(file, size), budget)
+        return read_torch_legacy(file, size), budget
     if head[:1] == b'\x80':
-        return _read_tree(Machine(numpy_table(budget)).load(Reader(file, size)), budget)
-    if head[8:9] == b'{':
-        return _read_safetensors(path, training_state, budget)
+        return Machine(numpy_table(budget)).load(Reader(file, size)), budget
     raise Refused('is no checkpoint: not a .pth.tar, .npz, .pdparams or .safetensors file')
 
 
@@ -107,15 +141,15 @@ def _read_folder(path: Path) -> Checkpoint:
     return _only(networks)
 
 
-def _read_tree(tree: Any, budget: Budget) -> Checkpoint:
-    """A checkpoint from what a .pth.tar or .pdparams holds."""
+def _find_networks(tree: Any, budget: Budget) -> Checkpoint:
+    """A checkpoint from the object in a file."""
     if type(tree) is not dict:
         raise Refused('holds no dict of networks')
     networks = {name: _read_state(tree[name], name, budget) for name in NETWORKS if name in tree}
     if not networks:
-        if all(isinstance(value, dict) for value in tree.values()):
+        if tree and all(isinstance(value, dict) for value in tree.values()):
             names = ', '.join(shorten(name) for name in list(tree)[:5])
-            raise Refused(f'holds none of {", ".join(NETWORKS)}, but {names or "nothing"}')
+            raise Refused(f'holds none of {", ".join(NETWORKS)}, but {names}')
         return _only(_name_network(tree, budget))
     rest = {name: value for name, value in tree.items() if name not in networks}
     meta = {
@@ -171,7 +205,7 @@ def _name_network(items: Any, budget: Budget) -> Dict[str, State]:
     return {'kp_detector': dict(zip(names, state.values()))}
 
 
-def _read_safetensors(path: Path, training_state: bool, budget: Budget) -> Checkpoint:
+def _read_safetensors(path: Path, training_state: bool) -> Checkpoint:
     from safetensors import SafetensorError, safe_open
 
     states: Dict[str, Dict[str, np.ndarray]] = {}
@@ -192,6 +226,7 @@ def _read_safetensors(path: Path, training_state: bool, budget: Budget) -> Check
         raise Refused(f'the safetensors file is damaged or cut off ({shorten(error)})') from error
     if not states:
         raise Refused(f'holds none of {", ".join(NETWORKS)}')
+    budget = Budget(path.stat().st_size)
     networks = {n: _read_state(states[n], n, budget) for n in NETWORKS if n in states}
     return Checkpoint(networks, config, meta, tensors, tuple(sorted(left_out)))
 

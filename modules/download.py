@@ -9,11 +9,11 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import BinaryIO, Iterator, NamedTuple, Optional, Tuple
+from typing import BinaryIO, Callable, Iterator, NamedTuple, Optional, Tuple
 
 from tqdm import tqdm
 
-from modules.checkpoint_file import read_checkpoint
+from modules.checkpoint_file import read_checkpoint, read_weights
 from modules.cli import PathLike, UserError
 
 BASE_URL = 'https://paddlegan.bj.bcebos.com/applications/first_order_model/'
@@ -70,8 +70,19 @@ def fetch_weights(
     base_url = base_url or os.environ.get(BASE_URL_VARIABLE)
     if base_url:
         url = f'{base_url.rstrip("/")}/{url.rpartition("/")[2]}'
+    return fetch(url, cache, read_checkpoint)
+
+
+def fetch(
+    url: str, cache: Optional[PathLike] = None, verify: Callable[[Path], object] = read_weights
+) -> Path:
+    """The file at an address, downloaded unless it is in the cache; see fetch_weights.
+
+    Args:
+        verify: reads the new file, and raises UserError unless it is whole.
+    """
     if not url.startswith(('http://', 'https://')):
-        raise UserError(f'{url}: no http or https address ({BASE_URL_VARIABLE})')
+        raise UserError(f'{url}: no http or https address')
     folder = Path(cache) if cache else _default_cache()
     target = folder / url.rpartition('/')[2]
     if target.exists():
@@ -80,10 +91,10 @@ def fetch_weights(
         folder.mkdir(parents=True, exist_ok=True)
         with _lock(target.with_name(target.name + '.lock')):
             if not target.exists():  # another process may have been faster
-                _download(url, target)
+                _download(url, target, verify)
     except (PermissionError, FileExistsError, NotADirectoryError) as error:
         raise UserError(
-            f'{folder}: {name} can not be kept there; set XDG_CACHE_HOME to a folder of yours'
+            f'{folder}: no {target.name} can be kept there; set XDG_CACHE_HOME to a folder of yours'
         ) from error
     return target
 
@@ -103,7 +114,7 @@ def _lock(path: Path) -> Iterator[None]:
         yield
 
 
-def _download(url: str, target: Path) -> None:
+def _download(url: str, target: Path, verify: Callable[[Path], object]) -> None:
     part = _Part(target.with_name(target.name + '.part'), target.with_name(target.name + '.tag'))
     failures = 0
     while True:
@@ -120,11 +131,11 @@ def _download(url: str, target: Path) -> None:
                 ) from error
         time.sleep(PAUSE)
     try:
-        read_checkpoint(part.path)
+        verify(part.path)
     except UserError as error:
         part.path.unlink()
         reason = str(error).rpartition(f'{part.path}: ')[2]
-        raise UserError(f'{url}: what came from there is no checkpoint: {reason}') from error
+        raise UserError(f'{url}: what came from there is of no use: it {reason}') from error
     os.replace(part.path, target)
     part.tag_path.unlink(missing_ok=True)
 

@@ -7,7 +7,9 @@ import paddle
 from paddle import Tensor, nn
 from paddle.vision.models import vgg19
 
+from modules.checkpoint_file import read_weights
 from modules.cli import UserError
+from modules.download import fetch
 from modules.seeding import seeded_value
 
 # The features after relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1 end at these layers.
@@ -43,8 +45,6 @@ class Vgg19(nn.Layer):
         Raises:
             UserError: it can't be read or is no VGG19.
         """
-        from modules.checkpoint_file import read_weights
-
         state = read_weights(path)
         for name, parameter in self.named_parameters():
             array = state.get(name)
@@ -72,8 +72,6 @@ def build_vgg(weights: str) -> Vgg19:
     if weights == 'random':
         vgg.seed()
     elif weights == 'imagenet':
-        from modules.download import fetch
-
         vgg.load(fetch(IMAGENET_URL))
     else:
         vgg.load(Path(weights))

@@ -211,6 +211,16 @@ def test_own_format_is_a_plain_safetensors_file(models, tmp_path):
     assert json.loads(metadata['config']) == CONFIG
 
 
+def test_header_length_that_looks_like_a_pickle(tmp_path):
+    state = {'final.bias': np.ones(3, np.float32)}
+    starts = set()
+    for size in range(0, 256, 8):
+        save_checkpoint(tmp_path / 'x', {'generator': state}, extra_meta={'a': 'a' * size})
+        starts.add((tmp_path / 'x').read_bytes()[0])
+        assert_same(read_checkpoint(tmp_path / 'x').networks['generator'], state)
+    assert 0x80 in starts  # the first byte of a pickle
+
+
 def test_training_state_is_read_only_when_asked_for(models, tmp_path):
     path = tmp_path / 'x.safetensors'
     networks = {'kp_detector': models.kp_detector}

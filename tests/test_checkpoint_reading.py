@@ -18,6 +18,7 @@ from modules.checkpoint import (
     load_models,
     read_checkpoint,
 )
+from modules.checkpoint_file import read_weights
 from modules.cli import UserError
 from modules.npz_file import Archive, write_npz
 from modules.torch_file import write_torch
@@ -193,6 +194,20 @@ def test_tensor_views_and_dtypes(tmp_path, form):
     assert np.array_equal(array.view('<u4') >> 16, upper)
 
 
+def test_single_networks_of_any_kind(tmp_path):
+    arrays = {'features.0.weight': np.ones((2, 3), np.float32), 'classifier.bias': np.zeros(4)}
+    write_npz(tmp_path / 'x.npz', arrays)
+    (tmp_path / 'x.pdparams').write_bytes(pickle.dumps(arrays, 4))
+    for name in ('x.npz', 'x.pdparams'):
+        assert_same(read_weights(tmp_path / name), arrays)
+        with pytest.raises(UserError, match='holds the weights of none of generator'):
+            read_checkpoint(tmp_path / name)
+    (tmp_path / 'x.pth').write_bytes(torch_zip(b'}' + text('a') + tensor((4,), (1,)) + b's'))
+    assert_same(read_weights(tmp_path / 'x.pth'), {'a': np.zeros(4, np.float32)})
+    with pytest.raises(UserError, match="network has 'generator', which is no array"):
+        read_weights(LEGACY)
+
+
 def test_parameters_and_shared_storages(tmp_path):
     weight = call('torch._utils._rebuild_parameter', tensor((2, 2), (2, 1)), b'\x88', b'}')
     body = b'}' + text('generator') + b'}' + text('a') + weight + b's'
@@ -255,7 +270,7 @@ def test_loading_does_not_import_torch(models):
     [
         (lambda path: None, 'no such file'),
         (lambda path: path.mkdir(), 'a folder without G.npz'),
-        (lambda path: os.mkfifo(path), 'neither a file nor a folder'),
+        (lambda path: os.mkfifo(path), 'is no file'),
         (lambda path: path.touch(), 'is empty'),
         (lambda path: path.symlink_to(path), 'can not be read|no such file'),
     ],

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from modules import download
+from modules.checkpoint_file import read_weights
 from modules.cli import UserError
-from modules.download import KNOWN_WEIGHTS, fetch_weights, find_weights
+from modules.download import KNOWN_WEIGHTS, fetch, fetch_weights, find_weights
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -192,7 +193,7 @@ def test_more_was_there_than_there_is(server, tmp_path):
 @pytest.mark.parametrize('data', [b'', b'<html>404</html>', checkpoint()[:-1], checkpoint()[:999]])
 def test_what_is_no_checkpoint_is_not_kept(server, tmp_path, data):
     server.data = data
-    with pytest.raises(UserError, match='what came from there is no checkpoint: ') as caught:
+    with pytest.raises(UserError, match='what came from there is of no use: it ') as caught:
         fetch_weights('vox', tmp_path, server.url)
     assert str(caught.value).startswith(server.url)
     assert str(tmp_path) not in str(caught.value)
@@ -240,11 +241,22 @@ def test_only_http(tmp_path, url):
         fetch_weights('vox', tmp_path, url)
 
 
+def test_any_state_dict_by_its_address(server, tmp_path):
+    weights = np.arange(3, dtype='float32')
+    server.data = pickle.dumps({'features.0.weight': weights, 'features.0.bias': weights}, 4)
+    path = fetch(server.url + 'vgg19.pdparams', tmp_path)
+    assert path == tmp_path / 'vgg19.pdparams'
+    assert np.array_equal(read_weights(path)['features.0.bias'], weights)
+    server.data = server.data[:-1]
+    with pytest.raises(UserError, match='of no use'):
+        fetch(server.url + 'other.pdparams', tmp_path)
+
+
 def test_cache_that_can_not_be(server, tmp_path):
     (tmp_path / 'file').touch()
-    with pytest.raises(UserError, match='vox can not be kept there; set XDG_CACHE_HOME'):
+    with pytest.raises(UserError, match=r'no vox-cpk\.pdparams can be kept there; set XDG'):
         fetch_weights('vox', tmp_path / 'file' / 'cache', server.url)
-    with pytest.raises(UserError, match='vox can not be kept there'):
+    with pytest.raises(UserError, match='can be kept there'):
         fetch_weights('vox', tmp_path / 'file', server.url)
 
 
