@@ -153,6 +153,8 @@ def main() -> None:
             if options.side_by_side:
                 frame = np.concatenate([source, driving_frame, frame], axis=1)
             writer.write(to_bytes(frame))
+    if writer.audio_warning:
+        note(writer.audio_warning)
     print(f'written: {options.result_video}')
 
 

@@ -110,7 +110,8 @@ def test_jitter_is_pillows_arithmetic(rng, option, expected, part):
 
 def test_a_factor_is_never_negative(rng):
     clip = noise(rng, 2, 5, 5, 3)
-    assert not ColorJitter(brightness=3)(clip, Fixed(0)).any()  # from [0, 4], not [-2, 4]
+    got = ColorJitter(contrast=3)(clip, Fixed(0))  # from [0, 4], not [-2, 4]
+    np.testing.assert_array_equal(got, [contrasted(frame, 0) for frame in clip])
 
 
 @pytest.mark.parametrize('shift', [-0.5, -0.11, -0.001, 0.0, 0.25, 0.5])
@@ -227,6 +228,17 @@ def test_nearest_resize_takes_the_pixel_under_the_centre(rng, factor):
     assert resized.dtype == np.float32
     expected = to_float(clip)[:, rows][:, :, columns]
     np.testing.assert_allclose(resized, expected, atol=1e-6)
+
+
+def test_shrinking_blurs_first_against_black(rng):
+    clip = noise(rng, 1, 21, 21, 3)
+    kernel = np.exp(-np.arange(-4.0, 5) ** 2 / 2)  # a third of the size: a deviation of 1 pixel
+    kernel /= kernel.sum()
+    wide = np.pad(to_float(clip[0]), ((4, 4), (4, 4), (0, 0)))
+    rows = sum(weight * wide[shift : shift + 21] for shift, weight in enumerate(kernel))
+    blurred = sum(weight * rows[:, shift : shift + 21] for shift, weight in enumerate(kernel))
+    resized = RandomResize([1 / 3, 1 / 3])(clip, rng)
+    np.testing.assert_allclose(resized[0], blurred[1::3, 1::3], atol=1e-5)
 
 
 def test_bilinear_resize_interpolates(rng):

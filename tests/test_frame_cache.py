@@ -10,6 +10,7 @@ import pytest
 from conftest import ROOT
 from dataset_files import SIZE, cut_short, frames, write_folder, write_strip, write_video
 
+import frames_dataset
 from frames_dataset import FramesDataset
 from modules import frame_cache
 from modules.cli import UserError
@@ -51,11 +52,12 @@ def never_decode(monkeypatch):
     """Whatever is not in the cache can't be had."""
 
     def refuse(self, *args):
-        raise AssertionError(f'{self.path} decoded')
+        raise AssertionError(f'{self} decoded')
 
     def forbid():
         monkeypatch.setattr(Clip, 'read', refuse)
         monkeypatch.setattr(Clip, 'frames', refuse)
+        monkeypatch.setattr(frames_dataset, 'open_clip', refuse)
 
     return forbid
 
@@ -137,17 +139,18 @@ def test_strips_cut_at_another_width_are_other_clips(tmp_path, cache):
 
 @pytest.mark.parametrize('harm', ['cut', 'flip', 'empty', 'gone', 'text'])
 def test_a_harmed_entry_only_costs_time(tmp_path, harm):
-    write_video(tmp_path / 'train' / 'a.mp4', frames(6))
+    write_strip(tmp_path / 'train' / 'a.png', noise(3))
     data = FramesDataset(tmp_path, SHAPE, cache_dir=tmp_path / 'cache')
     keys = [(0, (0, 0, position)) for position in range(10)]
     expected = [data[key].source for key in keys]
     [entry] = entries(tmp_path / 'cache')
     whole = entry.read_bytes()
-    middle = len(whole) // 2
     if harm == 'gone':
         entry.unlink()
     else:
-        flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+        flipped = bytearray(whole)
+        for part in (1, 3, 5):  # in the middle of each frame
+            flipped[len(whole) * part // 6] ^= 1
         harmed = {'cut': whole[:-9], 'flip': flipped, 'empty': b'', 'text': b'x' * len(whole)}
         entry.write_bytes(harmed[harm])
     for key, source in zip(keys, expected):

@@ -328,8 +328,10 @@ def test_another_size_is_an_error_that_names_clip_and_sizes(root, is_train):
     part = root / ('train' if is_train else 'test')
     write_video(part / 'a.mp4', frames(2))
     write_video(part / 'b.mp4', frames(2, size=48)[:, :40])
+    # A crop of training samples is of no use to testing.
+    params = None if is_train else {'crop_param': {'size': SHAPE[:2]}}
     with pytest.raises(UserError, match=r'b\.mp4: 48x40 pixels, .* is 32x32 \(1 of 2 clips'):
-        dataset(root, is_train=is_train)
+        dataset(root, is_train=is_train, augmentation_params=params)
 
 
 def test_a_crop_brings_every_size_to_the_frame_shape(root):
@@ -342,9 +344,12 @@ def test_a_crop_brings_every_size_to_the_frame_shape(root):
 
 def test_a_strip_that_does_not_divide_is_broken(root, capsys):
     write_strip(root / 'train' / 'a.png', frames(2))
-    write_strip(root / 'train' / 'b.png', frames(1, size=48))
+    write_strip(root / 'train' / 'high.png', frames(1, size=48))
+    write_strip(root / 'train' / 'wide.png', frames(1, size=48)[:, :SIZE])
     assert dataset(root).names == ['a.png']
-    assert '48x48 pixels are not a row of frames of 32x32' in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert 'high.png: 48x48 pixels are not a row of frames of 32x32' in error
+    assert 'wide.png: 48x32 pixels are not a row of frames of 32x32' in error
 
 
 # ---- preload ----

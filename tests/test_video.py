@@ -882,6 +882,22 @@ def test_damaged_sound_is_said(tmp_path, codec):
     assert codec == 'aac' or 'damaged sound' in writer.audio_warning
 
 
+def test_sound_whose_time_runs_backwards(tmp_path, monkeypatch):
+    def jumping(self):
+        for i, (start, packet) in enumerate(copied(self)):
+            if i == 10:
+                packet.pts = packet.dts = 0
+            yield start, packet
+
+    source = beep(tmp_path / 's.mp4', 'aac')
+    copied = video._Sound._copied
+    monkeypatch.setattr(video._Sound, '_copied', jumping)
+    writer = write(tmp_path / 'a.mp4', drawn(30), audio_from=source)
+    assert writer.audio_warning.startswith(f'{source}: damaged sound')
+    assert abs(heard(tmp_path / 'a.mp4')[1] - 30 / 25) < 0.06
+    assert len(list(VideoReader(tmp_path / 'a.mp4'))) == 30
+
+
 def test_sound_that_can_not_be_written(tmp_path, monkeypatch):
     source = beep(tmp_path / 's.mkv', 'flac', 30000)  # a rate that AAC does not know
     write(tmp_path / 'a.mp4', drawn(30), audio_from=source)
