@@ -226,6 +226,12 @@ def _check_losses(model: Mapping[str, Any], train: Mapping[str, Any]) -> Iterato
         )
     if any(weights.get('perceptual', [])) and model['common_params']['num_channels'] not in (1, 3):
         yield f'{path}.perceptual', 'VGG sees images of 1 or 3 channels; set all weights to 0'
+    parts = train.get('accumulation_steps', 1)
+    if train.get('batch_size', parts) % parts:
+        yield (
+            'train_params.accumulation_steps',
+            f'{parts} equal parts of a batch of {train["batch_size"]} there are not',
+        )
     if (transform.get('sigma_tps') is None) != (transform.get('points_tps') is None):
         yield 'train_params.transform_params', 'sigma_tps and points_tps go together; set both'
 

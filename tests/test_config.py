@@ -244,6 +244,8 @@ def test_defaults_are_the_constructors():
         'frame_shape': [256, 256, 3],
         'id_sampling': False,
         'pairs_list': None,
+        'cache_dir': None,
+        'cache_gb': 100,
         'augmentation_params': {
             'flip_param': {'horizontal_flip': True, 'time_flip': False},
             'rotation_param': None,
@@ -431,6 +433,11 @@ CONTRADICTIONS = [  # what to change, the key blamed, what the message must say
         'go together',
     ),
     (
+        {'train_params.accumulation_steps': 7},
+        'train_params.accumulation_steps',
+        'equal parts of a batch',
+    ),
+    (
         {f'{AUGMENTATION}.crop_param.size': [128, 256]},
         f'{AUGMENTATION}.crop_param.size',
         'must be [256, 256] as in frame_shape, not [128, 256]',
@@ -534,7 +541,9 @@ def test_smallest_heatmap(scale, pad, fits):
 def test_only_needed_keys_must_be_there():
     config = {'model_params': PUBLISHED['model_params'], 'train_params': {'scales': [1]}}
     resolved = check_config(config)
-    assert resolved['train_params'] == {'num_repeats': 1, 'scales': [1]}
+    assert resolved['train_params']['scales'] == [1]
+    assert resolved['train_params']['num_repeats'] == 1  # a default
+    assert 'num_epochs' not in resolved['train_params']  # has none
     assert 'dataset_params' not in resolved
     assert resolved['ckpt_model']['kp'] is None
     assert message(config, need=['train_params']).startswith(
