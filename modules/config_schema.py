@@ -74,7 +74,7 @@ BLOCKS = integer(1, 16)  # each halves an image, so that 16 suit 65536 pixels
 NULL = Kind('null', lambda v: v is None)
 FLAG = Kind('True or False', lambda v: isinstance(v, bool))
 TEXT = Kind('a text', lambda v: isinstance(v, str) and v.strip() != '')
-FORMAT = choice('.mp4', '.mov', '.mkv', '.gif')  # what modules/video.py writes
+FORMAT = choice('.mp4', '.mov', '.mkv', '.gif')  # what modules/video writes
 WEIGHT = Kind('a number of at least 0', lambda v: _is_number(v) and v >= 0)
 POSITIVE = Kind('a number above 0', lambda v: _is_number(v) and v > 0)
 HUE = Kind('a number from 0 to 0.5', lambda v: _is_number(v) and 0 <= v <= 0.5)

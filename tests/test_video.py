@@ -12,9 +12,16 @@ import tifffile
 from PIL import Image
 from skimage.transform import resize
 
-from modules import video
 from modules.cli import UserError
-from modules.video import VideoReader, VideoWriter, read_frames, read_image, resize_frame
+from modules.video import (
+    VideoReader,
+    VideoWriter,
+    read_frames,
+    read_image,
+    reading,
+    resize_frame,
+    writing,
+)
 
 NTSC = Fraction(30000, 1001)
 
@@ -643,9 +650,9 @@ def test_random_access_decodes_little(tmp_path, monkeypatch):
             decoded.append(step[0])
             yield step
 
-    decode = video._decode
+    decode = reading.decode
     with VideoReader(path) as reader:
-        monkeypatch.setattr(video, '_decode', counted)
+        monkeypatch.setattr(reading, 'decode', counted)
         reader.read_frames([52, 33])
         assert decoded == [*range(30, 35), *range(50, 54)]
         assert reader.read_frames([]).shape == (0, 48, 64, 3)
@@ -890,8 +897,8 @@ def test_sound_whose_time_runs_backwards(tmp_path, monkeypatch):
             yield start, packet
 
     source = beep(tmp_path / 's.mp4', 'aac')
-    copied = video._Sound._copied
-    monkeypatch.setattr(video._Sound, '_copied', jumping)
+    copied = writing._Sound._copied
+    monkeypatch.setattr(writing._Sound, '_copied', jumping)
     writer = write(tmp_path / 'a.mp4', drawn(30), audio_from=source)
     assert writer.audio_warning.startswith(f'{source}: damaged sound')
     assert abs(heard(tmp_path / 'a.mp4')[1] - 30 / 25) < 0.06
@@ -902,7 +909,7 @@ def test_sound_that_can_not_be_written(tmp_path, monkeypatch):
     source = beep(tmp_path / 's.mkv', 'flac', 30000)  # a rate that AAC does not know
     write(tmp_path / 'a.mp4', drawn(30), audio_from=source)
     assert abs(heard(tmp_path / 'a.mp4')[0] - 0.5) < 0.03
-    monkeypatch.setattr(video, 'AAC_RATES', (30000,))
+    monkeypatch.setattr(writing, 'AAC_RATES', (30000,))
     with pytest.raises(UserError, match='unusable sound track') as error:
         write(tmp_path / 'b.mp4', drawn(30), audio_from=source)
     assert one_line(error).startswith(f'{source}: ')

@@ -1,0 +1,20 @@
+"""Pictures and clips: the one place where frames are read and written.
+
+A frame is an array (H, W, 3) of uint8, RGB; H and W are its height and width in pixels. Every clip
+is read and written at a constant rate: frame i belongs to second i / fps (see `VideoReader`).
+"""
+
+from modules.video.decoding import FOLDER_FPS
+from modules.video.pictures import IMAGE_SUFFIXES, read_image, resize_frame
+from modules.video.reading import VideoReader, read_frames
+from modules.video.writing import VideoWriter
+
+__all__ = [
+    'FOLDER_FPS',
+    'IMAGE_SUFFIXES',
+    'VideoReader',
+    'VideoWriter',
+    'read_frames',
+    'read_image',
+    'resize_frame',
+]
