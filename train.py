@@ -208,13 +208,19 @@ def train(trainer, order, dataset, folder, progress, config: Mapping[str, Any]) 
         log = LossLog(folder, progress.loss_sums, progress.batch)
         batches = make_loader(dataset, order.epoch(epoch, progress.batch), workers)
         title = f'epoch {epoch + 1}/{params["num_epochs"]}'
-        bar = tqdm(total=len(order), initial=progress.batch, desc=title, unit='step', disable=None)
+        bar = tqdm(
+            total=len(order) * order.batch_size,
+            initial=progress.batch * order.batch_size,
+            desc=title,
+            unit='sample',
+            disable=None,
+        )
         for number, batch in enumerate(batches, progress.batch + 1):
             source, driving = paddle.to_tensor(batch.source), paddle.to_tensor(batch.driving)
             step = checked_step(trainer, source, driving, log)
             latest = log.add(trainer.step_count, step.losses)
             bar.set_postfix({name: f'{value:.3f}' for name, value in latest.items()})
-            bar.update()
+            bar.update(order.batch_size)
             due = time.monotonic() - saved_at > 60 * params['checkpoint_minutes']
             if main_process and number < len(order) and (due or stop.signal is not None):
                 log.fetch()
@@ -265,8 +271,9 @@ def main() -> None:
         return
     from modules import distributed
 
+    device = choose_device(options.cpu)
     distributed.start()
-    print(f'on {choose_device(options.cpu)}')
+    print(f'on {device}')
     seed_everything(options.seed)
     from frames_dataset import FramesDataset
     from modules.loading import TrainingOrder

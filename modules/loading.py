@@ -24,6 +24,8 @@ from modules.cli import UserError
 # made of: the run's seed, the epoch, and the place in it.
 Key = Tuple[int, Tuple[int, int, int]]
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 class Batch(NamedTuple):
     """B samples: arrays (B, 3, H, W) of float32 in [0, 1], and the names of their clips."""
@@ -153,10 +155,15 @@ class _Workers:
         ours, theirs = context.Pipe()
         arguments = self._dataset, self._frames, theirs, [*self._pipes, ours]
         process = context.Process(target=_work, args=arguments, daemon=True)
-        with warnings.catch_warnings():
-            # Python 3.12 warns of forking where there are threads; workers use none of theirs.
-            warnings.simplefilter('ignore', DeprecationWarning)
-            process.start()
+        # A signal must not find a worker that is not set up: Paddle's handler may lock up in it.
+        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            with warnings.catch_warnings():
+                # Python 3.12 warns of forking where there are threads; workers use none of theirs.
+                warnings.simplefilter('ignore', DeprecationWarning)
+                process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
         theirs.close()  # so that the end of a worker ends its pipe
         self._pipes.append(ours)
         self._processes.append(process)
@@ -219,7 +226,7 @@ class _Workers:
         for pipe in self._pipes:
             pipe.close()
         for process in self._processes:
-            process.terminate()
+            process.kill()
         for process in self._processes:
             process.join()
 
@@ -228,6 +235,7 @@ def _work(dataset, frames: np.ndarray, pipe: Connection, others: List[Connection
     """What a worker does until the other end of its pipe is closed, as it is when the run ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends the workers
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     for other in others:  # copies of the main process's ends, which would keep pipes open
         other.close()
     while True:

@@ -29,11 +29,16 @@ def available_cores() -> int:
 
 
 def choose_device(cpu: bool) -> str:
-    """Selects the GPU of this process where Paddle has one, else (or with `cpu`) the CPU."""
+    """Selects the GPU of this process where Paddle has one, else (or with `cpu`) the CPU.
+
+    Returns:
+        'cpu', 'gpu:0', ...
+    """
     import paddle
 
     use_gpu = not cpu and paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
-    return paddle.set_device('gpu' if use_gpu else 'cpu')
+    paddle.set_device('gpu' if use_gpu else 'cpu')
+    return paddle.device.get_device()
 
 
 def seed_everything(seed: int) -> None:

@@ -251,6 +251,16 @@ def test_workers_end_with_the_loader(tmp_path):
     assert not any(alive(pid) for pid in pids)
 
 
+def test_a_loader_may_end_before_its_workers_have_begun():
+    def keys():
+        yield [(0, (0, 0, 0))]
+        raise LookupError
+
+    for _ in range(60):
+        with pytest.raises(LookupError):
+            next(make_loader(Stub(), keys(), 4))
+
+
 def test_workers_free_nothing_that_they_inherit(tmp_path):
     """Decoders that are garbage when the workers start would never end there."""
 
