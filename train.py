@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Mapping, NoReturn, Optional
 
 import numpy as np
 import yaml
@@ -70,6 +70,10 @@ class Stop:
         if self.signal is not None:  # asked twice: do not wait for the step
             sys.exit(128 + number)
         self.signal = number
+
+    def leave(self) -> NoReturn:
+        """Ends this process; one that got no signal itself follows another that did."""
+        sys.exit(128 + (self.signal or signal.SIGTERM))
 
 
 class LossLog:
@@ -169,7 +173,6 @@ def checked_step(trainer, source, driving, log: LossLog):
 
 def save(folder, trainer, progress, log: LossLog) -> None:
     """Writes a checkpoint, unless the run has just diverged."""
-    log.fetch()
     if not trainer.has_finite_weights():
         raise log.diverged(trainer.step_count)
     folder.save(trainer, progress)
@@ -222,25 +225,28 @@ def train(trainer, order, dataset, folder, progress, config: Mapping[str, Any]) 
             bar.set_postfix({name: f'{value:.3f}' for name, value in latest.items()})
             bar.update(order.batch_size)
             due = time.monotonic() - saved_at > 60 * params['checkpoint_minutes']
-            if main_process and number < len(order) and (due or stop.signal is not None):
+            stopping = distributed.any_process(stop.signal is not None)
+            if number == len(order):
+                break
+            if main_process and (due or stopping):
                 log.fetch()
                 save(folder, trainer, Progress(epoch, number, log.sums), log)
                 saved_at = time.monotonic()
-            if stop.signal is not None and number < len(order):
-                sys.exit(128 + stop.signal)
+            if stopping:
+                stop.leave()
         bar.close()
         trainer.end_epoch()
         means = log.means()
         progress = Progress(epoch + 1, 0, {})
-        last = progress.epoch == params['num_epochs'] or stop.signal is not None
+        last = progress.epoch == params['num_epochs'] or stopping
         if main_process:
             folder.log_epoch(epoch, means)
             folder.save_picture(epoch, picture(visualizer, source, driving, step.last))
             if last or progress.epoch % params['checkpoint_freq'] == 0:
                 save(folder, trainer, progress, log)
                 saved_at = time.monotonic()
-        if stop.signal is not None:
-            sys.exit(128 + stop.signal)
+        if stopping and progress.epoch < params['num_epochs']:
+            stop.leave()
 
 
 def run_test_mode(config: Mapping[str, Any], options: argparse.Namespace) -> None:

@@ -48,9 +48,13 @@ def mean_over_processes(values: Tensor) -> Tensor:
     return values / world_size()
 
 
-def barrier() -> None:
-    if world_size() > 1:
-        dist.barrier()
+def any_process(flag: bool) -> bool:
+    """Whether the flag is set in any of the processes: all of them get the same answer."""
+    if world_size() == 1:
+        return flag
+    total = paddle.to_tensor([int(flag)])
+    dist.all_reduce(total)
+    return total.item() > 0
 
 
 class SumOverProcesses(PyLayer):
