@@ -1,9 +1,12 @@
 """The networks and their blocks, against independent computations."""
 
+import copy
+
 import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
+from tiny import TINY
 
 from modules.build import build_models
 from modules.config import check_config
@@ -22,26 +25,7 @@ from modules.util import (
 
 
 def small_config(**changes):
-    hourglass = {'block_expansion': 4, 'max_features': 16, 'num_blocks': 2, 'scale_factor': 0.5}
-    params = {
-        'common_params': {'num_kp': 4, 'num_channels': 3, 'estimate_jacobian': True},
-        'kp_detector_params': {'temperature': 0.1, **hourglass},
-        'generator_params': {
-            'block_expansion': 4,
-            'max_features': 16,
-            'num_down_blocks': 2,
-            'num_bottleneck_blocks': 1,
-            'estimate_occlusion_map': True,
-            'dense_motion_params': hourglass,
-        },
-        'discriminator_params': {
-            'scales': [1],
-            'block_expansion': 4,
-            'max_features': 16,
-            'num_blocks': 2,
-            'sn': True,
-        },
-    }
+    params = copy.deepcopy(TINY['model_params'])
     for section, values in changes.items():
         params[section].update(values)
     return check_config({'model_params': params})
