@@ -86,6 +86,9 @@ def parse_arguments() -> argparse.Namespace:
     from_frame = options.best_frame is not None or options.find_best_frame
     if (options.adapt_scale or from_frame) and not options.relative:
         note('--adapt_scale, --best_frame and --find_best_frame change nothing without --relative')
+    for path in (options.source_image, options.driving_video):
+        if path.exists() and options.result_video.resolve() == path.resolve():
+            parser.error(f'--result_video {path}: would replace what it is made from')
     return options
 
 

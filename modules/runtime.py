@@ -5,11 +5,17 @@ environment once.
 """
 
 import os
+import signal
+import sys
 import warnings
 
 
 def prepare_process() -> None:
-    """Uses every core this process may have, unless OMP_NUM_THREADS says otherwise."""
+    """Uses every core this process may have, unless OMP_NUM_THREADS says otherwise.
+
+    SIGTERM ends the process as an exception does, so that nothing half written stays behind; Paddle
+    alone would print a trace and leave it there.
+    """
     chosen = 'OMP_NUM_THREADS' in os.environ
     warnings.filterwarnings('ignore', message='No ccache found')  # Paddle's, about compiling
     if _is_amd():
@@ -17,6 +23,8 @@ def prepare_process() -> None:
         os.environ.setdefault('MKL_DEBUG_CPU_TYPE', '5')
     import paddle
 
+    paddle.disable_signal_handler()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     if not chosen:  # Paddle would set one thread
         paddle.base.core.set_num_threads(available_cores())
 

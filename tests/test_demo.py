@@ -1,7 +1,9 @@
 """demo.py as its users run it."""
 
+import signal
 import subprocess
 import sys
+import time
 from fractions import Fraction
 
 import av
@@ -205,6 +207,29 @@ def test_mistakes_are_named(tmp_path, monkeypatch, arguments, message):
     with pytest.raises(UserError, match=message.replace('.', r'\.')):
         run_demo(monkeypatch, *arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_inputs_are_never_replaced(tmp_path, monkeypatch):
+    clip = write_clip(tmp_path / 'clip.mp4')
+    before = clip.read_bytes()
+    for same in (clip, tmp_path / '.' / 'clip.mp4'):
+        with pytest.raises(UserError, match='made from'):
+            run_demo(monkeypatch, '--driving_video', clip, '--result_video', same)
+    assert clip.read_bytes() == before
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_nothing_behind(tmp_path, number):
+    clip = write_clip(tmp_path / 'clip.mp4', num_frames=400)
+    command = [sys.executable, str(ROOT / 'demo.py'), '--cpu', '--driving_video', str(clip)]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.glob('.result.mp4.*')):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number and err.count('\n') <= 1
+    assert [path.name for path in tmp_path.iterdir()] == ['clip.mp4']
 
 
 def test_a_mistake_is_one_line_and_status_2(tmp_path):
