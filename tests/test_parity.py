@@ -122,6 +122,8 @@ def test_the_first_differing_op_is_named(tmp_path, capsys, monkeypatch):
         lambda path: np.savez(path, meta='{"set": "unit", "seed": 0, "align_corners": true}'),
         lambda path: np.savez(path, meta='{"set": "unit"}', grid_2x2=np.zeros((2, 2, 2))),
         lambda path: np.savez(path, meta='{"set": "nets"}', train=np.zeros(2)),
+        lambda path: np.savez(path, meta='{"set": "full", "config": 3}', mask_mean=np.zeros(2)),
+        lambda path: np.savez(path, meta='{"set": "demo", "checkpoint": 7}', x=np.zeros(2)),
         lambda path: None,
     ],
 )

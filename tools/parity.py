@@ -28,6 +28,9 @@ BARS = {'unit': 2e-5, 'nets': 1e-6, 'full': 2e-5, 'trajectory': 1e-5, 'demo': 2e
 LOSS_BAR = 1e-6  # of the losses along a trajectory
 FRAME_BAR = 1.0  # of 8-bit frames
 
+# What a file whose meta or arrays make no sense runs into on the way.
+UNUSABLE = (UserError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, OSError)
+
 
 class Outcome(NamedTuple):
     """One compared array."""
@@ -108,7 +111,7 @@ def check_file(path: Path) -> List[Outcome]:
             raise UserError(f'{path}: holds nothing to compare')
         ours = parity_sets.compute(meta, golden, path)
         outcomes = list(compare(results, ours, meta['set']))
-    except (UserError, KeyError, ValueError) as problem:
+    except UNUSABLE as problem:
         message = ' '.join(str(problem).split())
         return [Outcome(str(path), float('inf'), 0.0, message)]
     if meta['set'] == 'nets' and not all(outcome.ok for outcome in outcomes):
