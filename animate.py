@@ -32,11 +32,14 @@ def hull_area(kp_value: np.ndarray) -> float:
     Raises:
         UserError: fewer than three keypoints, or all on a line.
     """
+    if kp_value.ndim != 2:
+        raise ValueError(f'keypoints of shape {kp_value.shape}, not (K, 2)')
     try:
         return ConvexHull(kp_value).volume  # in two dimensions the volume is the area
     except (QhullError, ValueError) as error:
         raise UserError(
-            'adapt_scale: the keypoints span no area; leave the option out for this model or clip'
+            'the keypoints span no area, so there is no size to adapt to or compare; leave out '
+            '--adapt_scale and --find_best_frame for this model or clip'
         ) from error
 
 

@@ -45,7 +45,7 @@ def dump(
         'checkpoint': None if checkpoint is None else str(checkpoint.resolve()),
         'config': {
             'model_params': config['model_params'],
-            'train_params': {key: config['train_params'][key] for key in TRAIN_KEYS},
+            'train_params': {key: without_nulls(config['train_params'][key]) for key in TRAIN_KEYS},
         },
     }
     if checkpoint is not None:
@@ -55,6 +55,13 @@ def dump(
         done = subprocess.run(command, input=json.dumps(job), text=True, check=False)
         if done.returncode:
             raise UserError(f'{torch_repo}: the official code failed, see above')
+
+
+def without_nulls(section):
+    """The official code asks whether a key is there, not whether it is null."""
+    if not isinstance(section, dict):
+        return section
+    return {key: value for key, value in section.items() if value is not None}
 
 
 def load_seeding():
