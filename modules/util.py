@@ -7,7 +7,6 @@ border pixels.
 
 from typing import List, NamedTuple, Optional, Tuple
 
-import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
@@ -242,11 +241,11 @@ class AntiAliasInterpolation2d(nn.Layer):
         self.stride = int(1 / scale)
         sigma = (1 / scale - 1) / 2
         self.radius = round(sigma * 4)
-        position = np.arange(-self.radius, self.radius + 1)
-        line = np.exp(-(position**2) / (2 * sigma**2)) if sigma else np.ones(1)
-        kernel = np.outer(line, line)
-        kernel = np.tile(kernel / kernel.sum(), (channels, 1, 1, 1)).astype('float32')
-        self.register_buffer('weight', paddle.to_tensor(kernel))
+        position = paddle.arange(-self.radius, self.radius + 1, dtype='float32')
+        line = paddle.exp(-(position**2) / (2 * sigma**2)) if sigma else paddle.ones([1])
+        kernel = line.unsqueeze(0) * line.unsqueeze(1)
+        kernel = (kernel / kernel.sum()).expand([channels, 1, *kernel.shape])
+        self.register_buffer('weight', kernel.clone())
 
     def forward(self, x: Tensor) -> Tensor:
         if self.scale == 1:
