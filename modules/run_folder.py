@@ -9,7 +9,6 @@ import yaml
 from PIL import Image
 
 from modules.checkpoint import load_checkpoint, save_checkpoint
-from modules.checkpoint_file import read_checkpoint
 from modules.cli import UserError, atomic_output
 from modules.trainer import Trainer
 
@@ -108,8 +107,8 @@ def resume(path: Path, trainer: Trainer) -> Progress:
     Raises:
         UserError: the file is no training checkpoint of these networks and optimizers.
     """
-    load_checkpoint(path, **trainer.models._asdict(), required=tuple(trainer.models._fields))
-    checkpoint = read_checkpoint(path, training_state=True)
+    models = trainer.models._asdict()
+    checkpoint = load_checkpoint(path, **models, required=tuple(models), training_state=True)
     meta: Optional[Dict[str, Any]] = checkpoint.meta.get('trainer')
     if meta is None:
         raise UserError(
