@@ -87,6 +87,11 @@ def op_name(index: int, kind: str) -> str:
     return f'op.{index:03d}.{kind}'
 
 
+def recording() -> bool:
+    """Whether a tape runs."""
+    return _tape is not None
+
+
 def tap(name: str, tensor: paddle.Tensor) -> paddle.Tensor:
     """Marks a named result; returns it, or its pinned values under a tape that has them."""
     return tensor if _tape is None else _tape.take(name, tensor)
