@@ -1,0 +1,170 @@
+"""Measures motion transfer on drawn creatures, where the true result of an animation is known.
+
+    python tools/motion_transfer.py --config config/demo-128.yaml
+
+Creatures and motions are of those that make_demo_dataset.py never draws. Three tasks: a creature
+reconstructed from its own clip, and animated by another creature that makes the same motion from
+the same first pose, by absolute and by relative keypoints. Two figures for each:
+
+    moving   mean absolute error over the pixels that move (source and truth differ by more than
+             15/255 in some channel), relative to the error of showing the unmoved source; 1 is no
+             better than that, 0 is perfect
+    frame    mean absolute error over whole frames, in [0, 1]
+
+The mean over the cases comes with the half width of its 95 % confidence interval.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional
+
+import numpy as np
+from tqdm import tqdm
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from modules.cli import ArgumentParser, UserError, atomic_output, run_command  # noqa: E402
+from modules.config import load_config  # noqa: E402
+from modules.runtime import choose_device, prepare_process  # noqa: E402
+from modules.video import VideoWriter  # noqa: E402
+from tools.creatures import HeldOutCase, held_out_cases  # noqa: E402
+
+MOVING = 15 / 255  # least change, in some channel, of a pixel that moves
+TASKS = ('reconstruction', 'absolute', 'relative')
+
+
+class Errors(NamedTuple):
+    """Of one animation against the drawn truth."""
+
+    moving: float  # relative to showing the unmoved source
+    frame: float  # in [0, 1]
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
+    parser.add_argument('--config', type=Path, default=ROOT / 'config' / 'demo-128.yaml')
+    parser.add_argument('--checkpoint', help="weights; the config's ckpt_model if left out")
+    parser.add_argument('--cases', type=int, default=20, help='creatures to animate')
+    parser.add_argument('--frames', type=int, default=32, help='of each clip')
+    parser.add_argument('--seed', type=int, default=0, help='another one gives other cases')
+    parser.add_argument('--out', type=Path, help='also write the figures of every case as JSON')
+    parser.add_argument(
+        '--videos',
+        type=Path,
+        help='folder to create: a video of each case and task: source | driving | result | truth',
+    )
+    parser.add_argument('--cpu', action='store_true', help='use the CPU even if there is a GPU')
+    options = parser.parse_args()
+    for name, least in (('cases', 1), ('frames', 2), ('seed', 0)):
+        if getattr(options, name) < least:
+            parser.error(f'--{name} {getattr(options, name)}: give a number of at least {least}')
+    return options
+
+
+def to_float(frames: np.ndarray) -> np.ndarray:
+    return frames.astype('float32') / 255
+
+
+def compare(result: np.ndarray, truth: np.ndarray, source: np.ndarray) -> Errors:
+    """Errors of a result (T, H, W, 3) float in [0, 1].
+
+    Args:
+        truth: (T, H, W, 3).
+        source: (H, W, 3), the picture that was animated.
+
+    Raises:
+        ValueError: nothing moves.
+    """
+    unmoved, error = np.abs(source - truth), np.abs(result - truth)
+    moving = unmoved.max(axis=-1) > MOVING
+    if not moving.any():
+        raise ValueError('no pixel moves')
+    return Errors(float(error[moving].sum() / unmoved[moving].sum()), float(error.mean()))
+
+
+def transfer(models, case: HeldOutCase, task: str) -> np.ndarray:
+    """The result of a task, float (T, H, W, 3) in [0, 1]."""
+    from animate import Normalization, animate
+
+    driving = case.clip if task == 'reconstruction' else case.driving
+    relative = task == 'relative'
+    normalization = Normalization(relative, relative)
+    frames = animate(models, to_float(case.clip[0]), to_float(driving), normalization)
+    return np.stack(list(frames))
+
+
+def write_video(path: Path, case: HeldOutCase, task: str, result: np.ndarray) -> None:
+    """source | driving | result | truth."""
+    from animate import to_bytes
+
+    driving = case.clip if task == 'reconstruction' else case.driving
+    with VideoWriter(path, 25) as writer:
+        for moved, frame, truth in zip(driving, to_bytes(result), case.clip):
+            writer.write(np.concatenate([case.clip[0], moved, frame, truth], axis=1))
+
+
+def run_cases(
+    models, cases: Iterator[HeldOutCase], count: int, videos: Optional[Path]
+) -> List[Dict[str, Any]]:
+    """All tasks of all cases -> a row for each case: its name and its errors by task."""
+    rows = []
+    for case in tqdm(cases, total=count, unit='case', disable=None):
+        row: Dict[str, Any] = {'case': case.name}
+        for task in TASKS:
+            result = transfer(models, case, task)
+            row[task] = compare(result, to_float(case.clip), to_float(case.clip[0]))._asdict()
+            if videos is not None:
+                write_video(videos / f'{case.name}_{task}.mp4', case, task, result)
+        rows.append(row)
+    return rows
+
+
+def half_width(values: np.ndarray, resamples: int = 2000) -> float:
+    """Half of the 95 % bootstrap confidence interval of the mean of (N,) values."""
+    choice = np.random.default_rng(0).integers(len(values), size=(resamples, len(values)))
+    low, high = np.percentile(values[choice].mean(axis=1), [2.5, 97.5])
+    return float(high - low) / 2
+
+
+def table(rows: List[Dict[str, Any]]) -> str:
+    """The means over the cases as a Markdown table."""
+    lines = ['| task | moving pixels, relative | whole frame |', '| --- | --- | --- |']
+    for task in TASKS:
+        cells = []
+        for name, digits in (('moving', 3), ('frame', 4)):
+            values = np.array([row[task][name] for row in rows])
+            cells.append(f'{values.mean():.{digits}f} ± {half_width(values):.{digits}f}')
+        lines.append(f'| {task} | {cells[0]} | {cells[1]} |')
+    return '\n'.join(lines)
+
+
+def main() -> None:
+    options = parse_arguments()
+    config = load_config(options.config, need=('dataset_params.frame_shape',))
+    height, width = config['dataset_params']['frame_shape'][:2]
+    if height != width:
+        raise UserError(f'{options.config}: creatures are drawn square, not {height} x {width}')
+    prepare_process()
+    choose_device(options.cpu)
+    from modules.build import build_models
+    from modules.checkpoint import load_models
+
+    models = build_models(config)
+    load_models(config, models, options.checkpoint)
+    cases = held_out_cases(options.cases, height, options.frames, options.seed)
+    if options.videos is None:
+        rows = run_cases(models, cases, options.cases, None)
+    else:
+        with atomic_output(options.videos, folder=True) as folder:
+            rows = run_cases(models, cases, options.cases, folder)
+    print(table(rows))
+    if options.out is not None:
+        with atomic_output(options.out) as path:
+            path.write_text(json.dumps(rows, indent=1) + '\n', encoding='utf-8')
+
+
+if __name__ == '__main__':
+    run_command(main)
