@@ -276,6 +276,23 @@ def test_formats(tmp_path, monkeypatch, kind):
         np.testing.assert_array_equal(frames, clip.frames)
 
 
+def test_cases_are_the_held_out_ones(tmp_path, monkeypatch):
+    options = ('--train', 0, '--test', 0, '--size', 32, '--frames', 4, '--seed', 3, '--fps', 10)
+    run_tool(monkeypatch, tmp_path / 'out', *options, '--cases', 2)
+    drawn = list(held_out_cases(2, 32, 4, seed=3))
+    folder = tmp_path / 'out' / 'cases'
+    assert sorted(path.name for path in folder.iterdir()) == [case.name for case in drawn]
+    for case in drawn:
+        place = folder / case.name
+        np.testing.assert_array_equal(np.array(Image.open(place / 'source.png')), case.clip[0])
+        for name, frames in (('driving', case.driving), ('truth', case.clip)):
+            with VideoReader(place / f'{name}.mp4') as reader:
+                assert reader.fps == 10
+                decoded = np.stack(list(reader)).astype(int)
+            assert decoded.shape == frames.shape
+            assert np.abs(decoded - frames).mean() < 6  # what H.264 leaves of so small a picture
+
+
 @pytest.mark.parametrize(
     ('options', 'named'),
     [
@@ -288,6 +305,8 @@ def test_formats(tmp_path, monkeypatch, kind):
         (['--train', '0', '--test', '0'], 'nothing to draw'),
         (['--clips_per_creature', '99'], '--clips_per_creature 99'),
         (['--workers', '0'], '--workers 0'),
+        (['--cases', '-1'], '--cases -1'),
+        (['--format', 'gif', '--cases', '1', '--size', '33'], '--size 33'),
         (['--train', '9000000'], 'creatures'),
         (['--format', 'avi'], '--format'),
     ],

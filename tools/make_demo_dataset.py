@@ -4,7 +4,8 @@
 
 OUT/train and OUT/test hold clips named like 00012#walk.mp4: what stands before the # is the
 creature, so that `id_sampling: True` pairs the clips of one. The clips depend on the options only,
-not on --workers.
+not on --workers. OUT/cases, if asked for, holds pictures to animate by clips of another creature, and
+the true results.
 """
 
 import os
@@ -25,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 from modules.cli import ArgumentParser, UserError, atomic_output, run_command  # noqa: E402
 from modules.video import VideoWriter  # noqa: E402
 from tools.creature_motion import KINDS, Motion  # noqa: E402
-from tools.creatures import Creature, draw_clip, random_stream  # noqa: E402
+from tools.creatures import Creature, draw_clip, held_out_cases, random_stream  # noqa: E402
 
 SUFFIXES = {'mp4': '.mp4', 'gif': '.gif', 'frames': '', 'stacked': '.png'}
 MOST_CREATURES = 100_000  # five digits in the names
@@ -50,6 +51,13 @@ def parse_args() -> Namespace:
     parser.add_argument('out', help='folder to create')
     parser.add_argument('--train', type=int, default=2000, help='clips in OUT/train')
     parser.add_argument('--test', type=int, default=40, help='clips in OUT/test')
+    parser.add_argument(
+        '--cases',
+        type=int,
+        default=0,
+        help='folders in OUT/cases: source.png, driving.mp4 of another creature in the same motion, '
+        'and truth.mp4, what an animation of the one by the other should show',
+    )
     parser.add_argument('--size', type=int, default=128, help='height and width in pixels')
     parser.add_argument('--frames', type=int, default=32, help='frames in a clip')
     parser.add_argument('--fps', type=float, default=25, help='frames per second')
@@ -76,6 +84,7 @@ def check(args: Namespace) -> None:
     ranges = {
         'train': (0, None),
         'test': (0, None),
+        'cases': (0, None),
         'size': (16, 2048),
         'frames': (2, 10_000),
         'clips_per_creature': (1, len(KINDS)),
@@ -89,9 +98,9 @@ def check(args: Namespace) -> None:
             raise UserError(f'--{name} {value}: give a number {bounds}')
     if not 0 < args.fps <= 1000:
         raise UserError(f'--fps {args.fps}: give a number above 0, up to 1000')
-    if args.train + args.test == 0:
-        raise UserError('--train 0 --test 0: nothing to draw; ask for a clip at least')
-    if args.format == 'mp4' and args.size % 2:
+    if args.train + args.test + args.cases == 0:
+        raise UserError('--train 0 --test 0 --cases 0: nothing to draw; ask for a clip at least')
+    if (args.format == 'mp4' or args.cases) and args.size % 2:
         raise UserError(f'--size {args.size}: mp4 needs an even size; give one or another --format')
     if len(items(args)) > MOST_CREATURES:
         raise UserError(f'more than {MOST_CREATURES} creatures; lower --train or --test')
@@ -127,10 +136,26 @@ def write_item(item: Item, args: Namespace, folder: Path) -> int:
         if args.format == 'stacked':
             Image.fromarray(np.concatenate(list(clip.frames), axis=1)).save(path)
             continue
-        with VideoWriter(path, args.fps) as writer:
-            for frame in clip.frames:
-                writer.write(frame)
+        write_video(path, clip.frames, args.fps)
     return item.clips
+
+
+def write_video(path: Path, frames: np.ndarray, fps: float) -> None:
+    with VideoWriter(path, fps) as writer:
+        for frame in frames:
+            writer.write(frame)
+
+
+def write_cases(args: Namespace, folder: Path) -> None:
+    """Draws the held-out creatures and motions into folders below `folder`."""
+    legs = None if args.legs == 'any' else int(args.legs)
+    folder.mkdir()
+    for case in held_out_cases(args.cases, args.size, args.frames, args.seed, legs):
+        place = folder / case.name
+        place.mkdir()
+        Image.fromarray(case.clip[0]).save(place / 'source.png')
+        write_video(place / 'driving.mp4', case.driving, args.fps)
+        write_video(place / 'truth.mp4', case.clip, args.fps)
 
 
 def write_all(args: Namespace, folder: Path) -> None:
@@ -153,7 +178,10 @@ def main() -> None:
     args = parse_args()
     check(args)
     with atomic_output(args.out, folder=True) as folder:
-        write_all(args, folder)
+        if args.train + args.test:
+            write_all(args, folder)
+        if args.cases:
+            write_cases(args, folder / 'cases')
 
 
 if __name__ == '__main__':
