@@ -143,10 +143,10 @@ class BatchNorm2D(nn.BatchNorm2D):
     """
 
     def after(self, conv: Conv2D, x: Tensor, doubled: bool = False) -> Tensor:
-        """The norm of the convolution (of the doubled image), computed without its bias in training.
+        """The norm of the convolution (of the doubled image).
 
-        The norm takes the batch's mean away and the bias with it, whose gradient is exactly 0: only
-        the running mean has to know it.
+        In training the convolution's bias is left out: the norm takes the batch's mean away and the
+        bias with it, whose gradient is exactly 0. Only the running mean has to know it.
         """
         convolve = conv.forward_doubled if doubled else conv
         if not self.training or not rearranges(x) or distributed.world_size() > 1:

@@ -4,8 +4,8 @@
 
 OUT/train and OUT/test hold clips named like 00012#walk.mp4: what stands before the # is the
 creature, so that `id_sampling: True` pairs the clips of one. The clips depend on the options only,
-not on --workers. OUT/cases, if asked for, holds pictures to animate by clips of another creature, and
-the true results.
+not on --workers. OUT/cases, if asked for, holds pictures to animate by clips of another creature,
+and the true results.
 """
 
 import os
@@ -55,8 +55,8 @@ def parse_args() -> Namespace:
         '--cases',
         type=int,
         default=0,
-        help='folders in OUT/cases: source.png, driving.mp4 of another creature in the same motion, '
-        'and truth.mp4, what an animation of the one by the other should show',
+        help='folders in OUT/cases: source.png, driving.mp4 of another creature in the same '
+        'motion, and truth.mp4, what an animation of the one by the other should show',
     )
     parser.add_argument('--size', type=int, default=128, help='height and width in pixels')
     parser.add_argument('--frames', type=int, default=32, help='frames in a clip')
