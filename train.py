@@ -208,6 +208,7 @@ def train(trainer, order, dataset, folder, progress, config: Mapping[str, Any]) 
     main_process = distributed.rank() == 0
     stop, saved_at = Stop(), time.monotonic()
     for epoch in range(progress.epoch, params['num_epochs']):
+        trainer.begin_epoch(epoch)
         log = LossLog(folder, progress.loss_sums, progress.batch)
         batches = make_loader(dataset, order.epoch(epoch, progress.batch), workers)
         title = f'epoch {epoch + 1}/{params["num_epochs"]}'

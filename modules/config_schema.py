@@ -191,6 +191,9 @@ SCHEMA: Dict[str, Entry] = {
         'checkpoint_minutes': Field(POSITIVE, 'most minutes without a checkpoint', 30),
         'keep_checkpoints': Field(integer(1), 'how many of the newest are kept', 5),
         'accumulation_steps': Field(integer(1), 'equal parts a batch is computed in', 1),
+        'freeze_batch_norm': Field(
+            either(integer(0), NULL), 'epoch from which batch norm keeps its statistics', None
+        ),
         'amp': Field(either(choice('bf16', 'fp16'), NULL), 'mixed precision on GPUs', None),
         'num_workers': Field(either(integer(0), NULL), 'processes that load data', None),
         'vgg19_weights': Field(TEXT, 'imagenet, random, or a file', 'imagenet'),

@@ -13,6 +13,7 @@ from modules import distributed
 from modules.build import Models
 from modules.model import GeneratorStep, Losses, TrainingLosses, total_loss
 from modules.transform import Transform
+from modules.util import BatchNorm2D
 
 # Under AMP these stay in float32: they carry coordinates, which bfloat16 would move by pixels.
 _FLOAT32_OPS = {'matmul', 'matmul_v2', 'grid_sample', 'inverse', 'softmax', 'sigmoid'}
@@ -45,6 +46,7 @@ class Trainer:
         self.step_count = 0
         self.batch_size = params['batch_size']
         self.accumulation_steps = params['accumulation_steps']
+        self.freeze_batch_norm = params['freeze_batch_norm']
         self.amp_dtype = {'bf16': 'bfloat16', 'fp16': 'float16'}.get(params['amp'])
         # Off the GPU the scaler passes everything through, as auto_cast does.
         self.scaler = paddle.amp.GradScaler(enable=self.amp_dtype == 'float16')
@@ -115,6 +117,15 @@ class Trainer:
     def has_finite_weights(self) -> bool:
         parameters = (p for network in self.models for p in network.parameters())
         return all(paddle.isfinite(p).all().item() for p in parameters)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Fixes the statistics of batch norm from train_params.freeze_batch_norm on."""
+        if self.freeze_batch_norm is None or epoch < self.freeze_batch_norm:
+            return
+        for network in self.models:
+            for layer in network.sublayers():
+                if isinstance(layer, BatchNorm2D):
+                    layer.eval()
 
     def end_epoch(self) -> None:
         """Moves the learning-rate schedules on."""

@@ -143,19 +143,24 @@ class BatchNorm2D(nn.BatchNorm2D):
     """
 
     def after(self, conv: Conv2D, x: Tensor, doubled: bool = False) -> Tensor:
-        """The norm of the convolution (of the doubled image).
+        """The norm of the convolution (of the doubled image), whose bias is not added on its own.
 
-        In training the convolution's bias is left out: the norm takes the batch's mean away and the
-        bias with it, whose gradient is exactly 0. Only the running mean has to know it.
+        In training the norm takes the batch's mean away and the bias with it, whose gradient is
+        exactly 0: only the running mean has to know it. With fixed statistics it joins the norm's.
         """
         convolve = conv.forward_doubled if doubled else conv
-        if not self.training or not rearranges(x) or distributed.world_size() > 1:
+        if not rearranges(x) or distributed.world_size() > 1:
             return self(convolve(x))
         return self(convolve(x, with_bias=False), conv.bias)
 
     def forward(self, x: Tensor, omitted_bias: Optional[Tensor] = None) -> Tensor:
         if not self.training:
-            return super().forward(x)
+            bias = self.bias
+            if omitted_bias is not None:
+                bias = bias + omitted_bias * self.weight * (self._variance + self._epsilon).rsqrt()
+            return F.batch_norm(
+                x, self._mean, self._variance, self.weight, bias, epsilon=self._epsilon
+            )
         count = x.size // x.shape[1]
         if count == 1:
             raise ValueError('batch norm needs more than one value per channel to train')

@@ -8,6 +8,7 @@ import paddle.nn.functional as F
 import pytest
 from tiny import TINY
 
+from modules import util
 from modules.build import build_models
 from modules.config import check_config
 from modules.model import frozen
@@ -16,7 +17,10 @@ from modules.util import (
     AntiAliasInterpolation2d,
     BatchNorm2D,
     Conv2D,
+    DownBlock2d,
     Keypoints,
+    ResBlock2d,
+    UpBlock2d,
     grid_sample,
     make_coordinate_grid,
     resize_bilinear,
@@ -144,6 +148,49 @@ def test_running_variance_is_unbiased(dtype, tolerance):
     np.testing.assert_allclose(norm._mean, 0.1 * samples.mean(1), atol=tolerance)
     variance = 0.9 + 0.1 * samples.var(1, ddof=1)
     np.testing.assert_allclose(norm._variance, variance, atol=tolerance)
+
+
+def outputs_and_gradients(monkeypatch, rearranged, layer, *inputs):
+    monkeypatch.setattr(util, 'rearranges', lambda x: rearranged)
+    inputs = [paddle.to_tensor(x, stop_gradient=False) for x in inputs]
+    layer.clear_gradients()
+    y = layer(*inputs)
+    weights = paddle.cos(paddle.arange(y.size, dtype='float64')).reshape(y.shape)
+    (weights * y * y).sum().backward()
+    trained = [p for p in layer.parameters() if not p.stop_gradient]
+    return [tensor.numpy().copy() for tensor in (y, *(x.grad for x in (*inputs, *trained)))]
+
+
+@pytest.mark.parametrize(
+    ('in_channels', 'out_channels', 'size', 'padding'),
+    [(5, 3, 7, 3), (4, 4, 3, 1), (6, 2, 4, 0), (3, 7, 3, 1), (8, 2, 1, 0), (5, 2, 7, 0)],
+)
+def test_rearranged_convolution(monkeypatch, in_channels, out_channels, size, padding):
+    layer = Conv2D(in_channels, out_channels, size, padding).to(dtype='float64')
+    x = np.random.default_rng(0).normal(size=(2, in_channels, 9, 11))
+    found = [outputs_and_gradients(monkeypatch, fast, layer, x) for fast in (False, True)]
+    for plain, fast in zip(*found):
+        np.testing.assert_allclose(fast, plain, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize('block', [UpBlock2d, DownBlock2d, ResBlock2d])
+def test_rearranged_blocks(monkeypatch, block, training):
+    """Values, gradients and running statistics are those of the operations in their order."""
+    rng = np.random.default_rng(0)
+    layer = (block(4) if block is ResBlock2d else block(4, 3)).to(dtype='float64')
+    layer.train() if training else layer.eval()
+    start = {name: rng.uniform(0.5, 1.5, t.shape) for name, t in layer.state_dict().items()}
+    x = rng.normal(size=(2, 4, 8, 6))
+    found = []
+    for fast in (False, True):
+        layer.set_state_dict(start)
+        values = outputs_and_gradients(monkeypatch, fast, layer, x)
+        state = {name: tensor.numpy().copy() for name, tensor in layer.state_dict().items()}
+        found.append([*values, *state.values()])
+    assert training == any((state[name] != start[name]).any() for name in state)
+    for plain, fast in zip(*found):
+        np.testing.assert_allclose(fast, plain, rtol=1e-9, atol=1e-9)
 
 
 def test_batch_norm_refuses_a_single_value():
