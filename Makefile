@@ -1,10 +1,12 @@
 # make setup   installs the pinned requirements into .venv, which belongs to this Makefile
 # make demo    animates the bundled picture with the bundled clip
+# make demo-train   trains the networks of the demo anew, about two hours on two cores; stopped and
+#              started again it goes on where it was
 # make test    checks the style and runs all tests
 # make lint    checks the style only
 # make clean   removes .venv and caches
 #
-# demo, test and lint run setup first, which takes no time once it is done.
+# All but clean run setup first, which takes no time once it is done.
 # PYTHON=python3.12 chooses another interpreter than python3 (3.9 to 3.13), and
 # REQUIREMENTS=requirements-cpu.txt the CPU where there is an NVIDIA driver.
 
@@ -31,7 +33,7 @@ except ImportError:
 endef
 export CHECK_PYTHON
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo demo-train test lint clean
 
 # The file $(INSTALLED) is written last and holds a checksum of all that an install depends on, so
 # that neither an interrupted nor an outdated one passes for done.
@@ -49,8 +51,24 @@ setup:
 	    || { echo 'error: the install failed, see above$(NO_GPU_HINT)' >&2; exit 1; }
 
 demo: setup
-	@$(RUN) demo.py
-	@echo "The result is $(CURDIR)/result.mp4"
+	@$(RUN) demo.py --side_by_side
+	@echo "The result is $(CURDIR)/result.mp4: the picture, the video, the picture in its motion"
+
+data/creatures-64: COUNT := 3000
+data/creatures-128: COUNT := 2000
+data/creatures-%: | setup
+	@mkdir -p data
+	$(RUN) tools/make_demo_dataset.py $@ --size $* --train $(COUNT) --format frames
+
+demo-train: setup data/creatures-64 data/creatures-128
+	@set -e; resume=$$(ls log/demo-64/*.safetensors 2>/dev/null | tail -n 1); \
+	set -x; $(RUN) train.py --config config/demo-64.yaml --save_dir log/demo-64 --preload \
+	    $${resume:+--resume}
+	@set -e; resume=$$(ls log/demo-128/*.safetensors 2>/dev/null | tail -n 1); \
+	first=$$(ls log/demo-64/*.safetensors | tail -n 1); \
+	set -x; $(RUN) train.py --config config/demo-128.yaml --save_dir log/demo-128 --preload \
+	    $$([ "$$resume" ] && echo --resume || echo --checkpoint $$first)
+	@echo 'To use it: $(RUN) demo.py --config config/demo-128.yaml --checkpoint' log/demo-128/*-checkpoint.safetensors
 
 test: lint
 	@$(RUN) -m pytest -q

@@ -139,7 +139,7 @@ def build_trainer(config: Mapping[str, Any], options: argparse.Namespace):
 
     models = build_models(config)
     if options.checkpoint or any(config['ckpt_model'].values()):
-        for name in load_models(config, models, options.checkpoint):
+        for name in load_models(config, models, options.checkpoint, rescaled=True):
             print(f'{name}: not in the checkpoint, starts from random weights')
         print('optimizers: start anew')
     vgg, params = None, config['train_params']

@@ -51,6 +51,7 @@ def load_checkpoint(
     discriminator: Optional['Layer'] = None,
     required: Sequence[str] = ('generator', 'kp_detector'),
     training_state: bool = False,
+    rescaled: bool = False,
 ) -> Loaded:
     """Loads the given networks from a file, all of them or, when one doesn't fit, none.
 
@@ -60,6 +61,8 @@ def load_checkpoint(
     Args:
         path_or_name: a file or folder that read_checkpoint reads, or a name in KNOWN_WEIGHTS.
         training_state: read the training tensors of our own files too.
+        rescaled: the networks may shrink their images by another scale_factor than the file's,
+            for training to go on with frames of another size.
 
     Raises:
         UserError: nothing to read there, a required network is missing, or keys or shapes differ.
@@ -73,6 +76,8 @@ def load_checkpoint(
             continue
         if name in checkpoint.networks:
             state = to_paddle_names(checkpoint.networks[name])
+            if rescaled:
+                state = {key: array for key, array in state.items() if not is_constant(key)}
             fitting.append((layer, _fit(layer, state, f'{path}: its {name}')))
         elif name in required:
             held = ', '.join(checkpoint.networks)
@@ -122,9 +127,15 @@ def _set_state(layer: 'Layer', state: State) -> None:
 
 
 def load_models(
-    config: Mapping[str, Any], models: 'Models', checkpoint: Optional[PathLike] = None
+    config: Mapping[str, Any],
+    models: 'Models',
+    checkpoint: Optional[PathLike] = None,
+    rescaled: bool = False,
 ) -> Tuple[str, ...]:
     """Loads the networks from `checkpoint`, else from the config's ckpt_model.
+
+    Args:
+        rescaled: as for load_checkpoint.
 
     Returns:
         The networks that keep their initial weights: at most ('discriminator',).
@@ -134,7 +145,7 @@ def load_models(
     """
     networks = models._asdict()
     if checkpoint is not None:
-        return load_checkpoint(checkpoint, **networks).missing
+        return load_checkpoint(checkpoint, **networks, rescaled=rescaled).missing
     section = config.get('ckpt_model') or {}
     keys = {'generator': 'generator', 'kp_detector': 'kp', 'discriminator': 'discriminator'}
     paths = {name: section.get(key) for name, key in keys.items()}
@@ -144,7 +155,7 @@ def load_models(
         )
     for path in dict.fromkeys(filter(None, paths.values())):
         wanted = {name: networks[name] for name in networks if paths[name] == path}
-        load_checkpoint(path, **wanted, required=tuple(wanted))
+        load_checkpoint(path, **wanted, required=tuple(wanted), rescaled=rescaled)
     return tuple(name for name in networks if not paths[name])
 
 

@@ -1,5 +1,6 @@
 """Checkpoints: loaded strictly, and read back as they were written."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -49,6 +50,19 @@ def test_loads_all_networks(models, official, path):
     assert loaded.missing == ()
     for name, layer in models._asdict().items():
         assert_loaded(layer, official[name])
+
+
+def test_blur_kernels_of_another_scale_are_passed_over_on_request_only(models, official):
+    config = copy.deepcopy(CONFIG)
+    scale = config['model_params']['kp_detector_params']['scale_factor']
+    config['model_params']['kp_detector_params']['scale_factor'] = scale / 2
+    detector = build_models(config).kp_detector
+    kernel = values(detector)['down.weight']
+    with pytest.raises(UserError, match=r'down\.weight'):
+        load_checkpoint(LEGACY, kp_detector=detector)
+    load_checkpoint(LEGACY, kp_detector=detector, rescaled=True)
+    expected = {**official['kp_detector'], 'down.weight': kernel}
+    assert_loaded(detector, expected)
 
 
 def test_loads_into_the_dtype_of_the_network(models, official):

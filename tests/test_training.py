@@ -331,8 +331,11 @@ def test_only_the_newest_checkpoints_are_kept(dataset, tmp_path):
 
 
 def test_fine_tuning_says_what_it_did_not_find(dataset, tmp_path):
+    """And goes on from networks that shrank their images by another scale factor."""
     config = write_config(tmp_path / 'c.yaml', dataset, num_epochs=1)
-    models = build_models(tiny_config())
+    other = tiny_config()
+    other['model_params']['kp_detector_params']['scale_factor'] = 0.25
+    models = build_models(other)
     networks = {'generator': models.generator, 'kp_detector': models.kp_detector}
     save_checkpoint(tmp_path / 'start.safetensors', networks)
     out, _ = run(
@@ -340,6 +343,8 @@ def test_fine_tuning_says_what_it_did_not_find(dataset, tmp_path):
         tmp_path / 'start.safetensors',
     )  # fmt: skip
     assert 'discriminator: not in the checkpoint' in out
+    kernel = final_weights(tmp_path / 'run')['kp_detector.down.weight']
+    assert kernel.shape == (3, 1, 5, 5)  # of the config's scale, 0.5
 
 
 def test_a_diverging_run_stops_and_names_the_checkpoint(dataset, tmp_path):
