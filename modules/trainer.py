@@ -116,6 +116,10 @@ class Trainer:
         parameters = (p for network in self.models for p in network.parameters())
         return all(paddle.isfinite(p).all().item() for p in parameters)
 
+    def learning_rates(self) -> Dict[str, float]:
+        """The current rate of each network that is trained."""
+        return {name: optimizer.get_lr() for name, optimizer in self.optimizers.items()}
+
     def end_epoch(self) -> None:
         """Moves the learning-rate schedules on."""
         for optimizer in self.optimizers.values():
