@@ -5,15 +5,15 @@ python -m paddle.distributed.launch train.py --config config/vox-256.yaml    # s
 """
 
 import argparse
+import contextlib
 import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, Mapping, NoReturn, Optional
+from typing import Any, Callable, Dict, Mapping, NoReturn, Optional
 
 import numpy as np
 import yaml
-from tqdm import tqdm
 
 from modules.cli import ArgumentParser, UserError, run_command
 from modules.config import load_config
@@ -79,32 +79,43 @@ class Stop:
 class LossLog:
     """Sums of the losses of an epoch, fetched from the device one step late, so that none waits.
 
+    Args:
+        folder: of the run.
+        loss_sums, count: of the epoch's steps before.
+        observe: is told the number of each step and its losses, once they are fetched.
+
     Raises (from every method):
         UserError: a loss is not finite.
     """
 
-    def __init__(self, folder, loss_sums: Mapping[str, float], count: int):
+    def __init__(
+        self,
+        folder,
+        loss_sums: Mapping[str, float],
+        count: int,
+        observe: Callable[[int, Mapping[str, float]], None],
+    ):
         self.folder = folder
+        self.observe = observe
         self.sums = dict(loss_sums)
         self.count = count
         self.latest: Dict[str, float] = {}
         self._pending = None
 
-    def add(self, step: int, losses: Mapping[str, Any]) -> Dict[str, float]:
-        """Notes a step's losses; returns those of the step before."""
+    def add(self, step: int, losses: Mapping[str, Any]) -> None:
+        """Notes a step's losses, and fetches those of the step before."""
         import paddle
 
         from modules.distributed import mean_over_processes
 
         values = mean_over_processes(paddle.stack(list(losses.values())).astype('float64'))
-        latest = self.fetch()
+        self.fetch()
         self._pending = (step, list(losses), values)
-        return latest
 
-    def fetch(self) -> Dict[str, float]:
-        """Brings the sums up to date; returns the losses that were still on the device."""
+    def fetch(self) -> None:
+        """Brings `sums` and `latest` up to date with losses that are still on the device."""
         if self._pending is None:
-            return {}
+            return
         step, names, values = self._pending
         self._pending = None
         self.latest = latest = dict(zip(names, values.tolist()))
@@ -113,7 +124,7 @@ class LossLog:
         for name, value in latest.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
         self.count += 1
-        return latest
+        self.observe(step, latest)
 
     def diverged(self, step: int) -> UserError:
         """What to say of a run whose losses or weights are not finite any more."""
@@ -192,14 +203,16 @@ def picture(visualizer, source, driving, step) -> np.ndarray:
     )
 
 
-def train(trainer, order, dataset, folder, progress, config: Mapping[str, Any]) -> None:
+def train(trainer, order, dataset, folder, progress, config: Mapping[str, Any], scalars) -> None:
     """The epochs from `progress` on; SIGINT and SIGTERM end them after a checkpoint."""
     import paddle
 
     from modules import distributed
     from modules.loading import make_loader
+    from modules.progress_bar import ProgressBar
     from modules.run_folder import Progress
     from modules.runtime import available_cores
+    from modules.scalars import Curves
     from modules.visualizer import Visualizer
 
     params = config['train_params']
@@ -207,24 +220,19 @@ def train(trainer, order, dataset, folder, progress, config: Mapping[str, Any]) 
     visualizer = Visualizer(**config['visualizer_params'])
     main_process = distributed.rank() == 0
     stop, saved_at = Stop(), time.monotonic()
+    bar = ProgressBar(params['num_epochs'], len(order), order.batch_size, main_process)
+    curves = Curves(scalars, len(order), order.batch_size)
     for epoch in range(progress.epoch, params['num_epochs']):
         trainer.begin_epoch(epoch)
-        log = LossLog(folder, progress.loss_sums, progress.batch)
+        log = LossLog(folder, progress.loss_sums, progress.batch, curves.losses)
         batches = make_loader(dataset, order.epoch(epoch, progress.batch), workers)
-        title = f'epoch {epoch + 1}/{params["num_epochs"]}'
-        bar = tqdm(
-            total=len(order) * order.batch_size,
-            initial=progress.batch * order.batch_size,
-            desc=title,
-            unit='sample',
-            disable=None,
-        )
+        bar.start(epoch, progress.batch)
         for number, batch in enumerate(batches, progress.batch + 1):
             source, driving = paddle.to_tensor(batch.source), paddle.to_tensor(batch.driving)
             step = checked_step(trainer, source, driving, log)
-            latest = log.add(trainer.step_count, step.losses)
-            bar.set_postfix({name: f'{value:.3f}' for name, value in latest.items()})
-            bar.update(order.batch_size)
+            log.add(trainer.step_count, step.losses)
+            bar.update(log.latest)
+            curves.step(trainer.step_count)
             due = time.monotonic() - saved_at > 60 * params['checkpoint_minutes']
             stopping = distributed.any_process(stop.signal is not None)
             if number == len(order):
@@ -236,13 +244,16 @@ def train(trainer, order, dataset, folder, progress, config: Mapping[str, Any]) 
             if stopping:
                 stop.leave()
         bar.close()
+        rates = trainer.learning_rates()
         trainer.end_epoch()
         means = log.means()
         progress = Progress(epoch + 1, 0, {})
         last = progress.epoch == params['num_epochs'] or stopping
         if main_process:
+            drawn = picture(visualizer, source, driving, step.last)
             folder.log_epoch(epoch, means)
-            folder.save_picture(epoch, picture(visualizer, source, driving, step.last))
+            folder.save_picture(epoch, drawn)
+            curves.epoch(trainer.step_count, rates, drawn)
             if last or progress.epoch % params['checkpoint_freq'] == 0:
                 save(folder, trainer, progress, log)
                 saved_at = time.monotonic()
@@ -277,7 +288,10 @@ def main() -> None:
         run_test_mode(config, options)
         return
     from modules import distributed
+    from modules.scalars import check_package, open_scalars
 
+    kind = config['train_params']['scalars']
+    check_package(kind)
     device = choose_device(options.cpu)
     distributed.start()
     print(f'on {device}')
@@ -301,10 +315,15 @@ def main() -> None:
         distributed.rank(),
         distributed.world_size(),
     )
-    if distributed.rank() == 0:
+    main_process = distributed.rank() == 0
+    if main_process:
         folder.create()
-    print(f'{len(dataset)} clips, {len(order)} steps an epoch, into {folder.path}')
-    train(trainer, order, dataset, folder, progress, config)
+    print(f'{len(dataset)} clips, {len(order)} steps an epoch, into {folder.path}', flush=True)
+    scalars = open_scalars(
+        kind if main_process else None, folder.path / 'scalars', trainer.step_count
+    )
+    with contextlib.closing(scalars):
+        train(trainer, order, dataset, folder, progress, config, scalars)
 
 
 if __name__ == '__main__':

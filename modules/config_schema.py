@@ -196,6 +196,9 @@ SCHEMA: Dict[str, Entry] = {
         ),
         'amp': Field(either(choice('bf16', 'fp16'), NULL), 'mixed precision on GPUs', None),
         'num_workers': Field(either(integer(0), NULL), 'processes that load data', None),
+        'scalars': Field(
+            either(choice('visualdl', 'tensorboard'), NULL), 'whose curves to write', None
+        ),
         'vgg19_weights': Field(TEXT, 'imagenet, random, or a file', 'imagenet'),
         'transform_params': {
             'sigma_affine': Field(WEIGHT, 'deviation of the affine part'),

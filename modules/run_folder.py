@@ -32,6 +32,7 @@ class RunFolder:
     config.yaml     the resolved config
     log.txt         a line of mean losses per epoch, as the official code writes it
     train-vis/      a picture per epoch
+    scalars/        curves, where the config asks for them
     EPOCH-BATCH-checkpoint.safetensors  the newest `keep` ones, all that resuming needs
     """
 

@@ -127,6 +127,10 @@ class Trainer:
                 if isinstance(layer, BatchNorm2D):
                     layer.eval()
 
+    def learning_rates(self) -> Dict[str, float]:
+        """The current rate of each network that is trained."""
+        return {name: optimizer.get_lr() for name, optimizer in self.optimizers.items()}
+
     def end_epoch(self) -> None:
         """Moves the learning-rate schedules on."""
         for optimizer in self.optimizers.values():

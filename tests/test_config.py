@@ -358,6 +358,8 @@ MISTAKES = [  # a wrong type or value of one key: path, value, what the message 
     ('train_params.epoch_milestones', [90, 60], 'each above the one before'),
     ('train_params.epoch_milestones', [60, 60], 'each above the one before'),
     ('train_params.epoch_milestones', 60, 'each above the one before'),
+    ('train_params.scalars', 'wandb', 'one of visualdl, tensorboard, or null'),
+    ('train_params.scalars', True, 'one of visualdl, tensorboard, or null'),
     ('train_params.transform_params.points_tps', 1, 'from 2'),
     ('train_params.loss_weights.perceptual', [10] * 4, 'a list of 5 numbers'),
     ('train_params.loss_weights.perceptual', 10, 'a list of 5 numbers'),

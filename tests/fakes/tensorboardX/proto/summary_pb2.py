@@ -1,0 +1,6 @@
+from fake_message import Message
+
+
+class Summary(Message):
+    Value = Message
+    Image = Message

@@ -1,0 +1,5 @@
+from fake_message import Message
+
+
+class Record(Message):
+    pass
