@@ -5,12 +5,14 @@ pixels have been mixed by a rotation or a resize. All randomness comes from the 
 Classes, options and their meaning are those of the official augmentation.py.
 """
 
+from functools import partial
 from typing import Callable, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from numpy.random import Generator
-from PIL import Image, ImageEnhance
 from skimage.transform import resize, rotate
+
+from modules.hue import shift_hue
 
 Params = Optional[Mapping[str, object]]
 Transform = Callable[[np.ndarray, Generator], np.ndarray]
@@ -116,23 +118,24 @@ class ColorJitter:
         self.saturation, self.hue = saturation, hue
 
     def __call__(self, clip: np.ndarray, rng: Generator) -> np.ndarray:
-        """-> uint8."""
-        changes: List[Callable[[Image.Image], Image.Image]] = []
-        for amount, enhancer in (
-            (self.brightness, ImageEnhance.Brightness),
-            (self.contrast, ImageEnhance.Contrast),
-            (self.saturation, ImageEnhance.Color),
+        """-> uint8, a view of an array (T, 3, H, W)."""
+        changes: List[Callable[[np.ndarray], np.ndarray]] = []
+        for amount, change in (
+            (self.brightness, change_brightness),
+            (self.contrast, change_contrast),
+            (self.saturation, change_saturation),
         ):
             if amount > 0:
                 factor = rng.uniform(max(0, 1 - amount), 1 + amount)
-                changes.append(lambda image, e=enhancer, f=factor: e(image).enhance(f))
+                changes.append(partial(change, factor=factor))
         if self.hue > 0:
-            shift = rng.uniform(-self.hue, self.hue)
-            changes.append(lambda image: shift_hue(image, shift))
+            changes.append(partial(shift_hue, shift=rng.uniform(-self.hue, self.hue), axis=1))
         if clip.dtype != np.uint8:
             clip = np.rint(clip * np.float32(255)).clip(0, 255).astype(np.uint8)
-        order = rng.permutation(len(changes))
-        return np.stack([_change(frame, [changes[i] for i in order]) for frame in clip])
+        planes = np.ascontiguousarray(clip.transpose(0, 3, 1, 2))
+        for number in rng.permutation(len(changes)):
+            planes = changes[number](planes)
+        return planes.transpose(0, 2, 3, 1)
 
 
 class AllAugmentationTransform:
@@ -163,15 +166,40 @@ class AllAugmentationTransform:
         return clip
 
 
-def shift_hue(image: Image.Image, shift: float) -> Image.Image:
-    """Turns the hue of an RGB picture by `shift` turns, in steps of 1/256, cut off towards 0."""
-    hue, saturation, value = image.convert('HSV').split()
-    hue = hue.point([(level + int(shift * 255)) % 256 for level in range(256)])
-    return Image.merge('HSV', (hue, saturation, value)).convert('RGB')
+# ---- changes of colour: planes (T, 3, H, W) uint8 -> the same, as Pillow's ImageEnhance ----
 
 
-def _change(frame: np.ndarray, changes: Sequence[Callable]) -> np.ndarray:
-    image = Image.fromarray(np.ascontiguousarray(frame))
-    for change in changes:
-        image = change(image)
-    return np.asarray(image)
+def change_brightness(planes: np.ndarray, factor: float) -> np.ndarray:
+    return _blend(np.uint8(0), planes, factor)
+
+
+def change_contrast(planes: np.ndarray, factor: float) -> np.ndarray:
+    """Each frame keeps its own mean."""
+    means = _luma(planes).mean(axis=(1, 2, 3), keepdims=True)
+    return _blend((means + 0.5).astype(np.uint8), planes, factor)
+
+
+def change_saturation(planes: np.ndarray, factor: float) -> np.ndarray:
+    return _blend(_luma(planes), planes, factor)
+
+
+def _luma(planes: np.ndarray) -> np.ndarray:
+    """(T, 1, H, W), by integers: weights of 1/65536, rounded."""
+    total = planes[:, :1].astype(np.uint32)
+    total *= np.uint32(19595)
+    total += planes[:, 1:2] * np.uint32(38470)
+    total += planes[:, 2:] * np.uint32(7471)
+    total += np.uint32(1 << 15)
+    total >>= np.uint32(16)
+    return total.astype(np.uint8)
+
+
+def _blend(start: Union[np.ndarray, np.uint8], end: np.ndarray, factor: float) -> np.ndarray:
+    """start + factor * (end - start), cut to 8 bits, where `start` is broadcast; factor >= 0."""
+    mixed = end.astype(np.float32)
+    mixed -= start
+    mixed *= np.float32(factor)
+    mixed += start
+    if factor > 1:
+        mixed.clip(0, 255, out=mixed)
+    return mixed.astype(np.uint8)

@@ -1,9 +1,11 @@
 """Augmentation: expected values are worked out here with NumPy alone."""
 
+import itertools
 from collections import Counter
 
 import numpy as np
 import pytest
+from PIL import Image, ImageEnhance
 
 from modules.augmentation import (
     AllAugmentationTransform,
@@ -116,13 +118,49 @@ def test_a_factor_is_never_negative(rng):
 
 @pytest.mark.parametrize('shift', [-0.5, -0.11, -0.001, 0.0, 0.25, 0.5])
 def test_hue_is_shifted_in_hsv(rng, shift):
-    from PIL import Image
-
     frame = noise(rng, 40, 50, 3)
     frame[:5] = frame[:5, :, :1]  # grays have no hue
     hue, saturation, value = to_hsv(frame)
     expected = from_hsv((hue + int(shift * 255)) % 256, saturation, value)
     np.testing.assert_array_equal(np.asarray(shift_hue(Image.fromarray(frame), shift)), expected)
+
+
+@pytest.mark.parametrize('shift', [-0.5, -0.1, 0.004, 0.3])
+def test_colours_of_all_kinds_turn_as_in_pillow(shift):
+    levels = np.arange(256, dtype=np.uint8)
+    picture = np.empty((256, 256, 3), np.uint8)
+    picture[..., 1], picture[..., 2] = levels[:, None], levels
+    for red in levels[::15]:
+        picture[..., 0] = red
+        hue, saturation, value = Image.fromarray(picture).convert('HSV').split()
+        hue = hue.point([(level + int(shift * 255)) % 256 for level in range(256)])
+        expected = Image.merge('HSV', (hue, saturation, value)).convert('RGB')
+        np.testing.assert_array_equal(shift_hue(picture, shift), expected)
+
+
+@pytest.mark.parametrize('order', list(itertools.permutations(range(3))))
+def test_jitter_is_pillows_enhancing_frame_by_frame(rng, order):
+    clip = noise(rng, 2, 19, 31, 3)
+    clip[1] //= 3
+    enhancers = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
+    for part in rng.random(20):
+        pictures = [Image.fromarray(frame) for frame in clip]
+        for number in order:
+            pictures = [enhancers[number](p).enhance(0.1 + 1.8 * part) for p in pictures]
+        got = ColorJitter(0.9, 0.9, 0.9)(clip, Fixed(part, order))
+        np.testing.assert_array_equal(got, np.stack([np.asarray(p) for p in pictures]))
+
+
+def test_jitter_of_planes_and_of_pixels_in_any_layout(rng):
+    clip = noise(rng, 2, 10, 12, 3)
+    jitter = ColorJitter(0.3, 0.3, 0.3, 0.3)
+    expected = jitter(clip, Fixed(0.8))
+    planar = np.ascontiguousarray(clip.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)
+    mirrored = np.ascontiguousarray(clip[:, :, ::-1])[:, :, ::-1]
+    for same in (planar, mirrored):
+        np.testing.assert_array_equal(jitter(same, Fixed(0.8)), expected)
+    # what the dataset hands to the networks needs no further copy
+    assert expected.transpose(0, 3, 1, 2).flags.c_contiguous
 
 
 def test_hue_jitter_draws_from_both_sides(rng):
