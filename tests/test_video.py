@@ -743,6 +743,19 @@ def test_gif_faster_than_viewers_leaves_frames_out(tmp_path):
         assert min(packet.duration for packet in c.demux(video=0) if packet.size) >= 2
 
 
+@pytest.mark.parametrize('name', ['a.mp4', 'a.gif'])
+@pytest.mark.parametrize('width', [112, 128])
+def test_the_same_frames_give_the_same_bytes(tmp_path, name, width):
+    """Whatever the memory held before."""
+    frames, rng, results = drawn(8, 64, width), np.random.default_rng(), set()
+    for _ in range(8):
+        junk = [rng.integers(0, 255, size, np.uint8) for size in rng.integers(1, 200000, 5)]
+        del junk
+        write(tmp_path / name, frames)
+        results.add((tmp_path / name).read_bytes())
+    assert len(results) == 1
+
+
 def test_folder_is_lossless(tmp_path):
     frames = drawn(11, 47, 63)
     (tmp_path / 'frames').mkdir()  # an empty one may be there
