@@ -222,12 +222,20 @@ def test_one_clip_has_no_interval(tmp_path, run, becomes):
     assert '| L1 ↓ | ' in (tmp_path / 'out' / 'summary.md').read_text(encoding='utf-8')
 
 
-def test_frames_are_not_kept(tmp_path, becomes):
+def test_frames_are_neither_kept_nor_read_ahead(tmp_path, becomes, monkeypatch):
     """Memory does not grow with the clip: a frame is gone soon after it was compared."""
     becomes(lambda number, frame: frame + 0)
     clip = open_clip(write_folder(tmp_path / 'long', frames(12)))
-    held, most = [], 0
+    held, most, decoded = [], 0, []
+
+    def counted(clip):
+        for frame in clip.frames():
+            decoded.append(1)
+            yield frame
+
+    monkeypatch.setattr(evaluate, 'read_whole', counted)
     for pair in evaluate.reconstruct(None, clip):
+        assert len(decoded) <= pair.number + 2
         held += [weakref.ref(array) for array in (pair.truth, pair.prediction, pair.result)]
         del pair
         most = max(most, sum(array() is not None for array in held))
