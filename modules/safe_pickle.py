@@ -33,9 +33,23 @@ class StandIn:
         raise Refused('its pickle sets the state of an object that has none')
 
 
-def dict_stand_in() -> Dict[Any, Any]:
-    """An OrderedDict as pickles make it, empty; a dict keeps its order too."""
-    return {}
+def dict_stand_in(pairs: Any = ()) -> Dict[Any, Any]:
+    """An OrderedDict as pickles make it: empty, or from Python 2's list of [key, value]."""
+    items = {}
+    if type(pairs) not in (list, tuple):
+        raise Refused('its pickle makes a dict of what is no list')
+    for pair in pairs:
+        if type(pair) is not list or len(pair) != 2:
+            raise Refused('its pickle makes a dict of what are no keys and values')
+        check_key(pair[0])
+        items[pair[0]] = pair[1]
+    return items
+
+
+def check_key(key: Any) -> None:
+    """Raises Refused unless this is a key for a dict: others can have hashes without end."""
+    if type(key) not in (str, int):
+        raise Refused(f'its pickle has a dict key of type {type(key).__name__}')
 
 
 class Budget:
@@ -121,6 +135,7 @@ class Machine:
     do_PROTO = do_FRAME = _skip
     do_BININT = do_BININT1 = do_BININT2 = do_BINFLOAT = _push
     do_BINUNICODE = do_SHORT_BINUNICODE = do_BINBYTES = do_SHORT_BINBYTES = _push
+    do_BINSTRING = do_SHORT_BINSTRING = _push  # Python 2's, in Latin-1
 
     def do_LONG1(self, value: int) -> None:
         # Longer integers can be made to share one hash, which slows dicts down without end.
@@ -186,8 +201,7 @@ class Machine:
         if type(target) is not dict or len(items) % 2:
             raise Refused('its pickle sets items of what is no dict')
         for key, value in zip(items[::2], items[1::2]):
-            if type(key) not in (str, int):
-                raise Refused(f'its pickle has a dict key of type {type(key).__name__}')
+            check_key(key)
             target[key] = value
 
     def do_SETITEM(self, _: Any) -> None:

@@ -45,21 +45,30 @@ class Vgg19(nn.Layer):
         Raises:
             UserError: it can't be read or is no VGG19.
         """
-        state = read_weights(path)
-        for name, parameter in self.named_parameters():
-            array = state.get(name)
-            if array is None or list(array.shape) != parameter.shape:
-                found = 'is missing' if array is None else f'has shape {tuple(array.shape)}'
-                raise UserError(
-                    f'{path}: no VGG19 weights: {name} {found}, wanted {tuple(parameter.shape)}'
-                )
-            parameter.set_value(array.astype('float32'))
+        load_frozen(self, path, 'VGG19')
 
     def seed(self) -> None:
         """Takes seeded random weights, He-scaled so that features keep their size with depth."""
         for name, parameter in self.named_parameters():
             value = seeded_value(f'vgg19.{name}', tuple(parameter.shape), seed=0)
             parameter.set_value(value * 2**0.5 if name.endswith('weight') else value)
+
+
+def load_frozen(network: nn.Layer, path: Path, kind: str) -> None:
+    """Gives all parameters of a network the arrays of their names in a file, which may hold more.
+
+    Raises:
+        UserError: the file can't be read, or a name or shape shows that it is of no such `kind`.
+    """
+    state = read_weights(path)
+    for name, parameter in network.named_parameters():
+        array = state.get(name)
+        if array is None or list(array.shape) != parameter.shape:
+            found = 'is missing' if array is None else f'has shape {tuple(array.shape)}'
+            raise UserError(
+                f'{path}: no {kind} weights: {name} {found}, wanted {tuple(parameter.shape)}'
+            )
+        parameter.set_value(array.astype('float32'))
 
 
 def build_vgg(weights: str) -> Vgg19:

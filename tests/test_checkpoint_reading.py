@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -164,6 +165,29 @@ def test_pdparams_of_bfloat16(tmp_path):
     read = read_checkpoint(tmp_path / 'x.pdparams').networks['generator']['final.bias']
     assert read.dtype == np.float32
     assert np.array_equal(read, weights.astype('float32').numpy())
+
+
+def test_texts_and_dicts_of_python_2(tmp_path):
+    """As in files of 2018: byte strings for texts, an OrderedDict made of a list of pairs."""
+    numbers = np.arange(4, dtype='<f4')
+
+    def old(content):  # every text short, as a byte string
+        return re.sub(rb'X(.)\0\0\0', rb'U\1', content, flags=re.DOTALL)
+
+    def made_of(*pairs):
+        items = b''.join(b'](' + text(key) + value + b'e' for key, value in pairs)
+        return call('collections.OrderedDict', b'](' + items + b'e')
+
+    body = old(made_of(('lin0.weight', tensor((4,), (1,))), ('lin1.weight', tensor((2,), (1,)))))
+    (tmp_path / 'x').write_bytes(torch_legacy(body, 4, numbers.tobytes()))
+    read = read_weights(tmp_path / 'x')
+    assert list(read) == ['lin0.weight', 'lin1.weight']
+    assert np.array_equal(read['lin0.weight'], numbers)
+    for pairs in (integer(1), b'](' + integer(1) + b'e', b'](](' + text('a') + b'ee', text('ab')):
+        body = call('collections.OrderedDict', pairs)
+        (tmp_path / 'x').write_bytes(torch_legacy(body, 4, numbers.tobytes()))
+        with pytest.raises(UserError, match='its pickle makes a dict of what'):
+            read_weights(tmp_path / 'x')
 
 
 @pytest.mark.parametrize('form', [torch_zip, torch_legacy])

@@ -5,7 +5,8 @@
 OUT/train and OUT/test hold clips named like 00012#walk.mp4: what stands before the # is the
 creature, so that `id_sampling: True` pairs the clips of one. The clips depend on the options only,
 not on --workers. OUT/cases, if asked for, holds pictures to animate by clips of another creature,
-and the true results.
+and the true results. OUT/joints/test holds the exact joints of each test clip, for evaluate.py
+--detector joints: `points` (frames, joints, 2), x and y in pixels, and `visible`.
 """
 
 import os
@@ -14,7 +15,7 @@ from argparse import Namespace
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Iterator, List, NamedTuple
+from typing import Iterator, List, NamedTuple, Optional
 
 import numpy as np
 from PIL import Image
@@ -24,9 +25,18 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from modules.cli import ArgumentParser, UserError, atomic_output, run_command  # noqa: E402
+from modules.npz_file import write_npz  # noqa: E402
 from modules.video import VideoWriter  # noqa: E402
 from tools.creature_motion import KINDS, Motion  # noqa: E402
-from tools.creatures import Creature, draw_clip, held_out_cases, random_stream  # noqa: E402
+from tools.creatures import (  # noqa: E402
+    Creature,
+    Joints,
+    clip_times,
+    draw_clip,
+    held_out_cases,
+    joints,
+    random_stream,
+)
 
 SUFFIXES = {'mp4': '.mp4', 'gif': '.gif', 'frames': '', 'stacked': '.png'}
 MOST_CREATURES = 100_000  # five digits in the names
@@ -44,6 +54,7 @@ class Item(NamedTuple):
 class Clip(NamedTuple):
     name: str
     frames: np.ndarray  # uint8 (T, size, size, 3)
+    joints: Optional[Joints]  # of a test clip
 
 
 def parse_args() -> Namespace:
@@ -126,13 +137,20 @@ def draw_item(item: Item, args: Namespace) -> Iterator[Clip]:
     for kind in kinds[: item.clips]:
         motion = Motion.random(rng, str(kind))
         frames = draw_clip(creature.elsewhere(rng), motion, args.frames, args.size)
-        yield Clip(f'{item.name}#{kind}', frames)
+        known = None
+        if item.part == 'test':
+            known = joints(creature, motion, clip_times(args.frames))
+        yield Clip(f'{item.name}#{kind}', frames, known)
 
 
 def write_item(item: Item, args: Namespace, folder: Path) -> int:
     """Draws and writes the creature's clips below `folder` -> how many."""
     for clip in draw_item(item, args):
         path = folder / item.part / f'{clip.name}{SUFFIXES[args.format]}'
+        if clip.joints is not None:
+            pixels = (clip.joints.points + 1) / 2 * (args.size - 1)
+            arrays = {'points': pixels.astype('float32'), 'visible': clip.joints.visible}
+            write_npz(folder / 'joints' / 'test' / f'{path.name}.npz', arrays)
         if args.format == 'stacked':
             Image.fromarray(np.concatenate(list(clip.frames), axis=1)).save(path)
             continue
@@ -163,6 +181,8 @@ def write_all(args: Namespace, folder: Path) -> None:
     todo = items(args)
     for part in {item.part for item in todo}:
         (folder / part).mkdir()
+    if args.test:
+        (folder / 'joints' / 'test').mkdir(parents=True)
     task = partial(write_item, args=args, folder=folder)
     with tqdm(total=args.train + args.test, unit='clip') as bar:
         if args.workers == 1:

@@ -30,6 +30,7 @@ from modules.cli import ArgumentParser, UserError, atomic_output, run_command  #
 from modules.config import load_config  # noqa: E402
 from modules.runtime import choose_device, prepare_process  # noqa: E402
 from modules.video import VideoWriter  # noqa: E402
+from tools.bootstrap import half_width  # noqa: E402
 from tools.creatures import HeldOutCase, held_out_cases  # noqa: E402
 
 MOVING = 15 / 255  # least change, in some channel, of a pixel that moves
@@ -120,13 +121,6 @@ def run_cases(
                 write_video(videos / f'{case.name}_{task}.mp4', case, task, result)
         rows.append(row)
     return rows
-
-
-def half_width(values: np.ndarray, resamples: int = 2000) -> float:
-    """Half of the 95 % bootstrap confidence interval of the mean of (N,) values."""
-    choice = np.random.default_rng(0).integers(len(values), size=(resamples, len(values)))
-    low, high = np.percentile(values[choice].mean(axis=1), [2.5, 97.5])
-    return float(high - low) / 2
 
 
 def table(rows: List[Dict[str, Any]]) -> str:
