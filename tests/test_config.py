@@ -538,6 +538,34 @@ def test_smallest_heatmap(scale, pad, fits):
         assert 'kp_detector_params.pad' in message(config)
 
 
+def test_weights_are_looked_for_beside_the_config_too(tmp_path, monkeypatch):
+    """From the current folder, the config's folder, then the one above; else left as it is."""
+    folder = tmp_path / 'project' / 'config'
+    folder.mkdir(parents=True)
+    names = {'generator': 'a.npz', 'kp': 'vox', 'discriminator': None}
+    config = {'model_params': PUBLISHED['model_params'], 'ckpt_model': names}
+    (folder / 'c.yaml').write_text(yaml.safe_dump(config))
+    (tmp_path / 'here').mkdir()
+    monkeypatch.chdir(tmp_path / 'here')
+    path = Path('../here/../project/config/c.yaml')
+    assert load_config(path)['ckpt_model'] == names
+    for place in (folder.parent, folder):
+        (place / 'a.npz').touch()
+        assert load_config(path)['ckpt_model'] == {**names, 'generator': str(place / 'a.npz')}
+    Path('a.npz').touch()
+    assert load_config(path)['ckpt_model'] == names
+
+
+def test_frames_need_three_channels():
+    config = {'model_params': copy.deepcopy(PUBLISHED['model_params'])}
+    config['model_params']['common_params']['num_channels'] = 1
+    config['dataset_params'] = {'frame_shape': [256, 256, 1]}
+    check_config(config)
+    assert message(config, need=['dataset_params.frame_shape']) == (
+        'c.yaml: dataset_params.frame_shape: 1 channels; must be 3, frames are RGB'
+    )
+
+
 def test_only_needed_keys_must_be_there():
     config = {'model_params': PUBLISHED['model_params'], 'train_params': {'scales': [1]}}
     resolved = check_config(config)
