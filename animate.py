@@ -87,7 +87,11 @@ def find_best_frame(
 ) -> Tuple[int, np.ndarray]:
     """The driving frame whose pose is most like the source's: its number and itself.
 
-    Poses are compared by the model's own keypoints, centred and scaled to a hull of area 1.
+    Poses are compared by the model's own keypoints, centred and scaled to a hull of area 1. Frames
+    whose keypoints span no area are passed over.
+
+    Raises:
+        UserError: the source's span none, or those of no frame do.
     """
     models.eval()
 
@@ -96,9 +100,20 @@ def find_best_frame(
         return (kp - kp.mean(axis=0)) / np.sqrt(hull_area(kp))
 
     target = pose(source)
-    distances = ((np.square(pose(f) - target).sum(), i, f) for i, f in enumerate(driving))
-    _, number, frame = min(distances, key=lambda candidate: candidate[0])
-    return number, frame
+    best = None
+    for number, frame in enumerate(driving):
+        try:
+            distance = np.square(pose(frame) - target).sum()
+        except UserError:  # of no size, so not to be compared; the next frames may be
+            continue
+        if best is None or distance < best[0]:
+            best = distance, number, frame
+    if best is None:
+        raise UserError(
+            'the keypoints span no area in any driving frame, so there is none to compare; leave '
+            'out --find_best_frame for this model or clip'
+        )
+    return best[1:]
 
 
 class Animator:

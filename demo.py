@@ -8,6 +8,7 @@ Without arguments it animates the bundled picture with the bundled clip and chec
 
 import argparse
 import itertools
+import os
 import sys
 from pathlib import Path
 from typing import Iterator, Optional, Tuple
@@ -18,7 +19,7 @@ from tqdm import tqdm
 from modules.cli import ArgumentParser, UserError, run_command
 from modules.config import load_config
 from modules.runtime import choose_device, prepare_process
-from modules.video import VideoReader, VideoWriter, read_image, resize_frame
+from modules.video import IMAGE_SUFFIXES, VideoReader, VideoWriter, read_image, resize_frame
 
 ROOT = Path(__file__).resolve().parent
 BUNDLED = ROOT / 'doc' / 'demo'
@@ -81,14 +82,21 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument('--cpu', action='store_true', help='use the CPU even if there is a GPU')
     options = parser.parse_args()
     if options.config is None:
-        options.config = ROOT / 'config' / 'demo-64.yaml'
-        options.checkpoint = options.checkpoint or BUNDLED / 'demo-64.safetensors'
+        options.config = ROOT / 'config' / 'demo-128.yaml'
+        options.checkpoint = options.checkpoint or BUNDLED / 'demo-128.safetensors'
     from_frame = options.best_frame is not None or options.find_best_frame
     if (options.adapt_scale or from_frame) and not options.relative:
         note('--adapt_scale, --best_frame and --find_best_frame change nothing without --relative')
+    result = os.path.realpath(options.result_video)
     for path in (options.source_image, options.driving_video):
-        if path.exists() and options.result_video.resolve() == path.resolve():
+        if os.path.exists(path) and result == os.path.realpath(path):
             parser.error(f'--result_video {path}: would replace what it is made from')
+    in_driving = os.path.dirname(result) == os.path.realpath(options.driving_video)
+    if in_driving and result.lower().endswith(IMAGE_SUFFIXES):
+        parser.error(
+            f'--result_video {options.result_video}: would become a frame of the folder '
+            f'{options.driving_video}; choose another place'
+        )
     return options
 
 
@@ -133,6 +141,7 @@ def main() -> None:
     with VideoReader(options.driving_video) as reader:
         fps, total, has_audio = reader.fps, reader.frame_count, reader.has_audio
     audio_from = options.driving_video if options.audio and has_audio else None
+    writer = VideoWriter(options.result_video, fps, audio_from=audio_from)
     if options.audio and not has_audio:
         note(f'{options.driving_video} has no sound to copy')
 
@@ -149,15 +158,15 @@ def main() -> None:
     driving, shown = itertools.tee(read_resized(options.driving_video, size))
     normalization = Normalization(options.relative, options.relative, options.adapt_scale)
     frames = animate(models, source, driving, normalization, initial)
-    with VideoWriter(options.result_video, fps, audio_from=audio_from) as writer:
+    with writer:
         # Where nobody watches, as in a log file, the bar stays away.
         bar = tqdm(zip(frames, shown), f'on {device}', total, unit='frame', disable=None)
         for frame, driving_frame in bar:
             if options.side_by_side:
                 frame = np.concatenate([source, driving_frame, frame], axis=1)
             writer.write(to_bytes(frame))
-    if writer.audio_warning:
-        note(writer.audio_warning)
+    for warning in filter(None, (writer.audio_warning, writer.rate_warning)):
+        note(warning)
     print(f'written: {options.result_video}')
 
 

@@ -17,7 +17,7 @@ import yaml
 
 from modules.cli import ArgumentParser, UserError, run_command
 from modules.config import load_config
-from modules.runtime import choose_device, prepare_process, seed_everything
+from modules.runtime import choose_device, ending_signals, prepare_process, seed_everything
 
 NEEDED = ('dataset_params', 'train_params')
 
@@ -59,11 +59,11 @@ def parse_arguments() -> argparse.Namespace:
 
 
 class Stop:
-    """Notes SIGINT and SIGTERM, so that the step under way ends before the run does."""
+    """Notes SIGINT, SIGTERM and SIGHUP, so that the step under way ends before the run does."""
 
     def __init__(self):
         self.signal: Optional[int] = None
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, *ending_signals()):
             signal.signal(number, self._note)
 
     def _note(self, number: int, frame: Any) -> None:
@@ -204,7 +204,7 @@ def picture(visualizer, source, driving, step) -> np.ndarray:
 
 
 def train(trainer, order, dataset, folder, progress, config: Mapping[str, Any], scalars) -> None:
-    """The epochs from `progress` on; SIGINT and SIGTERM end them after a checkpoint."""
+    """The epochs from `progress` on; SIGINT, SIGTERM and SIGHUP end them after a checkpoint."""
     import paddle
 
     from modules import distributed

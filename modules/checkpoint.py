@@ -16,6 +16,7 @@ from modules.download import find_weights
 from modules.weight_names import NETWORKS, State, is_constant, is_counter, to_paddle_names
 
 if TYPE_CHECKING:  # a mistake in a path is reported before Paddle is imported
+    from paddle import Tensor
     from paddle.nn import Layer
 
     from modules.build import Models
@@ -65,7 +66,8 @@ def load_checkpoint(
             for training to go on with frames of another size.
 
     Raises:
-        UserError: nothing to read there, a required network is missing, or keys or shapes differ.
+        UserError: nothing to read there, a required network is missing, keys or shapes differ, or a
+            value is not finite.
     """
     path = find_weights(path_or_name)
     checkpoint = read_checkpoint(path, training_state)
@@ -84,13 +86,18 @@ def load_checkpoint(
             raise UserError(f'{path}: holds no {name}, only {held}; give a checkpoint with it')
         else:
             missing.append(name)
-    for layer, state in fitting:
-        _set_state(layer, state)
+    for layer, tensors in fitting:
+        _set_state(layer, tensors)
     return Loaded(path, tuple(missing), checkpoint.config, checkpoint.meta, checkpoint.tensors)
 
 
-def _fit(layer: 'Layer', state: State, what: str) -> State:
-    """The part of `state` that goes into `layer`; UserError unless keys and shapes agree."""
+def _fit(layer: 'Layer', state: State, what: str) -> Dict[str, 'Tensor']:
+    """The part of `state` that goes into `layer`, cast to its dtype.
+
+    UserError unless keys and shapes agree and all values are finite.
+    """
+    import paddle
+
     state = {key: array for key, array in state.items() if not is_counter(key)}
     shapes = {key: tuple(tensor.shape) for key, tensor in layer.state_dict().items()}
     missing = [key for key in shapes if key not in state and not is_constant(key)]
@@ -110,7 +117,13 @@ def _fit(layer: 'Layer', state: State, what: str) -> State:
             f'{what} does not fit the config. {"; ".join(filter(None, lists))}.'
             ' Use the config that it was trained with'
         )
-    return state
+    tensors = {}
+    for key, tensor in layer.state_dict().items():
+        if key in state:
+            tensors[key] = paddle.to_tensor(state[key]).astype(tensor.dtype)
+            if not paddle.isfinite(tensors[key]).all():
+                raise UserError(f'{what}: {key} has values that are not finite; get it again')
+    return tensors
 
 
 def _list_some(what: str, items: Sequence[str]) -> str:
@@ -118,12 +131,10 @@ def _list_some(what: str, items: Sequence[str]) -> str:
     return f'{len(items)} {what} ({", ".join(items[:4])}{more})' if items else ''
 
 
-def _set_state(layer: 'Layer', state: State) -> None:
-    import paddle
-
+def _set_state(layer: 'Layer', tensors: Mapping[str, 'Tensor']) -> None:
     for key, tensor in layer.state_dict().items():
-        if key in state:
-            tensor.set_value(paddle.to_tensor(state[key]).astype(tensor.dtype))
+        if key in tensors:
+            tensor.set_value(tensors[key])
 
 
 def load_models(
@@ -175,7 +186,7 @@ def save_checkpoint(
             a network's and a dot.
         extra_meta: training state that JSON can hold; comes back as `meta` (tuples as lists).
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     tensors = {
         f'{name}.{key}': array
@@ -193,10 +204,7 @@ def save_checkpoint(
         'meta': json.dumps(dict(extra_meta or {})),
     }
     with atomic_output(path) as target:
-        target.touch()
-        mode = target.stat().st_mode
-        save_file(tensors, target, metadata)
-        target.chmod(mode)  # save_file leaves a file that nobody else may read
+        target.write_bytes(save(tensors, metadata))  # save_file hides which error the disk gives
 
 
 def save_pdparams(path: PathLike, networks: Mapping[str, Network]) -> None:

@@ -5,6 +5,7 @@ What a key may be is said in config_schema.py; what keys must agree on, here.
 
 import copy
 import difflib
+import os
 import re
 import reprlib
 from pathlib import Path
@@ -27,16 +28,28 @@ def load_config(path: PathLike, need: Sequence[str] = ()) -> Dict[str, Any]:
     Args:
         path: the YAML file.
         need: dotted paths of what the command uses beside `model_params`, such as 'train_params'
-            or 'dataset_params.frame_shape'. Any other section may be absent or partial.
+            or 'dataset_params.frame_shape'. Any other section may be absent or partial. A command
+            that uses a part of dataset_params shows the networks frames, which are RGB.
 
     Returns:
         The config with the defaults of `SCHEMA` filled in, in the schema's order. A section that is
-        absent and cannot be made of defaults stays absent.
+        absent and cannot be made of defaults stays absent. A relative path in ckpt_model counts
+        from the current folder; what is not there, from the config's folder, then the one above.
 
     Raises:
         UserError: no readable YAML file, or any mistake in it; names the file and the dotted key.
     """
-    return check_config(_read_yaml(path), str(path), need)
+    config = check_config(_read_yaml(path), str(path), need)
+    weights = config['ckpt_model']
+    weights.update({key: _locate(name, path) for key, name in weights.items() if name is not None})
+    return config
+
+
+def _locate(name: str, config_path: PathLike) -> str:
+    """The path of a config's file of weights; see load_config."""
+    folder = os.path.dirname(os.path.abspath(config_path))
+    beside = (os.path.join(base, name) for base in (folder, os.path.dirname(folder)))
+    return next(filter(os.path.exists, (name, *beside)), name)
 
 
 def check_config(
@@ -50,6 +63,11 @@ def check_config(
     resolved = _resolve(config, SCHEMA, '', source, ('model_params', *need))
     for path, problem in _contradictions(resolved):
         raise UserError(f'{source}: {path}: {problem}')
+    if any(path.startswith('dataset_params') for path in need):
+        channels = resolved['dataset_params']['frame_shape'][2]
+        if channels != 3:
+            path = 'dataset_params.frame_shape'
+            raise UserError(f'{source}: {path}: {channels} channels; must be 3, frames are RGB')
     return resolved
 
 

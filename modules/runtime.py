@@ -8,13 +8,14 @@ import os
 import signal
 import sys
 import warnings
+from typing import List
 
 
 def prepare_process() -> None:
     """Uses every core this process may have, unless OMP_NUM_THREADS says otherwise.
 
-    SIGTERM ends the process as an exception does, so that nothing half written stays behind; Paddle
-    alone would print a trace and leave it there.
+    SIGTERM and SIGHUP end the process as an exception does, so that nothing half written stays
+    behind; Paddle alone would print a trace and leave it there.
     """
     chosen = 'OMP_NUM_THREADS' in os.environ
     warnings.filterwarnings('ignore', message='No ccache found')  # Paddle's, about compiling
@@ -24,9 +25,17 @@ def prepare_process() -> None:
     import paddle
 
     paddle.disable_signal_handler()
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    for number in ending_signals():
+        signal.signal(number, lambda number, frame: sys.exit(128 + number))
     if not chosen:  # Paddle would set one thread
         paddle.base.core.set_num_threads(available_cores())
+
+
+def ending_signals() -> List[int]:
+    """Signals that ask to end, beside SIGINT: SIGTERM, and SIGHUP unless it is ignored (nohup)."""
+    hangup = getattr(signal, 'SIGHUP', None)  # none on Windows
+    ignored = hangup is None or signal.getsignal(hangup) == signal.SIG_IGN
+    return [signal.SIGTERM] if ignored else [signal.SIGTERM, hangup]
 
 
 def available_cores() -> int:

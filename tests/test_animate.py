@@ -1,5 +1,7 @@
 """The animation loop: normalisation of keypoints, streaming, the initial frame."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import paddle
 import pytest
@@ -110,6 +112,26 @@ def test_best_frame_is_the_source_itself(models, clip):
     number, frame = find_best_frame(models, clip[2], iter(clip))
     assert number == 2
     np.testing.assert_array_equal(frame, clip[2])
+
+
+def test_frames_of_no_size_are_passed_over():
+    """Here a frame (K, 1, 3) is its own keypoints, in its first two channels."""
+    models = SimpleNamespace(
+        eval=lambda: None,
+        kp_detector=lambda batch: Keypoints(batch[:, :2, :, 0].transpose([0, 2, 1])),
+    )
+
+    def frame(points):
+        return np.pad(points[:, None], ((0, 0), (0, 0), (0, 1)))
+
+    flat = frame(SQUARE[[0, 2, 0, 2]])
+    other = frame(SQUARE * [1, 3])
+    number, best = find_best_frame(models, frame(SQUARE), [flat, other, frame(SQUARE / 2), flat])
+    assert number == 2 and best.shape == (4, 1, 3)
+    with pytest.raises(UserError, match='in any driving frame'):
+        find_best_frame(models, frame(SQUARE), [flat, flat])
+    with pytest.raises(UserError, match='no area'):
+        find_best_frame(models, flat, [other])
 
 
 def test_bytes_are_rounded():

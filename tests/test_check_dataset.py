@@ -27,7 +27,7 @@ def check(tmp_path, monkeypatch, capsys):
     def run(folder, **dataset_params):
         arguments = [str(folder)]
         if dataset_params:
-            config = yaml.safe_load((ROOT / 'config' / 'demo-64.yaml').read_text())
+            config = yaml.safe_load((ROOT / 'tests' / 'data' / 'faces-64.yaml').read_text())
             config['dataset_params'].update(
                 {'frame_shape': [64, 64, 3], 'augmentation_params': None, **dataset_params}
             )

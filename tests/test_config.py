@@ -12,6 +12,7 @@ from modules.config import check_config, load_config
 from modules.config_schema import SCHEMA, Field
 
 CONFIGS = Path(__file__).parent.parent / 'config'
+FACES = Path(__file__).parent / 'data' / 'faces-64.yaml'
 SECTIONS = tuple(SCHEMA)
 
 # What the eight published configs hold, written down from the official ones (nemo's values) ...
@@ -519,7 +520,7 @@ def test_unusual_but_legal(changes):
     ],
 )
 def test_discriminator_on_small_frames(scale, blocks, fits):
-    config = load_config(CONFIGS / 'demo-64.yaml')
+    config = load_config(FACES)
     put(config, f'{DISCRIMINATOR}.scales', [scale])
     put(config, f'{DISCRIMINATOR}.num_blocks', blocks)
     put(config, 'train_params.loss_weights.feature_matching', [10] * blocks)
@@ -532,12 +533,40 @@ def test_discriminator_on_small_frames(scale, blocks, fits):
 @pytest.mark.parametrize(('scale', 'pad', 'fits'), [(1 / 8, 0, True), (1 / 16, 1, False)])
 def test_smallest_heatmap(scale, pad, fits):
     """Two pixels are the least that keypoints can be told apart on."""
-    config = load_config(CONFIGS / 'demo-64.yaml')
+    config = load_config(FACES)
     config['model_params']['kp_detector_params'].update(scale_factor=scale, pad=pad, num_blocks=2)
     if fits:
         check_config(config)
     else:
         assert 'kp_detector_params.pad' in message(config)
+
+
+def test_weights_are_looked_for_beside_the_config_too(tmp_path, monkeypatch):
+    """From the current folder, the config's folder, then the one above; else left as it is."""
+    folder = tmp_path / 'project' / 'config'
+    folder.mkdir(parents=True)
+    names = {'generator': 'a.npz', 'kp': 'vox', 'discriminator': None}
+    config = {'model_params': PUBLISHED['model_params'], 'ckpt_model': names}
+    (folder / 'c.yaml').write_text(yaml.safe_dump(config))
+    (tmp_path / 'here').mkdir()
+    monkeypatch.chdir(tmp_path / 'here')
+    path = Path('../here/../project/config/c.yaml')
+    assert load_config(path)['ckpt_model'] == names
+    for place in (folder.parent, folder):
+        (place / 'a.npz').touch()
+        assert load_config(path)['ckpt_model'] == {**names, 'generator': str(place / 'a.npz')}
+    Path('a.npz').touch()
+    assert load_config(path)['ckpt_model'] == names
+
+
+def test_frames_need_three_channels():
+    config = {'model_params': copy.deepcopy(PUBLISHED['model_params'])}
+    config['model_params']['common_params']['num_channels'] = 1
+    config['dataset_params'] = {'frame_shape': [256, 256, 1]}
+    check_config(config)
+    assert message(config, need=['dataset_params.frame_shape']) == (
+        'c.yaml: dataset_params.frame_shape: 1 channels; must be 3, frames are RGB'
+    )
 
 
 def test_only_needed_keys_must_be_there():

@@ -1,5 +1,6 @@
 """The converter between PyTorch and Paddle, there and back."""
 
+import errno
 import pickle
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from places import full_disk
 
 from modules.checkpoint import read_checkpoint, save_checkpoint
 from modules.cli import UserError
@@ -214,6 +216,37 @@ def test_nothing_is_left_of_a_failure(convert, tmp_path, monkeypatch):
     with pytest.raises(OSError, match='No space'):
         convert(LEGACY, '--out', tmp_path / 'old')
     assert [path.read_bytes() for path in (tmp_path / 'old').iterdir()] == [b'old']
+
+
+@pytest.mark.parametrize('form', ['npz', 'torch', 'paddle', 'safetensors'])
+def test_a_full_disk_is_told_in_one_line_and_leaves_nothing(convert, tmp_path, form):
+    out = tmp_path / 'some' / 'new' / 'folder'
+    with full_disk(20000), pytest.raises(OSError, match='File too large') as error:
+        convert(LEGACY, '--to', form, '--out', out)
+    assert error.value.errno == errno.EFBIG  # which run_command words
+    assert Path(error.value.filename).parent == out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_that_can_not_be_made(convert, tmp_path):
+    with pytest.raises(UserError, match='file name too long; choose another --out'):
+        convert(LEGACY, '--out', tmp_path / 'new' / ('x' * 300) / 'new')
+    (tmp_path / 'file').touch()
+    with pytest.raises(UserError, match='is no folder; choose another --out'):
+        convert(LEGACY, '--out', tmp_path / 'file' / 'new')
+    assert [path.name for path in tmp_path.iterdir()] == ['file']
+
+
+def test_paddle_has_nothing_to_say(tmp_path):
+    """It would speak of a missing ccache, which compiling alone needs."""
+    script = ROOT / 'tools' / 'convert_torch.py'
+    run = subprocess.run(
+        [sys.executable, script, str(LEGACY), '--to', 'paddle', '--out', '.'],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={'PATH': '/usr/bin:/bin', 'HOME': str(tmp_path)},
+    )  # fmt: skip
+    assert (run.returncode, run.stderr) == (0, '')
+    assert (tmp_path / 'tiny-nets-legacy.pdparams').is_file()
 
 
 @pytest.mark.parametrize(

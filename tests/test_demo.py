@@ -9,16 +9,20 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+import yaml
 from conftest import ROOT
 from PIL import Image
+from test_video import beep
 
 import demo
+from animate import to_bytes
 from modules.cli import UserError
-from modules.video import VideoReader, VideoWriter
+from modules.runtime import choose_device
+from modules.video import VideoReader, VideoWriter, read_image, resize_frame
 
 DATA = ROOT / 'tests' / 'data' / 'demo_tiny'
 BUNDLED = ROOT / 'doc' / 'demo'
-CHECKPOINT = BUNDLED / 'demo-64.safetensors'
+CHECKPOINT = BUNDLED / 'demo-128.safetensors'
 
 
 def run_demo(monkeypatch, *arguments):
@@ -78,7 +82,7 @@ def test_without_arguments(tmp_path):
         VideoReader(tmp_path / 'result.mp4') as result,
         VideoReader(BUNDLED / 'driving.mp4') as clip,
     ):
-        assert result.fps == clip.fps and result.size == (64, 64)
+        assert result.fps == clip.fps and result.size == (128, 128)
         assert len(list(result)) == len(list(clip))
 
 
@@ -108,7 +112,7 @@ def test_driving_and_result_kinds(tmp_path, monkeypatch, driving, result):
     write = write_webm if driving.endswith('.webm') else write_clip
     clip = write(tmp_path / driving)
     run_demo(monkeypatch, '--driving_video', clip, '--result_video', tmp_path / result)
-    assert frames_of(tmp_path / result).shape == (4, 64, 64, 3)
+    assert frames_of(tmp_path / result).shape == (4, 128, 128, 3)
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted({driving, result})
 
 
@@ -120,7 +124,8 @@ def test_fps_is_kept_exactly(tmp_path, monkeypatch):
 
 
 def test_side_by_side_shows_source_driving_result(tmp_path, monkeypatch, golden_clip):
-    options = ['--driving_video', golden_clip, '--source_image', DATA / 'source.png']
+    options = ['--config', DATA / 'tiny.yaml', '--checkpoint', DATA]
+    options += ['--driving_video', golden_clip, '--source_image', DATA / 'source.png']
     run_demo(monkeypatch, *options, '--result_video', tmp_path / 'alone')
     run_demo(monkeypatch, *options, '--result_video', tmp_path / 'beside', '--side_by_side')
     alone, beside = frames_of(tmp_path / 'alone'), frames_of(tmp_path / 'beside')
@@ -168,9 +173,27 @@ def test_best_frame(tmp_path, monkeypatch, golden_clip, capsys):
     first, third = frames_of(tmp_path / 'first'), frames_of(tmp_path / 'third')
     assert np.abs(third[3].astype(int) - first[0]).max() <= 1
     assert np.abs(third[0].astype(int) - first[0]).max() > 10
-    assert 'best frame: ' in capsys.readouterr().out
+    out = capsys.readouterr().out
+    found = int(out.split('best frame: ')[1].split()[0])
+    run_demo(monkeypatch, *options, '--result_video', tmp_path / 'same', '--best_frame', found)
+    np.testing.assert_array_equal(frames_of(tmp_path / 'found'), frames_of(tmp_path / 'same'))
     with pytest.raises(UserError, match='--best_frame 8'):
         run_demo(monkeypatch, *options, '--result_video', tmp_path / 'x', '--best_frame', 8)
+
+
+def test_the_best_frame_is_found_and_measured_from(tmp_path, monkeypatch, golden_clip, capsys):
+    """For a picture that is driving frame 5, it is frame 5, where the picture stands still."""
+    options = ['--driving_video', golden_clip, '--source_image', golden_clip / '5.png']
+    run_demo(monkeypatch, *options, '--result_video', tmp_path / 'absolute')
+    options += ['--relative']
+    run_demo(monkeypatch, *options, '--result_video', tmp_path / 'first')
+    run_demo(monkeypatch, *options, '--result_video', tmp_path / 'found', '--find_best_frame')
+    assert 'best frame: 5\n' in capsys.readouterr().out
+    absolute, first, found = (
+        frames_of(tmp_path / name).astype(int) for name in ('absolute', 'first', 'found')
+    )
+    assert np.abs(found - absolute).max() <= 1  # nothing to be carried over
+    assert np.abs(first - found).max() > 10
 
 
 def test_a_damaged_clip_leaves_no_output(tmp_path, monkeypatch):
@@ -199,6 +222,10 @@ def test_a_damaged_clip_leaves_no_output(tmp_path, monkeypatch):
         ),
         (['--source_image', str(BUNDLED / 'driving.mp4')], 'driving.mp4'),
         (['--best_frame', 'x'], '--best_frame'),
+        (['--best_frame', '-1'], '--best_frame -1'),
+        (['--source_image', 'x' * 300], 'file name too long'),
+        (['--driving_video', 'x' * 300], 'file name too long'),
+        (['--source_image', '/proc/self/fd/x'], 'no such file'),
         (['--nonsense'], '--nonsense'),
     ],
 )
@@ -207,6 +234,165 @@ def test_mistakes_are_named(tmp_path, monkeypatch, arguments, message):
     with pytest.raises(UserError, match=message.replace('.', r'\.')):
         run_demo(monkeypatch, *arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    'name, message',
+    [
+        ('a.xyz', r'a\.xyz: clips of the kind \.xyz'),
+        ('nowhere/a.mp4', 'nowhere: no such folder'),
+        ('file/a.mp4', 'file: no such folder'),
+        ('folder.mp4', r'folder\.mp4: is a folder'),
+        ('full', 'full: exists already'),
+        ('x' * 300 + '.mp4', r'x\.mp4: file name too long'),
+        ('loop.mp4', r'loop\.mp4: .*symbolic links'),
+    ],
+)
+def test_a_place_without_room_for_the_result_is_told_before_the_work(
+    tmp_path, monkeypatch, name, message
+):
+    (tmp_path / 'file').touch()
+    (tmp_path / 'folder.mp4').mkdir()
+    (tmp_path / 'full').mkdir()
+    (tmp_path / 'full' / 'file').touch()
+    (tmp_path / 'loop.mp4').symlink_to('loop.mp4')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(demo, 'prepare_process', lambda: pytest.fail('the work begins'))
+    with pytest.raises(UserError, match=message):
+        run_demo(monkeypatch, '--result_video', name)
+
+
+@pytest.mark.parametrize('option', ['--source_image', '--driving_video'])
+def test_links_that_lead_nowhere(tmp_path, monkeypatch, option):
+    (tmp_path / 'loop').symlink_to('loop')
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match='loop: too many levels of symbolic links'):
+        run_demo(monkeypatch, option, 'loop')
+
+
+def test_frames_have_three_channels(tmp_path, monkeypatch):
+    config = yaml.safe_load((DATA / 'tiny.yaml').read_text())
+    config['dataset_params']['frame_shape'] = [64, 64, 1]
+    config['model_params']['common_params']['num_channels'] = 1
+    (tmp_path / 'gray.yaml').write_text(yaml.safe_dump(config))
+    monkeypatch.setattr(demo, 'prepare_process', lambda: pytest.fail('the work begins'))
+    with pytest.raises(UserError, match=r'gray\.yaml: .*frame_shape: 1 channels; must be 3'):
+        run_demo(monkeypatch, '--config', tmp_path / 'gray.yaml')
+
+
+def test_the_result_does_not_become_a_driving_frame(tmp_path, monkeypatch, golden_clip):
+    """A GIF would be read as a picture of the folder; other results there would not."""
+    (tmp_path / 'link').symlink_to(golden_clip)
+    monkeypatch.setattr(demo, 'prepare_process', lambda: pytest.fail('the work begins'))
+    for folder in (golden_clip, tmp_path / 'link'):
+        options = ['--driving_video', golden_clip, '--result_video', folder / 'result.GIF']
+        with pytest.raises(UserError, match='would become a frame of the folder'):
+            run_demo(monkeypatch, *options)
+    before = frames_of(golden_clip)
+    for name in ('result.mp4', 'result'):
+        (golden_clip / 'result').mkdir(exist_ok=True)
+        monkeypatch.setattr(sys, 'argv', ['demo.py', '--driving_video', str(golden_clip)])
+        sys.argv += ['--result_video', str(golden_clip / name)]
+        demo.parse_arguments()
+    (golden_clip / 'result.mp4').touch()
+    np.testing.assert_array_equal(frames_of(golden_clip), before)
+
+
+@pytest.mark.parametrize('redirection', ['| true', '>&-', '2>&-'])
+def test_the_result_is_kept_where_nobody_reads_the_messages(tmp_path, redirection):
+    script = f'"$0" "$1" --cpu {redirection}; exit ${{PIPESTATUS[0]}}'
+    done = subprocess.run(
+        ['bash', '-c', script, sys.executable, str(ROOT / 'demo.py')],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, '')
+    assert len(frames_of(tmp_path / 'result.mp4')) == 8
+    assert [path.name for path in tmp_path.iterdir()] == ['result.mp4']
+
+
+def test_a_gif_that_leaves_frames_out_is_noted(tmp_path, monkeypatch, capsys):
+    clip = write_clip(tmp_path / 'clip.mp4', num_frames=6, fps=60)
+    options = ['--driving_video', clip, '--result_video']
+    run_demo(monkeypatch, *options, tmp_path / 'result.mp4')
+    assert 'note: ' not in capsys.readouterr().err
+    run_demo(monkeypatch, *options, tmp_path / 'result.gif')
+    assert capsys.readouterr().err == (
+        f'note: {tmp_path / "result.gif"}: 4 of 6 frames, 40 per second instead of 60, '
+        'since a GIF plays 50 at most; .mp4 keeps all\n'
+    )
+
+
+def test_sound_is_copied_where_asked_for(tmp_path, monkeypatch, capsys):
+    clip = beep(tmp_path / 'clip.mp4', 'aac', seconds=0.4)
+    for flags, heard in (((), False), (('--audio',), True)):
+        result = tmp_path / f'result{heard}.mp4'
+        run_demo(monkeypatch, '--driving_video', clip, '--result_video', result, *flags)
+        with VideoReader(result) as reader:
+            assert reader.has_audio == heard and reader.frame_count == 10
+    assert 'note: ' not in capsys.readouterr().err
+    result = tmp_path / 'result.gif'
+    run_demo(monkeypatch, '--driving_video', clip, '--result_video', result, '--audio')
+    assert capsys.readouterr().err.startswith(f'note: {result}: written without sound')
+    silent = write_clip(tmp_path / 'silent.mp4', num_frames=1)
+    result = tmp_path / 'silent_result.mp4'
+    run_demo(monkeypatch, '--driving_video', silent, '--result_video', result, '--audio')
+    assert capsys.readouterr().err == f'note: {silent} has no sound to copy\n'
+    assert len(frames_of(result)) == 1
+
+
+@pytest.mark.parametrize(
+    'flags', [('--adapt_scale',), ('--best_frame', '1'), ('--find_best_frame',)]
+)
+def test_what_changes_nothing_is_noted(monkeypatch, capsys, flags):
+    for relative in ((), ('--relative',)):
+        monkeypatch.setattr(sys, 'argv', ['demo.py', *flags, *relative])
+        demo.parse_arguments()
+        assert capsys.readouterr().err.count('change nothing without --relative') == (not relative)
+
+
+def test_frames_need_not_be_square(tmp_path, monkeypatch):
+    """Height before width, for the picture, the clip and the result."""
+    config = yaml.safe_load((DATA / 'tiny.yaml').read_text())
+    config['dataset_params']['frame_shape'] = [64, 128, 3]
+    (tmp_path / 'wide.yaml').write_text(yaml.safe_dump(config))
+    clip = write_clip(tmp_path / 'clip.mp4', num_frames=2)
+    options = ['--config', tmp_path / 'wide.yaml', '--checkpoint', DATA, '--driving_video', clip]
+    run_demo(monkeypatch, *options, '--result_video', tmp_path / 'result', '--side_by_side')
+    frames = frames_of(tmp_path / 'result')
+    assert frames.shape == (2, 64, 3 * 128, 3)
+    picture = resize_frame(read_image(BUNDLED / 'source.png'), (64, 128))
+    np.testing.assert_array_equal(frames[1][:, :128], to_bytes(picture))
+    driving = resize_frame(frames_of(clip)[1], (64, 128))
+    np.testing.assert_array_equal(frames[1][:, 128:256], to_bytes(driving))
+    assert frames[1][:, 256:].std() > 5
+
+
+@pytest.mark.parametrize('flags', [('--cpu',), ()])
+def test_cpu_is_passed_on(tmp_path, monkeypatch, flags):
+    class Chosen(Exception):
+        pass
+
+    def choose_device(cpu):
+        raise Chosen(cpu)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(demo, 'choose_device', choose_device)
+    monkeypatch.setattr(sys, 'argv', ['demo.py', *flags])
+    with pytest.raises(Chosen) as chosen:
+        demo.main()
+    assert chosen.value.args == (bool(flags),)
+
+
+def test_the_gpu_is_chosen_unless_told_otherwise(monkeypatch):
+    monkeypatch.setattr('paddle.is_compiled_with_cuda', lambda: True)
+    monkeypatch.setattr('paddle.device.cuda.device_count', lambda: 1)
+    asked = []
+    monkeypatch.setattr('paddle.set_device', asked.append)
+    for cpu in (False, True):
+        choose_device(cpu)
+    monkeypatch.setattr('paddle.device.cuda.device_count', lambda: 0)
+    choose_device(False)
+    assert asked == ['gpu', 'cpu', 'cpu']
 
 
 def test_inputs_are_never_replaced(tmp_path, monkeypatch):
@@ -218,12 +404,12 @@ def test_inputs_are_never_replaced(tmp_path, monkeypatch):
     assert clip.read_bytes() == before
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_leaves_nothing_behind(tmp_path, number):
     clip = write_clip(tmp_path / 'clip.mp4', num_frames=400)
     command = [sys.executable, str(ROOT / 'demo.py'), '--cpu', '--driving_video', str(clip)]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    while not list(tmp_path.glob('.result.mp4.*')):
+    while not list(tmp_path.glob('.result.mp4.*/*')):
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(number)

@@ -201,7 +201,7 @@ def test_pins_replace_values_and_keep_gradients():
 def test_dump_of_the_official_code_passes(tmp_path):
     pytest.importorskip('torch')
     out = tmp_path / 'dump.npz'
-    config = ROOT / 'config' / 'demo-64.yaml'
+    config = ROOT / 'tests' / 'data' / 'faces-64.yaml'
     options = ['--torch_repo', os.environ['TORCH_REPO'], '--config', str(config)]
     command = [sys.executable, str(ROOT / 'tools' / 'parity.py'), 'dump', *options, '--out', out]
     subprocess.run(command, check=True)

@@ -325,7 +325,7 @@ def test_mistakes(whole_run, dataset, tmp_path):
         (['--save_dir', folder], 'holds a run'),
         (['--save_dir', tmp_path, '--resume'], 'no checkpoint'),
         (['--resume'], '--save_dir'),
-        (['--resume', ROOT / 'doc' / 'demo' / 'demo-64.safetensors'], 'generator'),
+        (['--resume', ROOT / 'doc' / 'demo' / 'demo-128.safetensors'], 'generator'),
     ):
         _, err = run('--config', config, *arguments, status=2)
         assert message in err and err.count('\n') == 1
@@ -334,12 +334,12 @@ def test_mistakes(whole_run, dataset, tmp_path):
 def test_test_mode_prints_losses_and_writes_what_parity_checks(tmp_path):
     from tools import parity
 
-    config = ROOT / 'config' / 'demo-64.yaml'
+    config = ROOT / 'tests' / 'data' / 'faces-64.yaml'
     out, _ = run('--config', config, '--save_dir', tmp_path, TEST_MODE='1')
     printed = dict(
         line.split() for line in out.splitlines() if ' ' in line.strip()[3:] and ':' not in line
     )
-    file = tmp_path / 'demo-64-test-mode.npz'
+    file = tmp_path / 'faces-64-test-mode.npz'
     with np.load(file) as arrays:
         assert float(printed['perceptual']) == arrays['train.loss.perceptual']
         assert float(printed['disc_gan']) == arrays['train.loss.disc_gan']

@@ -1,6 +1,5 @@
 import errno
 import os
-import resource
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from places import foreign_folder, full_disk
 from skimage.transform import resize
 
 from modules.cli import UserError
@@ -563,6 +563,21 @@ def test_what_is_no_clip_is_refused(tmp_path):
         assert one_line(error).startswith(f'{tmp_path / name}: ')
 
 
+def test_unreadable_inputs():
+    """What may not be read is called so, not a place without room for an output."""
+    with foreign_folder() as folder:
+        for name in ('a.png', 'closed/a.png'):
+            with pytest.raises(UserError, match='permission denied; give the path of a') as error:
+                read_image(folder / name)
+            assert one_line(error).startswith(f'{folder / name}: ')
+        for name, reason in (('a.mp4', 'no permission'), ('closed/a.mp4', 'permission denied')):
+            with pytest.raises(UserError, match=reason) as error:
+                VideoReader(folder / name)
+            assert one_line(error).startswith(f'{folder / name}: ')
+        with pytest.raises(UserError, match='no permission to read it'):
+            VideoReader(folder / 'closed')
+
+
 def test_names_that_libav_would_interpret(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ('clip:1.mp4', '%03d.mp4', '-i.mp4', "it's a clip.mp4"):
@@ -720,13 +735,14 @@ def test_odd_sizes_get_a_doubled_edge(tmp_path, shape):
 @pytest.mark.parametrize('fps', [25, NTSC, 12.5, 50])
 def test_gif(tmp_path, fps):
     frames = drawn(70)
-    write(tmp_path / 'a.gif', frames, fps)
+    writer = write(tmp_path / 'a.gif', frames, fps)
     with Image.open(tmp_path / 'a.gif') as image:
         delays = []
         for number in range(image.n_frames):
             image.seek(number)
             delays.append(image.info['duration'])
         assert image.info['loop'] == 0  # for ever
+    assert writer.rate_warning is None
     assert len(delays) == 70 and max(delays) - min(delays) <= 10
     assert abs(sum(delays) / 1000 - 70 / fps) <= 0.01
     with VideoReader(tmp_path / 'a.gif') as reader:
@@ -735,7 +751,11 @@ def test_gif(tmp_path, fps):
 
 
 def test_gif_faster_than_viewers_leaves_frames_out(tmp_path):
-    write(tmp_path / 'a.gif', drawn(60), 60)
+    writer = write(tmp_path / 'a.gif', drawn(60), 60)
+    assert writer.rate_warning == (
+        f'{tmp_path / "a.gif"}: 40 of 60 frames, 40 per second instead of 60, '
+        'since a GIF plays 50 at most; .mp4 keeps all'
+    )
     with VideoReader(tmp_path / 'a.gif') as reader:
         assert reader.frame_count < 60
         assert abs(reader.frame_count / reader.fps - 1) < 0.06
@@ -759,7 +779,8 @@ def test_the_same_frames_give_the_same_bytes(tmp_path, name, width):
 def test_folder_is_lossless(tmp_path):
     frames = drawn(11, 47, 63)
     (tmp_path / 'frames').mkdir()  # an empty one may be there
-    write(tmp_path / 'frames', frames)
+    writer = write(tmp_path / 'frames', frames)
+    assert writer.rate_warning is None
     assert sorted(os.listdir(tmp_path / 'frames')) == [f'{i:06d}.png' for i in range(11)]
     np.testing.assert_array_equal(list(VideoReader(tmp_path / 'frames')), frames)
     with pytest.raises(UserError, match='exists already'):
@@ -821,13 +842,9 @@ def test_unknown_extension(tmp_path):
 def test_disk_refuses(tmp_path, name, limit, capfd):
     """A limit on the size of files stands in for a full disk: the same calls fail."""
     noise = np.random.default_rng(0).integers(0, 256, (60, 64, 64, 3), np.uint8)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    try:
-        with pytest.raises(UserError, match='free space or choose another place') as error:
-            write(tmp_path / name, noise)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    message = 'free space or choose another place'
+    with full_disk(limit), pytest.raises(UserError, match=message) as error:
+        write(tmp_path / name, noise)
     assert os.strerror(errno.EFBIG).lower() in one_line(error)
     assert os.listdir(tmp_path) == [] and capfd.readouterr() == ('', '')
 

@@ -6,6 +6,7 @@ python tools/convert_torch.py weights --to torch --out .        weights.pth.tar
 """
 
 import contextlib
+import os
 import sys
 from pathlib import Path
 from typing import Callable, List, Tuple
@@ -16,9 +17,10 @@ import numpy as np
 
 from modules.checkpoint import Checkpoint, read_checkpoint, save_checkpoint, save_pdparams
 from modules.checkpoint_file import NPZ_FILES
-from modules.cli import ArgumentParser, UserError, atomic_output, run_command
+from modules.cli import ArgumentParser, UserError, atomic_output, reason_of, run_command
 from modules.download import find_weights
 from modules.npz_file import write_npz
+from modules.runtime import prepare_process
 from modules.torch_file import write_torch
 from modules.weight_names import COUNTER, NETWORKS, State, to_paddle_names
 
@@ -59,26 +61,36 @@ def list_outputs(checkpoint: Checkpoint, form: str, stem: str) -> List[Output]:
 
 
 def write_outputs(outputs: List[Output], folder: Path, source: Path) -> List[Path]:
-    """Writes all files or none. Raises UserError where one would replace the source."""
-    paths = [folder / name for name, _ in outputs]
+    """Writes all files or none, nor a folder for them.
+
+    Raises:
+        UserError: one would replace the source, or `folder` is none and can't become one.
+    """
+    paths, original = [folder / name for name, _ in outputs], source.resolve()
     for path in paths:
-        if path.exists() and path.resolve() in (source.resolve(), source.resolve() / path.name):
+        if os.path.exists(path) and path.resolve() in (original, original / path.name):
             raise UserError(f'{path}: is the checkpoint to convert; choose another --out')
-    is_new = not folder.exists()
+    new = [part for part in (folder, *folder.parents) if not os.path.exists(part)]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise UserError(f'{folder}: is no folder; choose another --out') from error
-    try:
+        make_folder(folder)
         with contextlib.ExitStack() as stack:
             for path, (_, write) in zip(paths, outputs):
                 write(stack.enter_context(atomic_output(path)))
     except BaseException:
-        if is_new:
+        for part in new:
             with contextlib.suppress(OSError):  # which would hide the reason
-                folder.rmdir()
+                part.rmdir()
         raise
     return paths
+
+
+def make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f'{folder}: is no folder; choose another --out') from error
+    except OSError as error:
+        raise UserError(f'{folder}: {reason_of(error)}; choose another --out') from error
 
 
 def describe_rest(checkpoint: Checkpoint, form: str) -> List[str]:
@@ -109,6 +121,8 @@ def main() -> None:
     )
     options = parser.parse_args()
 
+    if options.to == 'paddle':
+        prepare_process()
     source = find_weights(options.checkpoint)
     checkpoint = read_checkpoint(source)
     stem = source.resolve().name

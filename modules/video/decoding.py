@@ -3,16 +3,16 @@
 import contextlib
 import itertools
 import os
+import stat
 import struct
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, BinaryIO, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import av
 import numpy as np
 from av.sidedata.sidedata import Type as SideDataType
 
-from modules.cli import PathLike, UserError
+from modules.cli import PathLike, UserError, reason_of
 from modules.video.pictures import over_white
 
 Rate = Union[int, float, Fraction]
@@ -85,8 +85,11 @@ def damage_error(path: PathLike, frame: int, frame_count: Optional[int]) -> User
 
 @contextlib.contextmanager
 def open_clip(path: PathLike) -> Iterator[av.container.InputContainer]:
-    if not Path(path).is_file():
-        reason = 'not a file' if Path(path).exists() else 'no such file'
+    try:
+        reason = None if stat.S_ISREG(os.stat(path).st_mode) else 'not a file'
+    except OSError as error:
+        reason = reason_of(error)
+    if reason:
         raise UserError(f'{path}: {reason}; give the path of a video')
     try:
         # "file:" keeps a colon in a name from being taken for a protocol; the option keeps

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import logging
-import os
 import struct
 import warnings
 import zlib
@@ -13,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from scipy import sparse
 
-from modules.cli import PathLike, UserError
+from modules.cli import PathLike, UserError, reason_of
 
 Size = Tuple[int, int]  # (height, width)
 
@@ -66,10 +65,9 @@ def open_picture(path: PathLike) -> Iterator[Image.Image]:
         ) from error
     except Image.DecompressionBombError as error:
         raise UserError(f'{path}: too many pixels; scale the picture down') from error
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        reason = os.strerror(error.errno).lower()
-        raise UserError(f'{path}: {reason}; give the path of a picture') from error
     except PILLOW_ERRORS as error:
+        if getattr(error, 'filename', None) is not None:  # the system's, about opening the file
+            raise UserError(f'{path}: {reason_of(error)}; give the path of a picture') from error
         raise UserError(f'{path}: damaged picture ({error}); replace it') from error
 
 

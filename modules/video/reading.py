@@ -58,7 +58,7 @@ class VideoReader:
         """
         self.path = Path(path)
         self._frames: Optional[Iterator[np.ndarray]] = None
-        self._pictures = _list_pictures(self.path) if self.path.is_dir() else []
+        self._pictures = _list_pictures(self.path) if os.path.isdir(path) else []
         if self._pictures:
             self.fps, self.has_audio = exact_rate(folder_fps), False
             self.frame_count: Optional[int] = len(self._pictures)

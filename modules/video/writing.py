@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import itertools
-import os
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Dict, Iterator, Optional, Tuple
@@ -12,7 +11,7 @@ import av
 import numpy as np
 from PIL import Image
 
-from modules.cli import PathLike, UserError, atomic_output
+from modules.cli import PathLike, UserError, atomic_output, check_output, reason_of
 from modules.video.decoding import (
     BT601,
     BT709,
@@ -46,7 +45,8 @@ class VideoWriter:
       front), at exactly `fps`. The size must be even: the last row or column of an odd one is
       doubled.
     - .gif: 256 colours chosen for each frame. A GIF counts time in 1/100 s: its delays vary so that
-      their mean is exact; above 50 fps, which viewers don't play, frames are left out.
+      their mean is exact; above 50 fps, which viewers don't play, frames are left out: see
+      `rate_warning`.
     - no extension: a new folder of lossless pictures 000000.png, 000001.png, ...
 
     The same frames give the same bytes on the same machine.
@@ -58,6 +58,8 @@ class VideoWriter:
         frame_count: frames written so far.
         audio_warning: None, or one line that tells why the sound of `audio_from` is missing, or a
             part of it; complete when the block has ended.
+        rate_warning: None, or one line that tells how many frames the clip's kind had to leave out;
+            there when the block has ended.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class VideoWriter:
         size: Optional[Size] = None,
         audio_from: Optional[PathLike] = None,
     ):
-        """Nothing is opened or written yet.
+        """Nothing is opened or written yet, but the place is tried.
 
         Args:
             path: the clip; see above.
@@ -77,11 +79,12 @@ class VideoWriter:
                 written. AAC and MP3 are copied, the rest is encoded to AAC.
 
         Raises:
-            UserError: an extension that can't be written.
+            UserError: an extension that can't be written, or a place: see `atomic_output`.
         """
         self.path, self.fps, self.size = Path(path), exact_rate(fps), size
         self.frame_count = 0
         self.audio_warning: Optional[str] = None
+        self.rate_warning: Optional[str] = None
         self._audio_from = audio_from
         suffix = self.path.suffix.lower()
         if suffix not in (*MOVIE_SUFFIXES, '.gif', ''):
@@ -90,13 +93,14 @@ class VideoWriter:
                 f'{path}: clips of the kind {suffix} are not written; give {known}, '
                 'or no extension for a folder of PNG pictures'
             )
+        self._kind = {'': _Folder, '.gif': _Gif}.get(suffix, _Movie)
+        check_output(path, folder=self._kind is _Folder)
 
     def __enter__(self) -> 'VideoWriter':
-        kind = {'': _Folder, '.gif': _Gif}.get(self.path.suffix.lower(), _Movie)
         with contextlib.ExitStack() as stack:
-            target = stack.enter_context(atomic_output(self.path, folder=kind is _Folder))
-            self._sound = self._open_sound(kind, stack)
-            self._sink = kind(target, self.fps, self._sound)
+            target = stack.enter_context(atomic_output(self.path, folder=self._kind is _Folder))
+            self._sound = self._open_sound(stack)
+            self._sink = self._kind(target, self.fps, self._sound)
             stack.push(self._finish)
             self._exit = stack.pop_all()
         return self
@@ -118,10 +122,10 @@ class VideoWriter:
             self._sink.write(np.ascontiguousarray(frame), self.frame_count)
         self.frame_count += 1
 
-    def _open_sound(self, kind: type, stack: contextlib.ExitStack) -> Optional['_Sound']:
+    def _open_sound(self, stack: contextlib.ExitStack) -> Optional['_Sound']:
         if self._audio_from is None:
             return None
-        if kind is not _Movie:
+        if self._kind is not _Movie:
             known = ', '.join(MOVIE_SUFFIXES)
             self.audio_warning = f'{self.path}: written without sound; only {known} can hold any'
         elif Path(self._audio_from).is_dir():
@@ -146,6 +150,13 @@ class VideoWriter:
             self._sink.close()
         if self._sound and self._sound.is_damaged:
             self.audio_warning = f'{self._audio_from}: damaged sound track; some of it is missing'
+        if self._sink.left_out:
+            kept = self.frame_count - self._sink.left_out
+            rate = float(self.fps * kept / self.frame_count)
+            self.rate_warning = (
+                f'{self.path}: {kept} of {self.frame_count} frames, {rate:.3g} per second instead '
+                f'of {float(self.fps):.4g}, since a GIF plays 50 at most; .mp4 keeps all'
+            )
 
     @contextlib.contextmanager
     def _disk_errors(self) -> Iterator[None]:
@@ -154,18 +165,20 @@ class VideoWriter:
         except (av.FFmpegError, OSError) as error:
             if error.errno not in DISK_ERRORS:
                 raise
-            reason = os.strerror(error.errno).lower()
             raise UserError(
-                f'{self.path}: {reason}; free space or choose another place for the output'
+                f'{self.path}: {reason_of(error)}; '
+                'free space or choose another place for the output'
             ) from error
 
 
-# The three kinds of output. Each has write(frame, number), finish() to complete the output and
-# close() to let go of it, completed or not.
+# The three kinds of output. Each has write(frame, number), finish() to complete the output, close()
+# to let go of it, completed or not, and left_out, the number of frames it could not take.
 
 
 class _Folder:
     """PNG pictures in a folder that exists."""
+
+    left_out = 0
 
     def __init__(self, target: Path, fps: Fraction, sound: None):
         self._target = target
@@ -183,6 +196,8 @@ class _Folder:
 
 class _Container:
     """A file written by libav."""
+
+    left_out = 0
 
     def __init__(self, target: Path, options: Dict[str, str]):
         self._container = av.open(f'file:{target}', 'w', options=options)
@@ -262,6 +277,7 @@ class _Gif(_Container):
             self._start(*frame.shape[:2])
         time = round(number / self._fps / GIF_TICK)
         if number and time - self._last < GIF_LEAST_DELAY:
+            self.left_out += 1
             return
         self._last = time
         picture = av.VideoFrame.from_ndarray(frame, format='rgb24')
