@@ -30,8 +30,7 @@ def dump(
     from modules.cli import UserError, atomic_output
     from modules.config import load_config
 
-    if not (torch_repo / 'modules' / 'keypoint_detector.py').is_file():
-        raise UserError(f'{torch_repo}: not a clone of the official first-order-model repository')
+    check_clone(torch_repo)
     if importlib.util.find_spec('torch') is None:
         raise UserError('dump runs the official code, which needs PyTorch: pip install torch')
     if checkpoint is not None and not checkpoint.is_file():
@@ -41,12 +40,8 @@ def dump(
         'name': out.stem,
         'seed': seed,
         'frame_shape': config['dataset_params']['frame_shape'],
-        'align_corners': config['model_params']['common_params'].pop('align_corners'),
         'checkpoint': None if checkpoint is None else str(checkpoint.resolve()),
-        'config': {
-            'model_params': config['model_params'],
-            'train_params': {key: without_nulls(config['train_params'][key]) for key in TRAIN_KEYS},
-        },
+        **official_config(config),
     }
     if checkpoint is not None:
         job['checkpoint_beside'] = os.path.relpath(checkpoint, out.parent)
@@ -55,6 +50,28 @@ def dump(
         done = subprocess.run(command, input=json.dumps(job), text=True, check=False)
         if done.returncode:
             raise UserError(f'{torch_repo}: the official code failed, see above')
+
+
+def check_clone(torch_repo: Path) -> None:
+    """Raises UserError if the official repository is not there."""
+    from modules.cli import UserError
+
+    if not (torch_repo / 'modules' / 'keypoint_detector.py').is_file():
+        raise UserError(f'{torch_repo}: not a clone of the official first-order-model repository')
+
+
+def official_config(config: Dict[str, Any]) -> Dict[str, Any]:
+    """What the official code takes of a checked config, and `align_corners`, a word it lacks."""
+    common = dict(config['model_params']['common_params'])
+    align_corners = common.pop('align_corners')
+    train_params = config['train_params']
+    return {
+        'align_corners': align_corners,
+        'config': {
+            'model_params': {**config['model_params'], 'common_params': common},
+            'train_params': {key: without_nulls(train_params[key]) for key in TRAIN_KEYS},
+        },
+    }
 
 
 def without_nulls(section):
@@ -110,8 +127,22 @@ def record_ops(functional, align_corners: bool) -> Dict[str, Any]:
     return found
 
 
+def fix_transform(model, inputs: Dict[str, np.ndarray], torch) -> None:
+    """Makes the official model.py take this noise for its transforms."""
+
+    class FixedTransform(model.Transform):
+        def __init__(self, bs, **kwargs):
+            super().__init__(bs, **kwargs)
+            noise = torch.from_numpy(inputs['tps_affine_noise']).double()
+            self.theta = noise + torch.eye(2, 3, dtype=torch.float64)
+            if self.tps:
+                self.control_params = torch.from_numpy(inputs['tps_control_params']).double()
+
+    model.Transform = FixedTransform
+
+
 def build_networks(job: Dict[str, Any], torch) -> Dict[str, Any]:
-    """The official networks in float64, with the checkpoint's weights or those of their names."""
+    """The official networks, with the checkpoint's weights or those of their names."""
     from modules.discriminator import MultiScaleDiscriminator
     from modules.generator import OcclusionAwareGenerator
     from modules.keypoint_detector import KPDetector
@@ -138,11 +169,14 @@ def build_networks(job: Dict[str, Any], torch) -> Dict[str, Any]:
                     tensor.copy_(torch.from_numpy(value))
         if name in trained:
             network.load_state_dict(trained[name])
-        network.double()
-        for layer in network.modules():
-            if hasattr(layer, 'eps'):
-                layer.eps = float(np.float32(layer.eps))  # as Paddle holds it
     return networks
+
+
+def to_float64(network) -> None:
+    network.double()
+    for layer in network.modules():
+        if hasattr(layer, 'eps'):
+            layer.eps = float(np.float32(layer.eps))  # as Paddle holds it
 
 
 def seed_vgg(vgg, torch) -> None:
@@ -154,7 +188,6 @@ def seed_vgg(vgg, torch) -> None:
                 value = seeding.seeded_value(name, tuple(tensor.shape), 0)
                 scale = np.float32(np.sqrt(2)) if key.endswith('weight') else np.float32(1)
                 tensor.copy_(torch.from_numpy(value * scale))
-    vgg.double()
 
 
 def row(tensor) -> np.ndarray:
@@ -235,16 +268,10 @@ def main() -> None:
         job['seed'], job['frame_shape'], **train_params['transform_params']
     )
 
-    class FixedTransform(model.Transform):
-        def __init__(self, bs, **kwargs):
-            super().__init__(bs, **kwargs)
-            noise = torch.from_numpy(inputs['tps_affine_noise']).double()
-            self.theta = noise + torch.eye(2, 3, dtype=torch.float64)
-            if self.tps:
-                self.control_params = torch.from_numpy(inputs['tps_control_params']).double()
-
-    model.Transform = FixedTransform
+    fix_transform(model, inputs, torch)
     networks = build_networks(job, torch)
+    for network in networks.values():
+        to_float64(network)
     order = ('kp_detector', 'generator', 'discriminator')
     params = (*(networks[name] for name in order), job['config']['train_params'])
     full, disc_full = model.GeneratorFullModel(*params), model.DiscriminatorFullModel(*params)

@@ -1,0 +1,178 @@
+"""Measures loading, training and animation beside what they replace.
+
+    python tools/benchmark.py --torch_repo first-order-model --torch_python torch/bin/python
+
+Prints Markdown tables. Sections, chosen by --only:
+
+    loading    training samples per second by two worker processes, beside decoding whole clips
+    training   time and peak memory of a training step, beside the official PyTorch code's
+    animation  time and peak memory of the frames of an animation by each engine, beside the
+               official PyTorch code's, and how far the frames are from the reference engine's
+
+What is compared runs in turns (A B A B ...), --repeats times, and medians are shown; (largest -
+smallest) / median is the spread. Networks are measured on the CPU, in processes of their own which
+take every core they may, with the same weights and inputs.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any, Dict, List, Sequence
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from modules.cli import ArgumentParser, atomic_output, run_command  # noqa: E402
+from modules.config import load_config  # noqa: E402
+from modules.runtime import available_cores  # noqa: E402
+from tools.benchmark_animation import compare_animation  # noqa: E402
+from tools.benchmark_common import Report, table  # noqa: E402
+from tools.benchmark_loading import compare_loading  # noqa: E402
+from tools.benchmark_ours import ENGINES  # noqa: E402
+from tools.benchmark_runs import find_official  # noqa: E402
+from tools.benchmark_training import compare_training  # noqa: E402
+
+SECTIONS = ('loading', 'training', 'animation')
+NOISY = 0.25  # spread above which a warning is printed
+LEAST = {  # of the options that are numbers
+    'repeats': 1, 'clips': 1, 'frames': 2, 'samples': 1,
+    'batch_size': 1, 'steps': 1, 'driving': 2,
+}  # fmt: skip
+
+
+def list_of(choices: Sequence[str]):
+    """What argparse makes of 'a,b': those of the choices, in their order."""
+
+    def parse(text: str) -> List[str]:
+        names = text.split(',')
+        for name in names:
+            if name not in choices:
+                raise argparse.ArgumentTypeError(f'{name!r} is none of {", ".join(choices)}')
+        return [name for name in choices if name in names]
+
+    return parse
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
+    add = parser.add_argument
+    only = list_of(SECTIONS)
+    add('--only', type=only, default=SECTIONS, metavar='A,B', help=f'of {", ".join(SECTIONS)}')
+    add('--config', type=Path, default=ROOT / 'config' / 'vox-256.yaml')
+    add('--repeats', type=int, default=3, help='runs of everything')
+    add('--out', type=Path, help='also write all figures as JSON')
+    add('--torch_repo', type=Path, help='clone of the official repository')
+    add('--torch_python', help='interpreter with PyTorch; this one if left out')
+    group = parser.add_argument_group('loading')
+    add = group.add_argument
+    add('--data', type=Path, help='data set to load; drawn there if it does not exist')
+    add('--clips', type=int, default=4, help='to draw')
+    add('--frames', type=int, default=300, help='of each clip')
+    add('--samples', type=int, default=600, help='of an epoch')
+    group = parser.add_argument_group('training')
+    add = group.add_argument
+    add('--batch_size', type=int, default=2)
+    add('--steps', type=int, default=3, help='of each run, after a first one')
+    group = parser.add_argument_group('animation')
+    add = group.add_argument
+    add('--driving', type=int, default=10, help='driving frames')
+    engines = list_of(list(ENGINES))
+    add(
+        '--engine',
+        dest='engines',
+        type=engines,
+        default=list(ENGINES),
+        metavar='A,B',
+        help=f'of {", ".join(ENGINES)}; all if left out',
+    )
+    options = parser.parse_args()
+    for name, least in LEAST.items():
+        if getattr(options, name) < least:
+            parser.error(f'--{name} {getattr(options, name)}: give a number of at least {least}')
+    return options
+
+
+def describe_machine() -> Dict[str, Any]:
+    """What the figures depend on."""
+    return {
+        'cpu': _cpu_model(),
+        'cores': available_cores(),
+        'memory_bytes': os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE'),
+        'load': os.getloadavg()[0],  # processes that wanted to run during the last minute
+        'system': platform.platform(),
+        'python': platform.python_version(),
+        'paddle': _version_of('paddlepaddle', 'paddlepaddle-gpu'),
+        'numpy': _version_of('numpy'),
+    }
+
+
+def _cpu_model() -> str:
+    try:
+        with open('/proc/cpuinfo', encoding='utf-8', errors='replace') as file:
+            for line in file:
+                if line.startswith('model name'):
+                    return line.split(':', 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _version_of(*packages: str) -> str:
+    """Of the first that is installed; importing Paddle here would set threads for the others."""
+    for package in packages:
+        try:
+            return importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return 'absent'
+
+
+def machine_line(machine: Dict[str, Any]) -> str:
+    text = (
+        '{cpu}, {cores} cores, {gigabytes:.0f} GB of memory, load {load:.1f}; {system}; '
+        'Python {python}, paddle {paddle}, numpy {numpy}, torch {torch}'
+    )
+    return text.format(gigabytes=machine['memory_bytes'] / 1e9, **machine)
+
+
+def spread_lines(report: Report) -> List[str]:
+    """The spread of all that was timed, and a warning for each that is too large."""
+    if all(len(series.values) == 1 for series in report.series.values()):
+        return ['Measured once: no spread.']
+    rows = [[name, f'{100 * series.spread:.0f} %'] for name, series in report.series.items()]
+    warnings = [
+        f'WARNING: {name}: spread of {100 * series.spread:.0f} %, more than {100 * NOISY:.0f} %: '
+        'was the machine doing something else?'
+        for name, series in report.series.items()
+        if series.spread > NOISY
+    ]
+    return [*table(['timed', 'spread'], rows), *(['', *warnings] if warnings else [])]
+
+
+def main() -> None:
+    options = parse_arguments()
+    config = load_config(options.config, need=('dataset_params.frame_shape', 'train_params'))
+    official = find_official(options.torch_repo, options.torch_python)
+    machine = {**describe_machine(), 'torch': official.version or 'none'}
+    print(f'Machine: {machine_line(machine)}\n\nConfig: {options.config}', flush=True)
+    compare = {
+        'loading': lambda: compare_loading(config, options),
+        'training': lambda: compare_training(config, official, options),
+        'animation': lambda: compare_animation(config, official, options),
+    }
+    figures: Dict[str, Any] = {'machine': machine, 'config': str(options.config)}
+    for section in options.only:
+        report = compare[section]()
+        figures[section] = report.figures
+        print('\n'.join(['', f'## {section}', '', *report.lines, '', *spread_lines(report)]))
+    if options.out is not None:
+        with atomic_output(options.out) as path:
+            path.write_text(json.dumps(figures, indent=1) + '\n', encoding='utf-8')
+
+
+if __name__ == '__main__':
+    run_command(main)

@@ -1,0 +1,86 @@
+"""What tools/benchmark.py measures of this project, each time in a process of its own."""
+
+import sys
+import time
+from argparse import Namespace
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterable, Iterator
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from modules.runtime import choose_device, prepare_process, seed_everything  # noqa: E402
+from tools.benchmark_common import (  # noqa: E402
+    SEED,
+    read_inputs,
+    read_job,
+    timed,
+    write_frames,
+    write_result,
+)
+
+# (models, source, driving frames) -> the frames of the animation as they get ready. Whatever has to
+# be prepared for that is done on the way to the first one.
+Engine = Callable[[Any, np.ndarray, Iterable[np.ndarray]], Iterator[np.ndarray]]
+
+
+def eager(models, source: np.ndarray, driving: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """As demo.py --relative does it."""
+    from animate import Normalization, animate
+
+    return animate(models, source, driving, Normalization(True, True))
+
+
+ENGINES: Dict[str, Engine] = {'eager': eager}
+
+
+def train(job: Dict[str, Any], result: Path) -> None:
+    """Training steps on the same batch, by the trainer that train.py builds."""
+    import paddle
+
+    from modules.record import STEP_INPUTS, to_tensor
+    from modules.test_mode import seed_networks
+    from modules.transform import Transform
+    from train import build_trainer
+
+    seed_everything(SEED)
+    trainer = build_trainer(job['config'], Namespace(checkpoint=None, seed=SEED))
+    seed_networks(trainer.models, SEED)
+    inputs = read_inputs(job['inputs'])
+    arrays = [to_tensor(inputs[name], 'float32') for name in STEP_INPUTS if name in inputs]
+    source, driving, *noise = arrays
+    losses, seconds = [], []
+    for _ in range(1 + job['steps']):
+        start = time.perf_counter()
+        step = trainer.step(source, driving, Transform(*noise))
+        losses.append({name: loss.item() for name, loss in step.losses.items()})
+        seconds.append(time.perf_counter() - start)
+    write_result(result, seconds=seconds, losses=losses, version=f'paddle {paddle.__version__}')
+
+
+def animate_frames(job: Dict[str, Any], result: Path) -> None:
+    """One animation; the models are built, with weights from their names, before it starts."""
+    import paddle
+
+    from modules.record import seeded_models
+
+    models = seeded_models(job['config'], SEED, 'float32')
+    inputs = read_inputs(job['inputs'])
+    engine, seconds = ENGINES[job['engine']], []
+    for spent, frame in timed(engine(models, inputs['source'], inputs['driving'])):
+        seconds.append(spent)
+        write_frames(result, [frame])
+    write_result(result, seconds=seconds, version=f'paddle {paddle.__version__}')
+
+
+def main() -> None:
+    job, result = read_job()
+    prepare_process()
+    choose_device(cpu=True)
+    {'training': train, 'animation': animate_frames}[job['section']](job, result)
+
+
+if __name__ == '__main__':
+    main()
