@@ -212,7 +212,9 @@ class FramesDataset:
 
         with ThreadPoolExecutor(available_cores()) as pool:
             results = pool.map(opened, part.clips)
-            found = list(tqdm(results, 'opening clips', len(part.clips), leave=False, delay=2))
+            count = len(part.clips)
+            bar = tqdm(results, 'opening clips', count, leave=False, delay=2, disable=None)
+            found = list(bar)
         clips = [clip for clip in found if isinstance(clip, Clip)]
         broken = [message for message in found if isinstance(message, str)]
         if part.others:
@@ -266,8 +268,9 @@ def animation_pairs(dataset: FramesDataset, num_pairs: int, seed: int = 0) -> Li
     """The pairs to animate, at most `num_pairs`.
 
     They are the first ones of `dataset.pairs_list`, a csv file with columns source and driving,
-    names of clips, where pairs with a name that is not in the dataset are passed over. Without a
-    list, they are drawn from the square of the first `num_pairs` clips, without repetition.
+    names of clips, where pairs with a name that is not in the dataset are passed over and counted
+    on stderr. Without a list, they are drawn from the square of the first `num_pairs` clips,
+    without repetition.
 
     Raises:
         UserError: the list can't be read, or none of its pairs is in the dataset.
@@ -299,6 +302,12 @@ def _listed_pairs(dataset: FramesDataset, pairs_list: PathLike) -> List[Pair]:
         raise UserError(
             f'{pairs_list}: none of its {len(rows)} pairs{example}, is in {dataset.root_dir}; '
             'names must be those of clips there, with their extensions'
+        )
+    if len(pairs) < len(rows):
+        absent = next(name for row in rows for name in row if name not in number)
+        _warn(
+            f'{pairs_list}: {len(rows) - len(pairs)} of {len(rows)} pairs are passed over, since '
+            f'{dataset.root_dir} lacks a clip of theirs, such as {absent}'
         )
     return pairs
 

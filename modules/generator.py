@@ -32,7 +32,7 @@ class Generated(NamedTuple):
     prediction: Tensor  # (B, C, H, W) in [0, 1]
     deformed: Optional[Tensor]  # (B, C, H, W), the source image warped; None if not asked for
     mask: Tensor  # (B, K + 1, h, w)
-    sparse_deformed: Tensor  # (B, K + 1, C, h, w)
+    sparse_deformed: Optional[Tensor]  # (B, K + 1, C, h, w); None: not to be shown
     occlusion_map: Optional[Tensor]  # (B, 1, h, w)
 
 

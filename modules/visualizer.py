@@ -94,8 +94,9 @@ class Visualizer:
 
         Columns: source and driving frame with their keypoints (between them, in training, the
         transformed frame with its own), the deformed source, the prediction (and with `kp_norm`
-        before it once more with these keypoints), the occlusion map, then for every motion what it
-        does to the source and its mask, and at last all masks in the keypoints' colours.
+        before it once more with these keypoints), the occlusion map, then, with
+        `generated.sparse_deformed`, for every motion what it does to the source and its mask, and
+        at last all masks in the keypoints' colours.
 
         Returns:
             (B * H, columns * W, 3) uint8.
@@ -113,7 +114,8 @@ class Visualizer:
         columns.append(prediction)
         if generated.occlusion_map is not None:
             columns.append(resize_nearest(to_images(generated.occlusion_map), size))
-        columns += self._motions(generated, size)
+        if generated.sparse_deformed is not None:
+            columns += self._motions(generated, size)
         picture = np.concatenate([self.column(images) for images in columns], axis=1)
         return (255 * picture.clip(0, 1)).astype('uint8')
 

@@ -9,8 +9,10 @@ from test_networks import small_config
 
 from animate import (
     ABSOLUTE,
+    Animator,
     Normalization,
     animate,
+    explained_animation,
     find_best_frame,
     hull_area,
     movement_scale,
@@ -106,6 +108,35 @@ def test_initial_frame_is_where_nothing_moves(models, clip):
     frames = list(animate(models, clip[1], clip, relative, initial=clip[3]))
     np.testing.assert_allclose(frames[3], still, atol=1e-5)
     assert np.abs(frames[0] - still).max() > 1e-5
+
+
+def test_plain_frames_cost_one_warp_each(models, clip, monkeypatch):
+    """The deformed source, which is not asked for, would be another."""
+    warps, deform = [], models.generator.deform
+    monkeypatch.setattr(
+        models.generator, 'deform', lambda *inputs: warps.append(1) or deform(*inputs)
+    )
+    assert len(list(animate(models, clip[0], clip))) == len(warps) == 5
+    Animator(models, clip[0], clip[0])(clip[1])
+    assert len(warps) == 6
+
+
+def test_what_explains_a_frame(models, clip):
+    normalization = Normalization(True, True)
+    frames = list(animate(models, clip[0], clip, normalization))
+    for with_deformed in (False, True):
+        steps = explained_animation(
+            models, clip[0], clip, normalization, with_deformed=with_deformed
+        )
+        for step, frame, driving in zip(steps, frames, clip):
+            np.testing.assert_array_equal(step.frame, frame)
+            np.testing.assert_array_equal(step.driving[0], driving.transpose(2, 0, 1))
+            np.testing.assert_array_equal(step.source[0], clip[0].transpose(2, 0, 1))
+            assert (step.generated.deformed is not None) == with_deformed
+    detected = models.kp_detector(step.driving)
+    np.testing.assert_array_equal(step.kp_driving.value, detected.value)
+    carried = normalize_kp(step.kp_source, detected, models.kp_detector(step.source), normalization)
+    np.testing.assert_allclose(step.kp_norm.value, carried.value, atol=1e-6)
 
 
 def test_best_frame_is_the_source_itself(models, clip):
