@@ -1,6 +1,5 @@
 """How far a training run is and how fast it goes, on a screen or in a log."""
 
-import os
 import sys
 import time
 from typing import Callable, Mapping
@@ -95,4 +94,3 @@ class ProgressBar:
             print(line, flush=True)
         except OSError:
             self._lines_shown = False
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered
