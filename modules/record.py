@@ -11,13 +11,13 @@ from paddle import Tensor
 from modules import test_mode
 from modules.build import Models, build_models
 from modules.checkpoint import load_checkpoint
-from modules.cli import PathLike, atomic_output
+from modules.cli import PathLike, UserError, atomic_output
 from modules.model import TrainingLosses, total_loss
 from modules.seeding import seeded_inputs
 from modules.transform import Transform
 from modules.util import Keypoints
 from modules.vgg import Vgg19
-from modules.weight_names import to_official_names
+from modules.weight_names import is_constant, to_official_names
 
 Arrays = Dict[str, np.ndarray]
 
@@ -114,6 +114,32 @@ def record_train(
     return arrays
 
 
+def blur_kernels(models: Models, losses: TrainingLosses) -> Dict[str, Tensor]:
+    """The kernels before every subsampling: `blur.kp_detector.down.weight`, ..., for the pyramid of
+    the losses `blur.pyramid.downs.0-5.weight`, ...
+    """
+    layers = {**models._asdict(), 'pyramid': losses.pyramid}
+    return {
+        f'blur.{name}.{key}': tensor
+        for name, layer in layers.items()
+        for key, tensor in layer.state_dict().items()
+        if (is_constant(key) or name == 'pyramid') and tensor.shape[-1] > 1  # 1: of scale 1, unused
+    }
+
+
+def take_kernels(models: Models, losses: TrainingLosses, arrays: Mapping[str, np.ndarray]) -> None:
+    """Replaces the kernels that `arrays` holds.
+
+    Raises:
+        UserError: one of another shape.
+    """
+    for name, tensor in blur_kernels(models, losses).items():
+        if name in arrays:
+            if list(arrays[name].shape) != tensor.shape:
+                raise UserError(f'{name}: shape {arrays[name].shape}, not {tuple(tensor.shape)}')
+            tensor.set_value(arrays[name].astype(str(tensor.numpy().dtype)))
+
+
 STEP_INPUTS = ('source', 'driving', 'tps_affine_noise', 'tps_control_params')
 
 
@@ -126,15 +152,19 @@ def record_nets(
 ) -> Arrays:
     """All of the `nets` format in float64: eval mode, then one training step.
 
+    Another framework's blur kernels, which it computes in float32, may differ from ours in the last
+    bit, and gradients then differ by more: the kernels that `inputs` holds are computed with.
+
     Args:
         config: checked, with model_params and the losses' part of train_params.
         seed: of the weights and, without `inputs`, of frames and noise.
-        inputs: the arrays of STEP_INPUTS, of which the last may be absent.
+        inputs: the arrays of STEP_INPUTS, of which the last may be absent, and kernels by the
+            names of `blur_kernels`.
         checkpoint: weights instead of the name-drawn ones.
         pins: see `record_train`.
 
     Returns:
-        The results and the inputs.
+        The results, our own kernels and the inputs.
     """
     models = seeded_models(config, seed, 'float64')
     if checkpoint is not None:
@@ -143,11 +173,13 @@ def record_nets(
     if inputs is None:
         shape = config['dataset_params']['frame_shape']
         inputs = seeded_inputs(seed, shape, **losses.transform_params)
+    kernels = {name: kernel.numpy() for name, kernel in blur_kernels(models, losses).items()}
+    take_kernels(models, losses, inputs)
     inputs = {name: inputs[name] for name in STEP_INPUTS if name in inputs}
     source, driving, *noise = (to_tensor(array, 'float64') for array in inputs.values())
     arrays = record_eval(models, losses, source, driving)
     arrays.update(record_train(models, losses, source, driving, Transform(*noise), pins))
-    return {**inputs, **arrays}
+    return {**inputs, **kernels, **arrays}
 
 
 def save_nets(path: Path, config: Mapping[str, Any], seed: int, arrays: Arrays) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
+import yaml
 from conftest import ROOT
 
 from modules import test_mode
+from modules.cli import UserError
 from modules.seeding import seeded_value
 from modules.util import upsample_nearest_x2
-from tools import parity
+from tools import parity, parity_torch
 
 GOLDEN = Path(__file__).parent / 'data' / 'golden'
 FILES = sorted(GOLDEN.glob('*.npz'))
@@ -145,6 +148,85 @@ def test_missing_and_nan_values_fail(tmp_path):
         assert not parity.check([edited(tmp_path, 'unit.align_corners_True.npz', change)])
 
 
+def test_kernels_of_the_file_are_computed_with(tmp_path, capsys):
+    """Compared with ours, up to the last bits, and taken: what follows agrees with what was run."""
+    from tools import parity_sets
+
+    golden = GOLDEN / 'nets_a.align_corners_True.npz'
+    with np.load(golden) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    meta = json.loads(str(arrays['meta']))
+    ours = parity_sets.compute(meta, arrays, golden)
+    names = [name for name in ours if name.startswith('blur.')]
+    assert sorted(names) == [
+        'blur.generator.dense_motion_network.down.weight',
+        'blur.kp_detector.down.weight',
+        'blur.pyramid.downs.0-5.weight',
+    ]
+    for name in names:
+        kernels = {name: ours[name] * (1 + 1e-2)}
+        shifted = parity_sets.compute(meta, {**arrays, **kernels}, golden)
+        np.testing.assert_array_equal(shifted[name], ours[name])
+        taken = [n for n in arrays if n in shifted and (shifted[n] != ours[n]).any()]
+        assert taken and not any(n.startswith('blur.') for n in taken)
+
+    def put(factor):
+        return lambda arrays: arrays.update({name: ours[name] * factor for name in names})
+
+    assert parity.check([edited(tmp_path, golden.name, put(1 + 1e-9))])
+    assert not parity.check([edited(tmp_path, golden.name, put(1 + 1e-2))])
+    assert 'blur.kp_detector.down.weight' in capsys.readouterr().out
+    assert not parity.check(
+        [edited(tmp_path, golden.name, lambda a: a.update({names[0]: np.ones((3, 1, 2, 2))}))]
+    )
+    assert 'shape (3, 1, 2, 2), not' in capsys.readouterr().out
+
+
+def test_what_the_file_lacks_is_told(tmp_path, capsys):
+    """And is no failure, as long as something is there."""
+
+    def drop(arrays):
+        for name in [n for n in arrays if n.startswith('train.')]:
+            del arrays[name]
+
+    def drop_all(arrays):
+        drop(arrays)
+        for name in [n for n in arrays if n.startswith('eval.')]:
+            del arrays[name]
+
+    file = 'nets_a.align_corners_True.npz'
+    assert parity.check([edited(tmp_path, file, drop)])
+    pattern = r'^not in the file, so not compared: \d{3} arrays \((.*train\..*), \.\.\.\)$'
+    told = re.search(pattern, capsys.readouterr().out, re.MULTILINE)
+    assert told and 'source' not in told[1].split(', ')
+    assert not parity.check([edited(tmp_path, file, drop_all)])
+    assert 'holds nothing to compare' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    'out, pixel, message',
+    [
+        ('dump.txt', 0, r'dump\.txt: the file is an \.npz'),
+        ('dump', 0, 'dump: the file is an'),
+        ('nowhere/dump.npz', 0, 'nowhere: no such folder'),
+        ('dump.npz', 10, r'c\.yaml: .*loss_weights\.pixel: the official code has no such loss'),
+        ('dump.npz', 0, 'the official code failed'),
+    ],
+)
+def test_what_dump_refuses_before_it_runs(tmp_path, monkeypatch, capfd, out, pixel, message):
+    """The last case shows that nothing else is amiss: a clone of empty files is run, in vain."""
+    config = yaml.safe_load((ROOT / 'config' / 'demo-64.yaml').read_text())
+    config['train_params']['loss_weights']['pixel'] = pixel
+    (tmp_path / 'c.yaml').write_text(yaml.safe_dump(config))
+    (tmp_path / 'clone' / 'modules').mkdir(parents=True)
+    (tmp_path / 'clone' / 'modules' / 'keypoint_detector.py').touch()
+    monkeypatch.setattr('importlib.util.find_spec', lambda name: True)  # as if PyTorch were here
+    with pytest.raises(UserError, match=message):
+        parity_torch.dump(tmp_path / 'clone', tmp_path / 'c.yaml', None, tmp_path / out, 0)
+    assert ('Traceback' in capfd.readouterr().err) == ('failed' in message)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['c.yaml', 'clone']
+
+
 def test_command_line(tmp_path):
     def run(path):
         command = [sys.executable, str(ROOT / 'tools' / 'parity.py'), 'check', str(path)]
@@ -198,10 +280,21 @@ def test_pins_replace_values_and_keep_gradients():
 
 
 @pytest.mark.skipif('TORCH_REPO' not in os.environ, reason='needs TORCH_REPO=clone and PyTorch')
-def test_dump_of_the_official_code_passes(tmp_path):
+@pytest.mark.parametrize('scale', [0.5, 1 / 3])  # at a third the blur kernels differ by a bit
+def test_dump_of_the_official_code_passes(tmp_path, scale):
     pytest.importorskip('torch')
     out = tmp_path / 'dump.npz'
     config = ROOT / 'tests' / 'data' / 'faces-64.yaml'
+    if scale != 0.5:
+        params = yaml.safe_load(config.read_text())
+        model = params['model_params']
+        params['dataset_params']['frame_shape'] = [96, 96, 3]
+        params['train_params']['scales'] = [1, scale]
+        motion = model['generator_params']['dense_motion_params']
+        for section in (model['kp_detector_params'], motion):
+            section.update(scale_factor=scale, num_blocks=2)
+        config = tmp_path / 'third.yaml'
+        config.write_text(yaml.safe_dump(params))
     options = ['--torch_repo', os.environ['TORCH_REPO'], '--config', str(config)]
     command = [sys.executable, str(ROOT / 'tools' / 'parity.py'), 'dump', *options, '--out', out]
     subprocess.run(command, check=True)

@@ -106,7 +106,10 @@ def read_golden(path: Path) -> Tuple[dict, Arrays]:
 
 
 def check_file(path: Path) -> List[Outcome]:
-    """Computes and compares one file; a file that can't be compared is one failed outcome."""
+    """Computes and compares one file; a file that can't be compared is one failed outcome.
+
+    What the file lacks is told and no failure: a recording may be of a part.
+    """
     from tools import parity_sets
 
     try:
@@ -116,14 +119,24 @@ def check_file(path: Path) -> List[Outcome]:
             raise UserError(f'{path}: holds nothing to compare')
         ours = parity_sets.compute(meta, golden, path)
         outcomes = list(compare(results, ours, meta['set']))
+        not_recorded = [name for name in ours if name not in golden]
         differs = meta['set'] == 'nets' and not all(outcome.ok for outcome in outcomes)
         name = first_differing_op(meta, golden, path) if differs else None
     except UNUSABLE as problem:
         message = ' '.join(str(problem).split())
         return [Outcome(str(path), float('inf'), 0.0, message)]
+    if not_recorded:
+        print(f'not in the file, so not compared: {shorten(not_recorded)}')
     if name:
         print(f'first op that differs: {name}')
     return outcomes
+
+
+def shorten(names: List[str]) -> str:
+    """How many, and the groups that the first ones belong to."""
+    groups = list(dict.fromkeys(map(group_of, names)))
+    more = ', ...' if len(groups) > 4 else ''
+    return f'{len(names)} arrays ({", ".join(groups[:4])}{more})'
 
 
 def first_differing_op(meta: dict, golden: Arrays, path: Path) -> Optional[str]:

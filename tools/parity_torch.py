@@ -25,17 +25,26 @@ def dump(
     """Runs the official code of `torch_repo` on seeded frames and writes `out`.
 
     Raises:
-        UserError: no clone there, no PyTorch, or the official code fails.
+        UserError: `out` is no place for it, no clone there, no PyTorch, a loss that the official
+            code doesn't have, or it fails.
     """
-    from modules.cli import UserError, atomic_output
+    from modules.cli import UserError, atomic_output, check_output
     from modules.config import load_config
 
+    if out.suffix != '.npz':
+        raise UserError(f'--out {out}: the file is an .npz; give it that extension')
+    check_output(out)
     check_clone(torch_repo)
     if importlib.util.find_spec('torch') is None:
         raise UserError('dump runs the official code, which needs PyTorch: pip install torch')
     if checkpoint is not None and not checkpoint.is_file():
         raise UserError(f'{checkpoint}: no such checkpoint')
     config = load_config(config_path, need=('train_params',))
+    if config['train_params']['loss_weights']['pixel']:
+        raise UserError(
+            f'{config_path}: train_params.loss_weights.pixel: the official code has no such loss; '
+            'set it to 0'
+        )
     job = {
         'name': out.stem,
         'seed': seed,
@@ -201,6 +210,17 @@ def compact(tensor) -> np.ndarray:
     return array.astype('float32') if array.size > 1000 else array
 
 
+def record_kernels(networks, *pyramids) -> Dict[str, np.ndarray]:
+    """The blur kernels, in names like `blur.kp_detector.down.weight`; none of scale 1, unused."""
+    layers = [*networks.items(), *(('pyramid', pyramid) for pyramid in pyramids)]
+    return {
+        f'blur.{name}.{key}': tensor.numpy()
+        for name, layer in layers
+        for key, tensor in layer.state_dict().items()
+        if (key.endswith('down.weight') or name == 'pyramid') and tensor.shape[-1] > 1
+    }
+
+
 def record_eval(networks, pyramid, source, driving, torch) -> Dict[str, np.ndarray]:
     for network in networks.values():
         network.eval()
@@ -279,8 +299,11 @@ def main() -> None:
         seed_vgg(full.vgg, torch)
     full.double(), disc_full.double()
     batch = {n: torch.from_numpy(inputs[n]).double() / 255 for n in ('source', 'driving')}
-    arrays = record_eval(networks, disc_full.pyramid, batch['source'], batch['driving'], torch)
-    arrays.update(record_train(networks, full, disc_full, batch, ops))
+    arrays = {
+        **record_kernels(networks, full.pyramid, disc_full.pyramid),
+        **record_eval(networks, disc_full.pyramid, batch['source'], batch['driving'], torch),
+        **record_train(networks, full, disc_full, batch, ops),
+    }
     meta = {'set': 'nets', **{key: job[key] for key in ('name', 'seed', 'align_corners', 'config')}}
     if job['checkpoint']:
         meta['checkpoint'] = job['checkpoint_beside']
