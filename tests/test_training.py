@@ -264,7 +264,7 @@ def test_killed_at_random_moments_and_resumed(whole_run, dataset, tmp_path):
     assert not [p for p in folder.iterdir() if p.name.startswith('.')]
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_saves_and_stops(whole_run, dataset, tmp_path, number):
     config = write_config(tmp_path / 'c.yaml', dataset)
     folder = tmp_path / 'run'
