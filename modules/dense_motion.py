@@ -6,12 +6,12 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
+from modules.sampling import grid_sample
 from modules.util import (
     AntiAliasInterpolation2d,
     Conv2D,
     Hourglass,
     Keypoints,
-    grid_sample,
     kp2gaussian,
     make_coordinate_grid,
 )

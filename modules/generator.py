@@ -6,6 +6,7 @@ import paddle.nn.functional as F
 from paddle import Tensor, nn
 
 from modules.dense_motion import DenseMotionNetwork
+from modules.sampling import grid_sample
 from modules.util import (
     Conv2D,
     DownBlock2d,
@@ -13,7 +14,6 @@ from modules.util import (
     ResBlock2d,
     SameBlock2d,
     UpBlock2d,
-    grid_sample,
     resize_bilinear,
 )
 
@@ -110,7 +110,7 @@ class OcclusionAwareGenerator(nn.Layer):
             occlusion_map = motion.occlusion_map
             if occlusion_map.shape[2:] != out.shape[2:]:
                 occlusion_map = resize_bilinear(occlusion_map, out.shape[2:])
-            out = out * occlusion_map
+            out = out * occlusion_map.expand_as(out)  # unlike shapes are slow on the CPU
         deformed = self.deform(source.image, motion.deformation) if with_deformed else None
 
         out = self.bottleneck(out)

@@ -19,6 +19,7 @@ def prepare_process() -> None:
     """
     chosen = 'OMP_NUM_THREADS' in os.environ
     warnings.filterwarnings('ignore', message='No ccache found')  # Paddle's, about compiling
+    os.environ.setdefault('GLOG_minloglevel', '1')  # no notes of Paddle's about compiled programs
     if _is_amd():
         # The bundled matrix library takes a slow path on AMD unless told that AVX2 is there.
         os.environ.setdefault('MKL_DEBUG_CPU_TYPE', '5')

@@ -6,8 +6,9 @@ import numpy as np
 import paddle
 from paddle import Tensor
 
+from modules.sampling import grid_sample
 from modules.test_mode import tap
-from modules.util import grid_sample, make_coordinate_grid
+from modules.util import make_coordinate_grid
 
 _EPSILON = 1e-6  # keeps the logarithm of the radial term finite; part of the trained models
 

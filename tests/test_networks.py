@@ -13,6 +13,7 @@ from modules.build import build_models
 from modules.config import check_config
 from modules.model import frozen
 from modules.transform import Transform
+from modules.sampling import grid_sample
 from modules.util import (
     AntiAliasInterpolation2d,
     BatchNorm2D,
@@ -21,7 +22,6 @@ from modules.util import (
     Keypoints,
     ResBlock2d,
     UpBlock2d,
-    grid_sample,
     make_coordinate_grid,
     resize_bilinear,
     upsample_nearest_x2,
