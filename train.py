@@ -17,7 +17,13 @@ import yaml
 
 from modules.cli import ArgumentParser, UserError, run_command
 from modules.config import load_config
-from modules.runtime import choose_device, ending_signals, prepare_process, seed_everything
+from modules.runtime import (
+    choose_device,
+    ending_signals,
+    keep_freed_memory,
+    prepare_process,
+    seed_everything,
+)
 
 NEEDED = ('dataset_params', 'train_params')
 
@@ -281,6 +287,7 @@ def main() -> None:
     if options.dry_run:
         return
     prepare_process()
+    keep_freed_memory()
     from modules import test_mode
 
     if test_mode.ENABLED:

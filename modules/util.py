@@ -15,6 +15,9 @@ from modules import distributed, onednn
 from modules.sampling import rearranges
 from modules.test_mode import tap_op
 
+# Pixels of a batch from which a doubled image is worth the sums of its convolution's kernel.
+_SUM_KERNELS_FROM = 512
+
 
 class Keypoints(NamedTuple):
     """Keypoints and the local affine maps around them (paper Sec. 3.1)."""
@@ -73,7 +76,16 @@ def add_bias(x: Tensor, bias: Tensor) -> Tensor:
     # A batch norm that changes nothing else: Paddle's CPU kernel for sums of unlike shapes takes
     # four times as long.
     zeros, ones = paddle.zeros_like(bias), paddle.ones_like(bias)
+    ones.stop_gradient = bias.stop_gradient  # the kernel gives gradients to both or to none
     return F.batch_norm(x, zeros, ones, ones, bias, epsilon=0.0)
+
+
+def conv2d(x: Tensor, weight: Tensor, bias: Optional[Tensor] = None, padding: int = 0) -> Tensor:
+    """F.conv2d, the fastest way: (B, in, h, w) -> (B, out, h', w')."""
+    if not onednn.serves(x):
+        return F.conv2d(x, weight, bias, padding=padding)
+    y = onednn.conv2d(x, weight, padding)
+    return y if bias is None else add_bias(y, bias)
 
 
 class Conv2D(nn.Conv2D):
@@ -92,23 +104,9 @@ class Conv2D(nn.Conv2D):
         )
 
     def forward(self, x: Tensor, with_bias: bool = True) -> Tensor:
-        """(B, in, h, w) -> (B, out, h', w'); the bias may be left to the caller.
-
-        Paddle's CPU kernels copy the surroundings of every pixel into a matrix: those of the input
-        for a convolution, those of the output for a transposed one. Where there are no more output
-        channels than input channels, the second is smaller, and turns the convolution into the
-        equal transposed one.
-        """
+        """(B, in, h, w) -> (B, out, h', w'); the bias may be left to the caller."""
         bias = self.bias if with_bias else None
-        out_channels, in_channels, size, _ = self.weight.shape
-        padding = self._updated_padding[0]
-        if onednn.serves(x):
-            y = onednn.conv2d(x, self.weight, padding)
-            return y if bias is None else add_bias(y, bias)
-        if size == 1 or out_channels > in_channels or not rearranges(x):
-            return F.conv2d(x, self.weight, bias, padding=padding)
-        mirrored = self.weight.transpose([1, 0, 2, 3]).flip([2, 3])
-        return F.conv2d_transpose(x, mirrored, bias, padding=size - 1 - padding)
+        return conv2d(x, self.weight, bias, self._updated_padding[0])
 
     def forward_doubled(self, x: Tensor, with_bias: bool = True) -> Tensor:
         """This 3x3 convolution of the doubled image: (B, in, h, w) -> (B, out, 2h, 2w).
@@ -116,7 +114,8 @@ class Conv2D(nn.Conv2D):
         Each pixel meets the kernel four times side by side. The sum of those four is a 4x4 kernel,
         of a transposed convolution that goes in steps of two: 16 multiplications instead of 36.
         """
-        if not rearranges(x):
+        pixels = x.shape[0] * x.shape[2] * x.shape[3]
+        if not rearranges(x) or pixels < _SUM_KERNELS_FROM:
             return self(upsample_nearest_x2(x), with_bias)
         kernel = self.weight.transpose([1, 0, 2, 3])
         for axis in (2, 3):

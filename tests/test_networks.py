@@ -12,8 +12,8 @@ from modules import util
 from modules.build import build_models
 from modules.config import check_config
 from modules.model import frozen
-from modules.transform import Transform
 from modules.sampling import grid_sample
+from modules.transform import Transform
 from modules.util import (
     AntiAliasInterpolation2d,
     BatchNorm2D,

@@ -11,7 +11,12 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from modules.runtime import choose_device, prepare_process, seed_everything  # noqa: E402
+from modules.runtime import (  # noqa: E402
+    choose_device,
+    keep_freed_memory,
+    prepare_process,
+    seed_everything,
+)
 from tools.benchmark_common import (  # noqa: E402
     SEED,
     read_inputs,
@@ -45,6 +50,7 @@ def train(job: Dict[str, Any], result: Path) -> None:
     from modules.transform import Transform
     from train import build_trainer
 
+    keep_freed_memory()  # as train.py does
     seed_everything(SEED)
     trainer = build_trainer(job['config'], Namespace(checkpoint=None, seed=SEED))
     seed_networks(trainer.models, SEED)
