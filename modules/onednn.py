@@ -1,19 +1,22 @@
 """Convolutions by oneDNN, which eager Paddle does not use on the CPU.
 
-Paddle reaches oneDNN from compiled programs only. So the convolutions of each padding are compiled
-as a program of its own, which eager code calls, and differentiates, like any other operation. The
+Paddle reaches oneDNN from compiled programs only. So the convolutions of each shape, and their
+gradients, are compiled as small programs, which eager code calls like any other operation. The
 values are those of Paddle's own kernels but for rounding, in a tenth to two thirds of the time.
 """
 
 import functools
 import sys
-from typing import Callable
+import warnings
+from typing import Any, Callable, List, Optional, Sequence, Tuple
 
 import paddle
 import paddle.nn.functional as F
 from paddle import Tensor
+from paddle.autograd import PyLayer
+from paddle.static import InputSpec
 
-Convolution = Callable[[Tensor, Tensor], Tensor]
+Shape = Tuple[int, ...]
 
 
 def serves(x: Tensor) -> bool:
@@ -28,17 +31,131 @@ def conv2d(x: Tensor, weight: Tensor, padding: int = 0) -> Tensor:
 
     It can be differentiated once, not twice.
     """
-    return _program(padding)(x, weight)
+    if paddle.is_grad_enabled() and not (x.stop_gradient and weight.stop_gradient):
+        return _Convolution.apply(x, weight, padding)
+    return _convolution(x, weight, padding)
+
+
+class _Convolution(PyLayer):
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, padding: int) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.padding = padding
+        return _convolution(x, weight, padding)
+
+    @staticmethod
+    def backward(ctx, dy: Tensor) -> Tuple[Optional[Tensor], Optional[Tensor]]:
+        x, weight = ctx.saved_tensor()
+        if weight.stop_gradient:  # its gradient would cost as much as that of x
+            return _image_gradient(dy, weight, ctx.padding), None
+        dx, dweight = _gradients(x, weight, dy, ctx.padding)
+        return None if x.stop_gradient else dx, dweight
+
+
+def frozen_conv2d_relu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """relu(F.conv2d(x, weight, bias)) of the image's size, for weights that are not trained.
+
+    For backward it keeps the result alone, not what led to it.
+
+    Args:
+        x: what `serves`, (B, in, h, w).
+        weight: (out, in, n, n), n odd.
+    """
+    return _FrozenConvolutionRelu.apply(x, weight, bias)
+
+
+class _FrozenConvolutionRelu(PyLayer):
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        program = _relu_program(weight.shape[-1] // 2, *(tuple(t.shape) for t in (x, weight)))
+        y = program(x, weight, bias)
+        ctx.save_for_backward(y, weight)
+        return y
+
+    @staticmethod
+    def backward(ctx, dy: Tensor) -> Tuple[Optional[Tensor], ...]:
+        y, weight = ctx.saved_tensor()
+        dy = paddle._C_ops.relu_grad(y, dy)
+        return _image_gradient(dy, weight, weight.shape[-1] // 2), None, None
+
+
+def _image_gradient(dy: Tensor, weight: Tensor, padding: int) -> Tensor:
+    """The gradient of the image is the convolution of dy by the kernels turned by half a circle."""
+    out_channels, in_channels, size, _ = weight.shape
+    turned = weight.reshape([out_channels, in_channels, size * size]).flip([2])
+    turned = turned.transpose([1, 0, 2]).reshape([in_channels, out_channels, size, size])
+    return _convolution(dy, turned, size - 1 - padding)
+
+
+# What leaves a program must not come from a convolution: it would have oneDNN's own layout, which
+# eager operations can't read. Hence the clones.
+
+
+def _convolution(x: Tensor, weight: Tensor, padding: int) -> Tensor:
+    return _convolution_program(padding, tuple(x.shape), tuple(weight.shape))(x, weight)
+
+
+def _gradients(x: Tensor, weight: Tensor, dy: Tensor, padding: int) -> Tuple[Tensor, Tensor]:
+    shapes = (tuple(tensor.shape) for tensor in (x, weight, dy))
+    return _gradient_program(padding, *shapes)(x, weight, dy)
 
 
 @functools.cache
-def _program(padding: int) -> Convolution:
+def _convolution_program(padding: int, *shapes: Shape) -> Callable[[Tensor, Tensor], Tensor]:
     def convolve(x, weight):
-        # What leaves a program must not come from a convolution: it would have oneDNN's own
-        # layout, which eager operations can't read.
         return F.conv2d(x, weight, padding=padding).clone()
 
-    return paddle.jit.to_static(convolve, full_graph=True)
+    return _compiled(convolve, shapes)
+
+
+@functools.cache
+def _relu_program(padding: int, *shapes: Shape) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    def convolve(x, weight, bias):
+        return F.relu(F.conv2d(x, weight, bias, padding=padding)).clone()
+
+    return _compiled(convolve, (*shapes, shapes[1][:1]))
+
+
+@functools.cache
+def _gradient_program(padding: int, *shapes: Shape) -> Callable[..., Tuple[Tensor, Tensor]]:
+    def gradients(x, weight, dy):
+        # Of the operations for this that programs have, the one that takes any number of groups.
+        dx, dweight = paddle._pir_ops.depthwise_conv2d_grad(
+            x, weight, dy, [1, 1], [padding] * 2, 'EXPLICIT', 1, [1, 1], 'NCHW'
+        )
+        return dx.clone(), dweight.clone()
+
+    return _compiled(gradients, shapes)
+
+
+def _compiled(function: Callable, shapes: Sequence[Shape]) -> Callable:
+    """A program for tensors of these shapes; one for any would confuse oneDNN's layouts."""
+    program = paddle.jit.to_static(
+        function, full_graph=True, input_spec=[InputSpec(shape, 'float32') for shape in shapes]
+    )
+    scopes = []
+
+    def run(*tensors: Tensor):
+        with paddle.no_grad():
+            results = program(*tensors)
+        if not scopes:
+            scopes.extend(_scopes_of(program))
+        for tensor in scopes:  # else they would hold on to all tensors until their next run
+            tensor._clear()
+        return results
+
+    return run
+
+
+def _scopes_of(program) -> List[Any]:
+    """The tensors that a compiled program, having run, keeps."""
+    return [
+        scope.find_var(name).get_tensor()
+        for _, layer in program.program_cache._caches.values()
+        for scopes in layer._scope_cache.values()
+        for scope in scopes
+        for name in scope.local_var_names()
+    ]
 
 
 @functools.cache
@@ -46,24 +163,28 @@ def _works() -> bool:
     """Tries a convolution and its gradients once, beside Paddle's own."""
     if not paddle.base.core.is_compiled_with_onednn():
         return False
-    # A program and that of its gradients are laid out when they first meet a shape, by the flag as
-    # it is at that time. Nothing else heeds it: eager operations never use oneDNN.
+    # A program is laid out at its first run, by the flag as it is then. Nothing else heeds it:
+    # eager operations never use oneDNN.
     paddle.set_flags({'FLAGS_use_onednn': True})
     try:
-        return _agrees()
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # Paddle's, about compiling
+            agrees = _agrees()
+        reason = 'its values are not those of Paddle'
     except Exception as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        print(f'note: convolutions without oneDNN, so slower: {reason[-1]}', file=sys.stderr)
-        return False
+        agrees, reason = False, (str(error).strip().splitlines() or [type(error).__name__])[-1]
+    if not agrees:
+        print(f'note: convolutions without oneDNN, so slower: {reason}', file=sys.stderr)
+    return agrees
 
 
 @paddle.enable_grad()
 def _agrees() -> bool:
     x = paddle.arange(2 * 8 * 6 * 6, dtype='float32').reshape([2, 8, 6, 6]).sin()
     weight = paddle.arange(8 * 8 * 9, dtype='float32').reshape([8, 8, 3, 3]).cos()
+    x.stop_gradient = weight.stop_gradient = False
     results = []
     for convolve in (conv2d, F.conv2d):
-        x.stop_gradient = weight.stop_gradient = False
         y = convolve(x, weight, padding=1)
         results.append([y, *paddle.grad(y.square().sum(), [x, weight])])
     return all(paddle.allclose(a, b, rtol=1e-3, atol=1e-2).item() for a, b in zip(*results))
