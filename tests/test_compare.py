@@ -185,7 +185,7 @@ def test_known_differences():
     [
         ((), '--torch_repo'),
         (('--torch_repo', '.'), r'\.: not a clone of the official'),
-        (('--torch_repo', 'clone'), 'has no PyTorch; there: pip install torch'),
+        (('--torch_repo', 'clone'), 'has no PyTorch; pip install torch there, or name'),
         (('--torch_repo', 'clone', '--torch_python', 'no/python'), 'no/python: no such file'),
         (('--torch_repo', '.', '--frames', 0), '--frames 0: give a number of at least 1'),
         (('--torch_repo', '.', '--out', 'a.mp4', 'a.xyz'), r'a\.xyz: clips of the kind'),

@@ -70,7 +70,10 @@ def find_official(torch_repo: Optional[Path], torch_python: Optional[str]) -> Of
     except OSError as error:
         raise UserError(f'--torch_python {python}: {error.strerror.lower()}') from error
     if done.returncode and torch_python:
-        raise UserError(f'--torch_python {python}: has no PyTorch; there: pip install torch')
+        raise UserError(
+            f'--torch_python {python}: has no PyTorch; pip install torch there, or name another '
+            'Python'
+        )
     if done.returncode:
         return Official(reason=f'not measured: no PyTorch in {python}; name one by --torch_python')
     return Official(python, torch_repo.resolve(), done.stdout.strip())
