@@ -25,8 +25,8 @@ ROOT = Path(__file__).resolve().parent
 BUNDLED = ROOT / 'doc' / 'demo'
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
+def add_animation_options(parser: argparse.ArgumentParser) -> None:
+    """What is animated, and how: see `choose_bundled` for those that are left out."""
     parser.add_argument(
         '--config', type=Path, help='of the checkpoint; the bundled one if left out'
     )
@@ -45,12 +45,6 @@ def parse_arguments() -> argparse.Namespace:
         help='mp4, gif, mov, webm, ... or a folder of images',
     )
     parser.add_argument(
-        '--result_video',
-        type=Path,
-        default=Path('result.mp4'),
-        help='.mp4, .gif, or a name without extension: a folder of PNG frames',
-    )
-    parser.add_argument(
         '--relative',
         action='store_true',
         help="carry over the movement, not the pose; the first driving frame's pose should be "
@@ -60,6 +54,25 @@ def parse_arguments() -> argparse.Namespace:
         '--adapt_scale',
         action='store_true',
         help='with --relative: scale the movement by the ratio of the sizes of the two objects',
+    )
+    parser.add_argument('--cpu', action='store_true', help='use the CPU even if there is a GPU')
+
+
+def choose_bundled(options: argparse.Namespace) -> None:
+    """Without a config, the bundled one, with its weights unless others are given."""
+    if options.config is None:
+        options.config = ROOT / 'config' / 'demo-128.yaml'
+        options.checkpoint = options.checkpoint or BUNDLED / 'demo-128.safetensors'
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
+    add_animation_options(parser)
+    parser.add_argument(
+        '--result_video',
+        type=Path,
+        default=Path('result.mp4'),
+        help='.mp4, .gif, or a name without extension: a folder of PNG frames',
     )
     best = parser.add_mutually_exclusive_group()
     best.add_argument(
@@ -79,11 +92,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         '--audio', action='store_true', help="give the result the driving video's sound"
     )
-    parser.add_argument('--cpu', action='store_true', help='use the CPU even if there is a GPU')
     options = parser.parse_args()
-    if options.config is None:
-        options.config = ROOT / 'config' / 'demo-128.yaml'
-        options.checkpoint = options.checkpoint or BUNDLED / 'demo-128.safetensors'
+    choose_bundled(options)
     from_frame = options.best_frame is not None or options.find_best_frame
     if (options.adapt_scale or from_frame) and not options.relative:
         note('--adapt_scale, --best_frame and --find_best_frame change nothing without --relative')

@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # a mistake in a path is reported before Paddle is imported
 __all__ = [
     'Checkpoint',
     'Loaded',
+    'listed_weights',
     'load_checkpoint',
     'load_models',
     'read_checkpoint',
@@ -157,6 +158,19 @@ def load_models(
     networks = models._asdict()
     if checkpoint is not None:
         return load_checkpoint(checkpoint, **networks, rescaled=rescaled).missing
+    paths = listed_weights(config)
+    for path in dict.fromkeys(filter(None, paths.values())):
+        wanted = {name: networks[name] for name in networks if paths[name] == path}
+        load_checkpoint(path, **wanted, required=tuple(wanted), rescaled=rescaled)
+    return tuple(name for name in networks if not paths[name])
+
+
+def listed_weights(config: Mapping[str, Any]) -> Dict[str, Optional[str]]:
+    """Where the config's ckpt_model has the weights of each network; None: nowhere.
+
+    Raises:
+        UserError: it has none for the generator or the keypoint detector.
+    """
     section = config.get('ckpt_model') or {}
     keys = {'generator': 'generator', 'kp_detector': 'kp', 'discriminator': 'discriminator'}
     paths = {name: section.get(key) for name, key in keys.items()}
@@ -164,10 +178,7 @@ def load_models(
         raise UserError(
             'no weights: give --checkpoint, or ckpt_model.generator and ckpt_model.kp in the config'
         )
-    for path in dict.fromkeys(filter(None, paths.values())):
-        wanted = {name: networks[name] for name in networks if paths[name] == path}
-        load_checkpoint(path, **wanted, required=tuple(wanted), rescaled=rescaled)
-    return tuple(name for name in networks if not paths[name])
+    return paths
 
 
 def save_checkpoint(

@@ -24,17 +24,6 @@ from modules.torch_file import write_torch
 from modules.weight_names import NETWORKS, to_paddle_names
 
 
-@pytest.fixture(scope='module')
-def official():
-    """The tiny checkpoint's networks."""
-    return read_checkpoint(LEGACY).networks
-
-
-@pytest.fixture
-def models():
-    return build_models(CONFIG)
-
-
 def assert_loaded(layer, state):
     state = {k: v for k, v in to_paddle_names(state).items() if 'num_batches' not in k}
     assert_same(values(layer), state)

@@ -13,7 +13,6 @@ import pytest
 from crafted import call, integer, network, storage, tensor, text, torch_legacy, torch_zip
 from tiny_checkpoint import CONFIG, LEGACY, PART, ROOT, TINY, assert_same, values
 
-from modules.build import build_models
 from modules.checkpoint import (
     load_checkpoint,
     load_models,
@@ -29,17 +28,6 @@ from modules.weight_names import (
     to_official_names,
     to_paddle_names,
 )
-
-
-@pytest.fixture(scope='module')
-def official():
-    """The tiny checkpoint's networks; its old format is checked against NumPy's reader below."""
-    return read_checkpoint(LEGACY).networks
-
-
-@pytest.fixture
-def models():
-    return build_models(CONFIG)
 
 
 def trusted_npz(path):

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import os
 import shutil
+import subprocess
 import sys
 import weakref
 
@@ -12,7 +14,7 @@ import yaml
 from dataset_files import cut_short, frames, write_folder
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
-from tiny_checkpoint import CONFIG, LEGACY, TINY
+from tiny_checkpoint import CONFIG, LEGACY, ROOT, TINY
 
 import animate
 from modules.build import build_models
@@ -20,10 +22,17 @@ from modules.checkpoint import load_models
 from modules.cli import UserError
 from modules.clips import open_clip
 from modules.video import VideoReader
-from tools import evaluate, make_demo_dataset
+from tools import convert_torch, evaluate, make_demo_dataset
 from tools.bootstrap import interval
+from tools.parity_torch import official_config
 
 SIZE, CLIPS, FRAMES = 64, 3, 4
+
+
+def call(tool, monkeypatch, *arguments):
+    """Runs a tool's main with these arguments."""
+    monkeypatch.setattr(sys, 'argv', [tool.__name__, *map(str, arguments)])
+    tool.main()
 
 
 @pytest.fixture(scope='module')
@@ -33,8 +42,7 @@ def drawn(tmp_path_factory):
     options = ('--train', 0, '--test', CLIPS, '--size', SIZE, '--frames', FRAMES)
     with pytest.MonkeyPatch.context() as patch:
         arguments = [folder, *options, '--format', 'frames', '--workers', 1]
-        patch.setattr(sys, 'argv', ['make_demo_dataset.py', *map(str, arguments)])
-        make_demo_dataset.main()
+        call(make_demo_dataset, patch, *arguments)
     return folder
 
 
@@ -55,8 +63,7 @@ def run(tmp_path, data, monkeypatch):
         (tmp_path / 'config.yaml').write_text(yaml.safe_dump(config))
         fixed = ('--config', tmp_path / 'config.yaml', '--checkpoint', LEGACY, '--cpu')
         arguments = [*fixed, '--out', tmp_path / 'out', *options]
-        monkeypatch.setattr(sys, 'argv', ['evaluate.py', *map(str, arguments)])
-        evaluate.main()
+        call(evaluate, monkeypatch, *arguments)
         return json.loads((tmp_path / 'out' / 'summary.json').read_text())
 
     return run
@@ -275,3 +282,40 @@ def test_joints_come_with_drawn_test_clips_only(data):
     names = sorted(path.name for path in (data / 'joints' / 'test').iterdir())
     assert names == [f'{clip.name}.npz' for clip in sorted((data / 'test').iterdir())]
     assert not (data / 'joints' / 'train').exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not {'TORCH_REPO', 'TORCH_PYTHON'} <= set(os.environ),
+    reason='needs TORCH_REPO=clone and TORCH_PYTHON=interpreter with PyTorch',
+)
+def test_l1_is_what_the_official_reconstruction_prints(tmp_path, monkeypatch):
+    """Of the bundled networks, converted, on a drawn test set; to 1e-5."""
+    draw = (tmp_path / 'data', '--train', 0, '--test', 12, '--size', 128, '--frames', 4)
+    call(make_demo_dataset, monkeypatch, *draw, '--format', 'frames', '--workers', 1)
+    (tmp_path / 'data' / 'train').mkdir(exist_ok=True)  # without it the official code splits
+    weights = ROOT / 'doc' / 'demo' / 'demo-128.safetensors'
+    call(convert_torch, monkeypatch, weights, '--to', 'torch', '--out', tmp_path)
+    config = yaml.safe_load((ROOT / 'config' / 'demo-128.yaml').read_text())
+    config['dataset_params']['root_dir'] = str(tmp_path / 'data')
+    (tmp_path / 'config.yaml').write_text(yaml.safe_dump(config))
+    given = ('--config', tmp_path / 'config.yaml', '--checkpoint', weights, '--cpu')
+    call(evaluate, monkeypatch, *given, '--metrics', 'l1', '--out', tmp_path / 'out')
+    ours = json.loads((tmp_path / 'out' / 'summary.json').read_text())['figures']['l1']
+    assert ours['count'] == 12 * 4
+    job = {
+        **official_config(config),
+        'dataset_params': config['dataset_params'],
+        'checkpoint': str(tmp_path / 'demo-128.pth.tar'),
+        'out': str(tmp_path / 'official'),
+    }
+    program = ROOT / 'tests' / 'official_reconstruction.py'
+    command = [os.environ['TORCH_PYTHON'], program, os.path.abspath(os.environ['TORCH_REPO'])]
+    done = subprocess.run(
+        [*map(str, command)], input=json.dumps(job), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    printed = float(done.stdout.rpartition('Reconstruction loss: ')[2])
+    print(f'L1: {ours["value"]:.9f}, officially {printed:.9f}')
+    assert ours['value'] == pytest.approx(printed, abs=1e-5)
+    assert len(list((tmp_path / 'official' / 'reconstruction' / 'png').iterdir())) == 12

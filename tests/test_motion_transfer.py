@@ -1,14 +1,17 @@
 """tools/motion_transfer.py: its two figures, and the whole command on tiny networks."""
 
+import contextlib
 import json
 import sys
 
 import numpy as np
 import pytest
 
+from modules.build import build_models
+from modules.checkpoint import load_models
 from modules.cli import UserError
 from modules.video import VideoReader
-from tests.tiny_checkpoint import LEGACY, TINY
+from tests.tiny_checkpoint import CONFIG, LEGACY, TINY
 from tools import motion_transfer
 from tools.creatures import held_out_cases
 from tools.motion_transfer import TASKS, compare
@@ -82,7 +85,48 @@ def test_command(tmp_path, monkeypatch, capsys):
         assert np.abs(shown - wanted).mean() < 6
 
 
+def test_the_official_code_beside(tmp_path, monkeypatch, capsys):
+    """By a stand-in that is off by 1/8 in one value of one frame of one task."""
+
+    @contextlib.contextmanager
+    def stand_in(official, config, checkpoint):
+        assert (official, checkpoint) == ('clone', str(LEGACY))
+        assert config == CONFIG
+        models = build_models(config)
+        load_models(config, models, checkpoint)
+
+        def animate_theirs(animations):
+            assert [a.relative for a in animations] == [False, False, True]
+            results = [motion_transfer.transfer(models, animation) for animation in animations]
+            results[1][0, 3, 4, 0] += 0.125
+            return results
+
+        yield animate_theirs
+
+    monkeypatch.setattr(motion_transfer, 'require_official', lambda repo, python: str(repo))
+    monkeypatch.setattr(motion_transfer, 'official_animation', stand_in)
+    out = tmp_path / 'figures.json'
+    options = ('--config', TINY / 'tiny.yaml', '--checkpoint', LEGACY, '--cases', 2, '--frames', 3)
+    run(monkeypatch, *options, '--out', out, '--torch_repo', 'clone')
+    titles = [title for task in TASKS for title in (task, f'{task}, official code')]
+    for row in json.loads(out.read_text()):
+        assert set(row) == {'case', 'largest_difference', *titles}
+        assert row['largest_difference'] == pytest.approx(0.125)
+        same = [row[task] == row[f'{task}, official code'] for task in TASKS]
+        assert same == [True, False, True]
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert last.endswith('of values in [0, 1]: 1.2e-01')
+    assert [line.split(' | ')[0] for line in lines[-6:]] == [f'| {title}' for title in titles]
+
+
 @pytest.mark.parametrize('option', ['cases', 'frames', 'seed'])
 def test_mistakes_are_named(monkeypatch, option):
     with pytest.raises(UserError, match=f'--{option} -1'):
         run(monkeypatch, f'--{option}', -1)
+
+
+def test_a_clone_is_needed_for_the_official_code(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match=r'--torch_python: .*add --torch_repo'):
+        run(monkeypatch, '--torch_python', 'python')
+    with pytest.raises(UserError, match='not a clone of the official'):
+        run(monkeypatch, '--torch_repo', tmp_path)

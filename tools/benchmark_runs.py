@@ -70,7 +70,10 @@ def find_official(torch_repo: Optional[Path], torch_python: Optional[str]) -> Of
     except OSError as error:
         raise UserError(f'--torch_python {python}: {error.strerror.lower()}') from error
     if done.returncode and torch_python:
-        raise UserError(f'--torch_python {python}: has no PyTorch; there: pip install torch')
+        raise UserError(
+            f'--torch_python {python}: has no PyTorch; pip install torch there, or name another '
+            'Python'
+        )
     if done.returncode:
         return Official(reason=f'not measured: no PyTorch in {python}; name one by --torch_python')
     return Official(python, torch_repo.resolve(), done.stdout.strip())
@@ -98,7 +101,7 @@ def run(contender: Contender, folder: Path, size: Sequence[int]) -> Run:
         print(done.stdout, file=sys.stderr)
         raise UserError(
             f'{contender.name}: ended with status {done.returncode}, see above; if it was killed '
-            'for memory, lower --batch_size'
+            'for memory, make batches smaller or clips shorter'
         )
     values = json.loads(result.read_text(encoding='utf-8'))
     frames = read_frames(result, size) if frames_file(result).exists() else None
@@ -128,8 +131,8 @@ def our_contender(name: str, config: Mapping[str, Any], job: Dict[str, Any]) -> 
     return Contender(name, command, {**job, 'config': config})
 
 
-def save_inputs(folder: Path, **arrays: np.ndarray) -> str:
-    path = folder / 'inputs.npz'
+def save_inputs(folder: Path, name: str = 'inputs', **arrays: np.ndarray) -> str:
+    path = folder / f'{name}.npz'
     np.savez(path, **arrays)
     return str(path)
 

@@ -1,4 +1,5 @@
-"""What tools/benchmark.py measures of the official PyTorch code, in a process of its own.
+"""What the official PyTorch code does for tools/benchmark.py and for the tools that animate beside
+it (tools/official_animation.py), in a process of its own.
 
 The official repository has packages of the same names as ours: nothing of this project is imported
 here but files of tools/ and modules/seeding.py that need NumPy only.
@@ -20,13 +21,15 @@ NOT_NEEDED = ('ffmpeg', 'imageio', 'matplotlib', 'pandas', 'skimage', 'sklearn')
 
 
 def build(job: Dict[str, Any], torch) -> Dict[str, Any]:
-    """The official networks with weights from their names, and its corners as in the config."""
+    """The official networks with weights from a checkpoint or, where the job has none, from their
+    names, and its corners as in the config.
+    """
     parity_torch.stand_in_for_torchvision(torch)
     functional = torch.nn.functional
     functional.grid_sample = functools.partial(
         functional.grid_sample, align_corners=job['align_corners']
     )
-    return parity_torch.build_networks({**job, 'checkpoint': None, 'seed': common.SEED}, torch)
+    return parity_torch.build_networks({'checkpoint': None, 'seed': common.SEED, **job}, torch)
 
 
 def train(job: Dict[str, Any], result: Path) -> None:
@@ -107,6 +110,27 @@ def animate_frames(job: Dict[str, Any], result: Path) -> None:
     common.write_result(result, seconds=seconds, version=_version(torch))
 
 
+def animate_clips(job: Dict[str, Any], result: Path) -> None:
+    """make_animation of the official demo.py for each of the job's animations; nothing is timed."""
+    import torch
+
+    networks = build(job, torch)
+    demo = _import_demo()
+    demo.tqdm = iter  # no bars
+    for animation in job['animations']:
+        inputs = common.read_inputs(animation.pop('inputs'))
+        frames = demo.make_animation(
+            inputs['source'],
+            inputs['driving'],
+            networks['generator'].eval(),
+            networks['kp_detector'].eval(),
+            cpu=True,
+            **animation,
+        )
+        common.write_frames(result, frames)
+    common.write_result(result, seconds=[], version=_version(torch))
+
+
 def _import_demo():
     """The official demo.py; packages that are missing and not needed become empty shells."""
     while True:
@@ -127,7 +151,8 @@ def _version(torch) -> str:
 def main() -> None:
     job, result = common.read_job()
     sys.path[0] = job['torch_repo']
-    {'training': train, 'animation': animate_frames}[job['section']](job, result)
+    sections = {'training': train, 'animation': animate_frames, 'clips': animate_clips}
+    sections[job['section']](job, result)
 
 
 if __name__ == '__main__':

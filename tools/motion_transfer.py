@@ -1,6 +1,8 @@
 """Measures motion transfer on drawn creatures, where the true result of an animation is known.
 
-    python tools/motion_transfer.py --config config/demo-128.yaml
+    python tools/motion_transfer.py --frames 16
+    python tools/motion_transfer.py --frames 16 --torch_repo first-order-model \\
+        --torch_python torch/bin/python
 
 Creatures and motions are of those that make_demo_dataset.py never draws. Three tasks: a creature
 reconstructed from its own clip, and animated by another creature that makes the same motion from
@@ -11,10 +13,13 @@ the same first pose, by absolute and by relative keypoints. Two figures for each
              better than that, 0 is perfect
     frame    mean absolute error over whole frames, in [0, 1]
 
-The mean over the cases comes with the half width of its 95 % confidence interval.
+The mean over the cases comes with the half width of its 95 % confidence interval. With
+--torch_repo the official PyTorch code does the same, with the same weights, and the largest
+difference between any two values is printed.
 """
 
 import argparse
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -32,9 +37,16 @@ from modules.runtime import choose_device, prepare_process  # noqa: E402
 from modules.video import VideoWriter  # noqa: E402
 from tools.bootstrap import half_width  # noqa: E402
 from tools.creatures import HeldOutCase, held_out_cases  # noqa: E402
+from tools.official_animation import (  # noqa: E402
+    Animate,
+    Animation,
+    official_animation,
+    require_official,
+)
 
 MOVING = 15 / 255  # least change, in some channel, of a pixel that moves
 TASKS = ('reconstruction', 'absolute', 'relative')
+THEIRS = '{}, official code'  # the title of a task
 
 
 class Errors(NamedTuple):
@@ -57,8 +69,14 @@ def parse_arguments() -> argparse.Namespace:
         type=Path,
         help='folder to create: a video of each case and task: source | driving | result | truth',
     )
+    parser.add_argument(
+        '--torch_repo', type=Path, help='clone of the official repository, to measure it beside'
+    )
+    parser.add_argument('--torch_python', help='interpreter with PyTorch; this one if left out')
     parser.add_argument('--cpu', action='store_true', help='use the CPU even if there is a GPU')
     options = parser.parse_args()
+    if options.torch_python and not options.torch_repo:
+        parser.error('--torch_python: runs the official code; add --torch_repo, a clone of it')
     for name, least in (('cases', 1), ('frames', 2), ('seed', 0)):
         if getattr(options, name) < least:
             parser.error(f'--{name} {getattr(options, name)}: give a number of at least {least}')
@@ -86,39 +104,62 @@ def compare(result: np.ndarray, truth: np.ndarray, source: np.ndarray) -> Errors
     return Errors(float(error[moving].sum() / unmoved[moving].sum()), float(error.mean()))
 
 
-def transfer(models, case: HeldOutCase, task: str) -> np.ndarray:
-    """The result of a task, float (T, H, W, 3) in [0, 1]."""
+def driving_of(case: HeldOutCase, task: str) -> np.ndarray:
+    """The clip (T, H, W, 3) uint8 that drives the creature."""
+    return case.clip if task == 'reconstruction' else case.driving
+
+
+def animation_of(case: HeldOutCase, task: str) -> Animation:
+    driving = to_float(driving_of(case, task))
+    return Animation(to_float(case.clip[0]), driving, relative=task == 'relative')
+
+
+def transfer(models, animation: Animation) -> np.ndarray:
+    """The result, float (T, H, W, 3) in [0, 1]."""
     from animate import Normalization, animate
 
-    driving = case.clip if task == 'reconstruction' else case.driving
-    relative = task == 'relative'
-    normalization = Normalization(relative, relative)
-    frames = animate(models, to_float(case.clip[0]), to_float(driving), normalization)
-    return np.stack(list(frames))
+    normalization = Normalization(animation.relative, animation.relative)
+    return np.stack(list(animate(models, animation.source, animation.driving, normalization)))
 
 
 def write_video(path: Path, case: HeldOutCase, task: str, result: np.ndarray) -> None:
     """source | driving | result | truth."""
     from animate import to_bytes
 
-    driving = case.clip if task == 'reconstruction' else case.driving
     with VideoWriter(path, 25) as writer:
-        for moved, frame, truth in zip(driving, to_bytes(result), case.clip):
+        for moved, frame, truth in zip(driving_of(case, task), to_bytes(result), case.clip):
             writer.write(np.concatenate([case.clip[0], moved, frame, truth], axis=1))
 
 
 def run_cases(
-    models, cases: Iterator[HeldOutCase], count: int, videos: Optional[Path]
+    models,
+    cases: Iterator[HeldOutCase],
+    count: int,
+    videos: Optional[Path],
+    animate_theirs: Optional[Animate] = None,
 ) -> List[Dict[str, Any]]:
-    """All tasks of all cases -> a row for each case: its name and its errors by task."""
+    """All tasks of all cases -> a row for each case: its name and its errors by task.
+
+    Args:
+        animate_theirs: the official code. Then a row also has its errors, and the largest
+            difference between its results and ours.
+    """
     rows = []
     for case in tqdm(cases, total=count, unit='case', disable=None):
         row: Dict[str, Any] = {'case': case.name}
-        for task in TASKS:
-            result = transfer(models, case, task)
-            row[task] = compare(result, to_float(case.clip), to_float(case.clip[0]))._asdict()
+        truth = to_float(case.clip)
+        animations = [animation_of(case, task) for task in TASKS]
+        results = [transfer(models, animation) for animation in animations]
+        for task, result in zip(TASKS, results):
+            row[task] = compare(result, truth, truth[0])._asdict()
             if videos is not None:
                 write_video(videos / f'{case.name}_{task}.mp4', case, task, result)
+        if animate_theirs is not None:
+            theirs = animate_theirs(animations)
+            for task, result in zip(TASKS, theirs):
+                row[THEIRS.format(task)] = compare(result, truth, truth[0])._asdict()
+            apart = (np.abs(a - b).max() for a, b in zip(results, theirs))
+            row['largest_difference'] = float(max(apart))
         rows.append(row)
     return rows
 
@@ -126,7 +167,8 @@ def run_cases(
 def table(rows: List[Dict[str, Any]]) -> str:
     """The means over the cases as a Markdown table."""
     lines = ['| task | moving pixels, relative | whole frame |', '| --- | --- | --- |']
-    for task in TASKS:
+    tasks = [title for task in TASKS for title in (task, THEIRS.format(task)) if title in rows[0]]
+    for task in tasks:
         cells = []
         for name, digits in (('moving', 3), ('frame', 4)):
             values = np.array([row[task][name] for row in rows])
@@ -141,6 +183,7 @@ def main() -> None:
     height, width = config['dataset_params']['frame_shape'][:2]
     if height != width:
         raise UserError(f'{options.config}: creatures are drawn square, not {height} x {width}')
+    official = options.torch_repo and require_official(options.torch_repo, options.torch_python)
     prepare_process()
     choose_device(options.cpu)
     from modules.build import build_models
@@ -149,12 +192,18 @@ def main() -> None:
     models = build_models(config)
     load_models(config, models, options.checkpoint)
     cases = held_out_cases(options.cases, height, options.frames, options.seed)
-    if options.videos is None:
-        rows = run_cases(models, cases, options.cases, None)
-    else:
-        with atomic_output(options.videos, folder=True) as folder:
-            rows = run_cases(models, cases, options.cases, folder)
+    with contextlib.ExitStack() as stack:
+        folder = animate_theirs = None
+        if official is not None:
+            theirs = official_animation(official, config, options.checkpoint)
+            animate_theirs = stack.enter_context(theirs)
+        if options.videos is not None:
+            folder = stack.enter_context(atomic_output(options.videos, folder=True))
+        rows = run_cases(models, cases, options.cases, folder, animate_theirs)
     print(table(rows))
+    if official is not None:
+        largest = max(row['largest_difference'] for row in rows)
+        print(f'largest difference from the official code, of values in [0, 1]: {largest:.1e}')
     if options.out is not None:
         with atomic_output(options.out) as path:
             path.write_text(json.dumps(rows, indent=1) + '\n', encoding='utf-8')

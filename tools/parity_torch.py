@@ -73,14 +73,11 @@ def official_config(config: Dict[str, Any]) -> Dict[str, Any]:
     """What the official code takes of a checked config, and `align_corners`, a word it lacks."""
     common = dict(config['model_params']['common_params'])
     align_corners = common.pop('align_corners')
-    train_params = config['train_params']
-    return {
-        'align_corners': align_corners,
-        'config': {
-            'model_params': {**config['model_params'], 'common_params': common},
-            'train_params': {key: without_nulls(train_params[key]) for key in TRAIN_KEYS},
-        },
-    }
+    official = {'model_params': {**config['model_params'], 'common_params': common}}
+    if 'train_params' in config:  # without them, networks can still be built
+        train_params = config['train_params']
+        official['train_params'] = {key: without_nulls(train_params[key]) for key in TRAIN_KEYS}
+    return {'align_corners': align_corners, 'config': official}
 
 
 def without_nulls(section):
@@ -177,7 +174,9 @@ def build_networks(job: Dict[str, Any], torch) -> Dict[str, Any]:
                     value = seeding.seeded_value(f'{name}.{key}', tuple(tensor.shape), job['seed'])
                     tensor.copy_(torch.from_numpy(value))
         if name in trained:
-            network.load_state_dict(trained[name])
+            # Blur kernels follow from the config; a checkpoint may lack them.
+            kernels = {k: v for k, v in network.state_dict().items() if k.endswith('down.weight')}
+            network.load_state_dict({**kernels, **trained[name]})
     return networks
 
 

@@ -1,0 +1,155 @@
+"""Animates by this project and by the official PyTorch code, and shows both and their difference.
+
+    python tools/compare.py --torch_repo first-order-model --torch_python torch/bin/python \\
+        --out compare.gif compare.mp4
+
+Writes videos of source | driving frame | PaddlePaddle | PyTorch | their difference x 10, and prints
+the largest and the mean difference. The official code runs from a clone of its repository, on the
+CPU, under a Python with PyTorch; both get the same frames and the same weights. Without further
+options they animate the bundled picture with the bundled clip and checkpoint.
+"""
+
+import argparse
+import contextlib
+import itertools
+import sys
+from pathlib import Path
+from typing import Iterator, NamedTuple, Sequence
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from demo import add_animation_options, choose_bundled, note, read_resized  # noqa: E402
+from modules.cli import ArgumentParser, run_command  # noqa: E402
+from modules.config import load_config  # noqa: E402
+from modules.runtime import choose_device, prepare_process  # noqa: E402
+from modules.video import VideoReader, VideoWriter, read_image, resize_frame  # noqa: E402
+from tools.official_animation import (  # noqa: E402
+    Animation,
+    official_animation,
+    require_official,
+)
+
+MAGNIFIED = 10  # times the difference, to be seen
+
+
+class Difference(NamedTuple):
+    """Between two animations."""
+
+    largest: float  # of the values in [0, 1]
+    mean: float
+    largest_level: int  # of the 8-bit frames
+    other_levels: float  # share of the values of 8-bit frames that differ
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
+    parser.add_argument(
+        '--torch_repo', type=Path, required=True, help='clone of the official repository'
+    )
+    parser.add_argument('--torch_python', help='interpreter with PyTorch; this one if left out')
+    parser.add_argument(
+        '--out',
+        type=Path,
+        nargs='+',
+        default=[Path('compare.gif'), Path('compare.mp4')],
+        help='.mp4, .gif, or a name without extension: a folder of PNG frames; both videos, '
+        'compare.gif and compare.mp4, if left out',
+    )
+    parser.add_argument('--frames', type=int, help='of the clip, from its start; all if left out')
+    add_animation_options(parser)
+    options = parser.parse_args()
+    if options.frames is not None and options.frames < 1:
+        parser.error(f'--frames {options.frames}: give a number of at least 1')
+    inputs = [path.resolve() for path in (options.source_image, options.driving_video)]
+    for path in options.out:
+        if path.resolve() in inputs:
+            parser.error(f'--out {path}: would replace what it is made from')
+    choose_bundled(options)
+    if options.adapt_scale and not options.relative:
+        note('--adapt_scale changes nothing without --relative')
+    return options
+
+
+def measure(ours: np.ndarray, theirs: np.ndarray) -> Difference:
+    """The difference of two animations (T, H, W, 3) float in [0, 1]."""
+    from animate import to_bytes
+
+    apart = np.abs(ours.astype('float64') - theirs)
+    levels = np.abs(to_bytes(ours).astype(int) - to_bytes(theirs))
+    return Difference(
+        float(apart.max()), float(apart.mean()), int(levels.max()), float((levels > 0).mean())
+    )
+
+
+def describe(difference: Difference) -> str:
+    level = 'level' if difference.largest_level == 1 else 'levels'
+    return (
+        f'difference of values in [0, 1]: largest {difference.largest:.1e}, mean '
+        f'{difference.mean:.1e}\n'
+        f'of 8-bit frames: largest {difference.largest_level} {level}, '
+        f'{100 * difference.other_levels:.2g} % of the values differ'
+    )
+
+
+def pictures(animation: Animation, ours: np.ndarray, theirs: np.ndarray) -> Iterator[np.ndarray]:
+    """source | driving | ours | theirs | difference x 10 -> (H, 5 * W, 3) uint8 each."""
+    from animate import to_bytes
+
+    for driving, our, their in zip(animation.driving, ours, theirs):
+        apart = np.minimum(MAGNIFIED * np.abs(our - their), 1)
+        panels = [animation.source, driving, our, their, apart]
+        yield to_bytes(np.concatenate(panels, axis=1))
+
+
+def write_videos(writers: Sequence[VideoWriter], frames: Iterator[np.ndarray]) -> None:
+    """No video is left if a frame can't be written to one of them."""
+    with contextlib.ExitStack() as stack:
+        for writer in writers:
+            stack.enter_context(writer)
+        for frame in frames:
+            for writer in writers:
+                writer.write(frame)
+    for writer in writers:
+        if writer.rate_warning:
+            note(writer.rate_warning)
+
+
+def main() -> None:
+    options = parse_arguments()
+    config = load_config(options.config, need=('dataset_params.frame_shape',))
+    size = tuple(config['dataset_params']['frame_shape'][:2])
+    source = resize_frame(read_image(options.source_image), size)
+    with VideoReader(options.driving_video) as reader:
+        writers = [VideoWriter(path, reader.fps) for path in options.out]
+    official = require_official(options.torch_repo, options.torch_python)
+
+    prepare_process()
+    device = choose_device(options.cpu)
+    import paddle
+
+    from animate import Normalization, animate
+    from modules.build import build_models
+    from modules.checkpoint import load_models
+
+    models = build_models(config)
+    load_models(config, models, options.checkpoint)
+    driving = itertools.islice(read_resized(options.driving_video, size), options.frames)
+    animation = Animation(source, np.stack(list(driving)), options.relative, options.adapt_scale)
+    normalization = Normalization(options.relative, options.relative, options.adapt_scale)
+    ours = np.stack(list(animate(models, source, animation.driving, normalization)))
+    with official_animation(official, config, options.checkpoint) as animate_theirs:
+        (theirs,) = animate_theirs([animation])
+    print(
+        f'paddle {paddle.__version__} on {device}, torch {official.version}: {len(ours)} frames '
+        f'of {size[1]}x{size[0]}'
+    )
+    print(describe(measure(ours, theirs)))
+    write_videos(writers, pictures(animation, ours, theirs))
+    print(f'written: {", ".join(map(str, options.out))}')
+
+
+if __name__ == '__main__':
+    run_command(main)
