@@ -260,7 +260,7 @@ class FramesDataset:
 
         with ThreadPoolExecutor(available_cores()) as pool:
             results = pool.map(frames, self.clips)
-            bar = tqdm(results, 'preload', len(self.clips), unit='clip')
+            bar = tqdm(results, 'preload', len(self.clips), unit='clip', disable=None)
             self._frames = {n: array for n, array in enumerate(bar) if array is not None}
 
 

@@ -184,7 +184,7 @@ def write_all(args: Namespace, folder: Path) -> None:
     if args.test:
         (folder / 'joints' / 'test').mkdir(parents=True)
     task = partial(write_item, args=args, folder=folder)
-    with tqdm(total=args.train + args.test, unit='clip') as bar:
+    with tqdm(total=args.train + args.test, unit='clip', disable=None) as bar:
         if args.workers == 1:
             for count in map(task, todo):
                 bar.update(count)
