@@ -18,7 +18,7 @@ from modules.animation_folder import weights_hash
 from modules.build import Models
 from modules.cli import UserError
 from modules.generator import EncodedSource, Generated, deform
-from modules.inference_networks import FrameDecoder, KeypointProgram, SourceEncoder, use_bf16
+from modules.inference_networks import FrameDecoder, KeypointProgram, SourceEncoder
 from modules.predictors import Program, compile_program
 from modules.program_cache import ProgramCache, key_of
 from modules.runtime import describe_cpu
@@ -41,7 +41,8 @@ class EagerEngine:
     name = 'eager'
 
     def __init__(self, models: Models, dtype: str = 'float32'):
-        self.models = models.eval()
+        models.eval()
+        self.models = models
         self.dtype = dtype
 
     def detect(self, image: Tensor) -> Keypoints:
@@ -233,9 +234,7 @@ def _verify(
 def _decoder_of(
     generator, common: Mapping[str, Any], size: Sequence[int], bf16: bool, explain: bool
 ) -> Tuple[nn.Layer, List[List[int]]]:
-    decoder = FrameDecoder(generator, tuple(size), explain)
-    if bf16:
-        use_bf16(decoder)
+    decoder = FrameDecoder(generator, tuple(size), bf16, explain)
     h, w = size
     motion = generator.dense_motion_network
     step = motion.down.stride if motion.scale_factor != 1 else 1

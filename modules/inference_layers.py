@@ -12,6 +12,7 @@ from paddle import Tensor, nn
 
 from modules.folding import (
     Kernel,
+    affine_of,
     after_split,
     border_marks,
     kernel_of,
@@ -19,12 +20,28 @@ from modules.folding import (
     split_doubled,
     two_by_two,
 )
-from modules.util import Conv2D, DownBlock2d, Hourglass, ResBlock2d, SameBlock2d, UpBlock2d
+from modules.util import (
+    Conv2D,
+    DownBlock2d,
+    Hourglass,
+    ResBlock2d,
+    SameBlock2d,
+    UpBlock2d,
+    upsample_nearest_x2,
+)
 from modules.winograd import constant
+
+_WIDE = 1024  # channels
 
 
 class FixedConv(nn.Layer):
-    """A convolution with given weights: (1, in, h, w) -> (1, out, h', w')."""
+    """A convolution with given weights: (1, in, h, w) -> (1, out, h', w').
+
+    Attributes:
+        apart: Paddle's passes leave an operation in float32 that stands alone between others in
+            float32. Before this one stands a copy, which they don't look at, so that it becomes
+            bfloat16.
+    """
 
     def __init__(self, kernel: Kernel, padding: int, stride: int = 1):
         super().__init__()
@@ -56,10 +73,15 @@ class FixedUpBlock(nn.Layer):
 
     def __init__(self, block: UpBlock2d):
         super().__init__()
-        kernel = split_doubled(kernel_of(block.conv, block.norm), taps=2)
-        self.conv = FixedConv(kernel, padding=1)
+        kernel = kernel_of(block.conv, block.norm)
+        # Wide blocks are deep ones: images of a few pixels, whose time goes into reading weights,
+        # of which the four convolutions have 16/9 as many.
+        self.split = block.conv._in_channels < _WIDE
+        self.conv = FixedConv(split_doubled(kernel, taps=2) if self.split else kernel, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        if not self.split:
+            return F.relu(self.conv(upsample_nearest_x2(x)))
         _, _, h, w = x.shape
         y = F.relu(self.conv(x))  # (1, 4 out, h + 1, w + 1)
         y = y.reshape([4, -1, h + 1, w + 1])
@@ -73,8 +95,6 @@ class FixedResBlock(nn.Layer):
 
     def __init__(self, block: ResBlock2d):
         super().__init__()
-        from modules.folding import affine_of
-
         scale, shift = affine_of(block.norm1)
         self.register_buffer('scale', constant(scale.reshape(1, -1, 1, 1)))
         self.register_buffer('shift', constant(shift.reshape(1, -1, 1, 1)))

@@ -24,11 +24,11 @@ from modules.inference_layers import (
     FixedUpBlock,
 )
 from modules.keypoint_detector import KPDetector
-from modules.util import grid_sample, make_coordinate_grid, resize_bilinear
+from modules.util import UpBlock2d, grid_sample, make_coordinate_grid, resize_bilinear
 from modules.winograd import (
     TILE,
     WinogradConv,
-    WinogradResBlock,
+    WinogradTrunk,
     suits_winograd,
     tile_order,
     undo_tiles,
@@ -130,7 +130,7 @@ class MotionProgram(nn.Layer):
         size = reduced.shape[2:]
         motions = self.sparse_motions(size, driving, source, driving_jacobian, source_jacobian)
         heatmaps = self.heatmaps(driving, size) - source_heatmaps  # (K, h, w)
-        heatmaps = paddle.concat([paddle.zeros_like(heatmaps[:1]), heatmaps]).unsqueeze(1)
+        heatmaps = paddle.concat([paddle.zeros([1, *size]), heatmaps]).unsqueeze(1)
         repeated = reduced.expand([self.motions, *reduced.shape[1:]])
         deformed = grid_sample(repeated, motions, self.align_corners)  # (K + 1, C, h, w)
         x = paddle.concat([heatmaps, deformed], axis=1).reshape([1, -1, *size])
@@ -148,12 +148,17 @@ class FrameDecoder(nn.Layer):
 
     Args:
         size: (H, W) of the image.
+        bf16: prepare for a predictor that computes convolutions in bfloat16.
         explain: also return deformation (1, h, w, 2), mask, sparse_deformed and, where estimated,
             occlusion_map.
     """
 
     def __init__(
-        self, generator: OcclusionAwareGenerator, size: Tuple[int, int], explain: bool = False
+        self,
+        generator: OcclusionAwareGenerator,
+        size: Tuple[int, int],
+        bf16: bool = False,
+        explain: bool = False,
     ):
         super().__init__()
         ups = list(generator.up_blocks)
@@ -162,12 +167,16 @@ class FrameDecoder(nn.Layer):
         self.num_features = last.conv._out_channels  # F
         self.tiled = suits_winograd(self.num_features, *self.features_size)
         self.motion = MotionProgram(generator.dense_motion_network)
-        block = WinogradResBlock if self.tiled else FixedResBlock
-        self.bottleneck = nn.LayerList([block(b) for b in generator.bottleneck])
+        if not len(generator.bottleneck):
+            self.tiled = False
+        if self.tiled:
+            self.bottleneck = nn.LayerList([WinogradTrunk(generator.bottleneck, bf16)])
+        else:
+            self.bottleneck = nn.LayerList([FixedResBlock(b) for b in generator.bottleneck])
         self.tiled_up = None
         if self.tiled and len(ups) > 1:
             first = ups.pop(0)
-            self.tiled_up = TiledUpBlock(first, self.features_size)
+            self.tiled_up = TiledUpBlock(first, self.features_size, bf16)
         self.up = nn.LayerList([FixedUpBlock(block) for block in ups[:-1]])
         if ups:
             self.tail = FixedTail(ups[-1], generator.final, tuple(n // 2 for n in size))
@@ -175,6 +184,11 @@ class FrameDecoder(nn.Layer):
             self.tail = FixedFinal(generator.final, size)
         self.align_corners = generator.align_corners
         self.explain = explain
+        for layer in self.sublayers() if bf16 else ():
+            if isinstance(layer, FixedConv):
+                layer.apart = True
+        if ups:
+            self.tail.final.apart = False  # it follows another
 
     def at_features(self, x: Tensor) -> Tensor:
         """(h, w, n) -> (H', W', n), resized if need be."""
@@ -201,7 +215,7 @@ class FrameDecoder(nn.Layer):
             else:
                 position = ((position + 1) * size - 1) / 2
             inside = (position > -1) & (position < size)
-            position = paddle.where(inside, position, paddle.full_like(position, -2))
+            position = paddle.where(inside, position, paddle.full(position.shape, -2.0))
             first = paddle.floor(position)
             share = position - first
             near.append([first, first + 1])
@@ -249,7 +263,7 @@ class FrameDecoder(nn.Layer):
         if self.tiled_up is not None:
             x = self.tiled_up(x)
         elif self.tiled:
-            x = undo_tiles(x)
+            x = undo_tiles(x.astype('float32'))
         for block in self.up:
             x = block(x)
         prediction = self.tail(x)
@@ -259,26 +273,15 @@ class FrameDecoder(nn.Layer):
         return (prediction, *pictures, *([] if occlusion is None else [occlusion]))
 
 
-def use_bf16(program: nn.Layer) -> None:
-    """Makes every convolution and product one that Paddle's passes compute in bfloat16.
-
-    They leave an operation in float32 that stands alone between others in float32. A copy, an op
-    that they don't look at, stands before each.
-    """
-    for layer in program.sublayers():
-        if isinstance(layer, (FixedConv, WinogradConv)):
-            layer.apart = True
-
-
 class TiledUpBlock(nn.Layer):
     """UpBlock2d, from tiles to an image: (4, 4, I, J, in) -> (1, out, 8 I, 8 J).
 
     The four convolutions of the small image share their windows and transforms.
     """
 
-    def __init__(self, block, size: Tuple[int, int]):
+    def __init__(self, block: UpBlock2d, size: Tuple[int, int], bf16: bool):
         super().__init__()
-        self.conv = WinogradConv(split_doubled(kernel_of(block.conv, block.norm), taps=3))
+        self.conv = WinogradConv(split_doubled(kernel_of(block.conv, block.norm), taps=3), bf16)
         h, w = size
         # Where pixel (4 i + r, 4 j + s), phase (a, b), lies in (r, s, i, j, a, b).
         place = np.arange(4 * h * w).reshape(TILE, TILE, h // TILE, w // TILE, 2, 2)
@@ -289,5 +292,5 @@ class TiledUpBlock(nn.Layer):
     def forward(self, tiles: Tensor) -> Tensor:
         h, w = self.size
         rows = self.conv(tiles).reshape([4 * h * w, -1])
-        image = paddle.gather(rows, self.place).reshape([1, 2 * h, 2 * w, -1])
-        return image.transpose([0, 3, 1, 2])
+        rows = paddle.gather(rows, self.place).astype('float32')  # it transposes bfloat16 slowly
+        return rows.reshape([1, 2 * h, 2 * w, -1]).transpose([0, 3, 1, 2])

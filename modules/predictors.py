@@ -3,8 +3,9 @@
 import contextlib
 import os
 import tempfile
+import warnings
 from pathlib import Path
-from typing import Iterator, List, Optional, Sequence
+from typing import Iterator, List, Sequence
 
 import numpy as np
 import paddle
@@ -74,9 +75,10 @@ class Program:
 
 @contextlib.contextmanager
 def _without_chatter() -> Iterator[None]:
-    """Keeps away what Paddle's libraries write on stderr about their passes, unless they fail."""
-    with tempfile.TemporaryFile() as chatter:
-        stderr: Optional[int] = os.dup(2)
+    """Keeps away what Paddle says on stderr about its passes, unless they fail."""
+    with tempfile.TemporaryFile() as chatter, warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        stderr = os.dup(2)
         os.dup2(chatter.fileno(), 2)
         try:
             yield

@@ -5,6 +5,8 @@ pixel (4 i + r, 4 j + s). Cutting out the overlapping 6 x 6 windows is then copy
 memory, and what comes out is in tiles again.
 """
 
+from typing import Iterable
+
 import numpy as np
 import paddle
 import paddle.nn.functional as F
@@ -14,6 +16,7 @@ from modules.folding import (
     TILE,
     TRANSFORM_INPUT,
     TRANSFORM_OUTPUT,
+    Affine,
     Kernel,
     affine_of,
     kernel_of,
@@ -42,34 +45,43 @@ def tile_order(x: Tensor) -> Tensor:
 def windows(tiles: Tensor) -> Tensor:
     """The surroundings of every tile, zero outside: (4, 4, I, J, C) -> (6, 6, I, J, C)."""
     _, _, i, j, channels = tiles.shape
-    zeros = paddle.zeros([1, TILE, 1, j, channels])
+    zeros = paddle.zeros([1, TILE, 1, j, channels], tiles.dtype)
     before = paddle.concat([zeros, tiles[3:, :, :-1]], axis=2)
     after = paddle.concat([tiles[:1, :, 1:], zeros], axis=2)
     rows = paddle.concat([before, tiles, after], axis=0)  # (6, 4, I, J, C)
-    zeros = paddle.zeros([6, 1, i, 1, channels])
+    zeros = paddle.zeros([6, 1, i, 1, channels], tiles.dtype)
     before = paddle.concat([zeros, rows[:, 3:, :, :-1]], axis=3)
     after = paddle.concat([rows[:, :1, :, 1:], zeros], axis=3)
     return paddle.concat([before, rows, after], axis=1)
 
 
 class WinogradConv(nn.Layer):
-    """A 3x3 convolution of padding 1: (4, 4, I, J, in) -> (4, 4, I, J, out)."""
+    """A 3x3 convolution of padding 1: (4, 4, I, J, in) -> (4, 4, I, J, out).
 
-    def __init__(self, kernel: Kernel):
+    Args:
+        bf16: hold and give everything in bfloat16. Sums are in float32 all the same.
+    """
+
+    def __init__(self, kernel: Kernel, bf16: bool = False):
         super().__init__()
+        self.dtype = 'bfloat16' if bf16 else 'float32'
         products, bias = to_winograd(kernel)
-        self.register_buffer('weight', constant(products))
-        self.register_buffer('bias', constant(bias))
-        self.apart = False
-        self.register_buffer('into', constant(np.kron(TRANSFORM_INPUT, TRANSFORM_INPUT)))
-        self.register_buffer('out_of', constant(np.kron(TRANSFORM_OUTPUT, TRANSFORM_OUTPUT)))
+        arrays = {
+            'weight': products,
+            'bias': bias,
+            'into': np.kron(TRANSFORM_INPUT, TRANSFORM_INPUT),
+            'out_of': np.kron(TRANSFORM_OUTPUT, TRANSFORM_OUTPUT),
+            'zero': np.zeros(1),
+        }
+        for name, array in arrays.items():
+            self.register_buffer(name, constant(array).astype(self.dtype))
 
     def products(self, tiles: Tensor) -> Tensor:
         """(4, 4, I, J, in) -> (36, I J out)."""
         _, _, i, j, channels = tiles.shape
-        x = windows(tiles).reshape([36, i * j * channels])
-        x = (self.into @ x).reshape([36, i * j, channels])
-        x = paddle.assign(x) if self.apart else x
+        x = windows(tiles.astype(self.dtype)).reshape([36, i * j * channels])
+        # Only a product with a sum or a ReLU after it is one that Paddle gives to oneDNN.
+        x = (self.into @ x + self.zero).reshape([36, i * j, channels])
         return (x @ self.weight + self.bias).reshape([36, -1])
 
     def forward(self, tiles: Tensor) -> Tensor:
@@ -77,25 +89,71 @@ class WinogradConv(nn.Layer):
         _, _, i, j, _ = tiles.shape
         return F.relu(self.out_of @ self.products(tiles)).reshape([TILE, TILE, i, j, -1])
 
-    def forward_onto(self, tiles: Tensor, residual: Tensor) -> Tensor:
-        """With `residual` (4, 4, I, J, out) added instead."""
-        y = self.out_of @ self.products(tiles) + residual.reshape([TILE * TILE, -1])
-        return y.reshape(residual.shape)
 
+class WinogradTrunk(nn.Layer):
+    """ResBlock2d after ResBlock2d, in tiles: (4, 4, I, J, C) -> (4, 4, I, J, C).
 
-class WinogradResBlock(nn.Layer):
-    """ResBlock2d in tiles."""
+    A block begins with relu(scale x + shift) = scale relu(x + shift / scale). The scale joins the
+    convolution after it; x + shift / scale is what is handed from block to block, where the
+    convolutions' biases turn one block's offset into the next one's. So the sum with a block's
+    result and the next block's ReLU are by-products of matrix products.
+    """
 
-    def __init__(self, block: ResBlock2d):
+    def __init__(self, blocks: Iterable[ResBlock2d], bf16: bool = False):
         super().__init__()
-        scale, shift = affine_of(block.norm1)
-        self.register_buffer('scale', constant(scale))
-        self.register_buffer('shift', constant(shift))
-        self.conv1 = WinogradConv(kernel_of(block.conv1, block.norm2))
-        self.conv2 = WinogradConv(kernel_of(block.conv2))
+        blocks = list(blocks)
+        affines = [affine_of(block.norm1) for block in blocks]
+        self.simple = [_is_simple(affine) for affine in affines]
+        offsets = [
+            affine.shift / affine.scale if simple else np.zeros_like(affine.shift)
+            for affine, simple in zip(affines, self.simple)
+        ]
+        offsets.append(np.zeros_like(offsets[0]))  # after the last block
+        convs = []
+        for block, affine, simple, here, after in zip(
+            blocks, affines, self.simple, offsets, offsets[1:]
+        ):
+            first, second = kernel_of(block.conv1, block.norm2), kernel_of(block.conv2)
+            if simple:
+                scaled = first.weight * affine.scale[:, None, None]
+                first = first._replace(weight=scaled)
+            second = second._replace(bias=second.bias + after - here)
+            convs += [WinogradConv(first, bf16), WinogradConv(second, bf16)]
+        self.convs = nn.LayerList(convs)
+        self.register_buffer('offset', constant(offsets[0]))
+        self.register_buffer('scales', constant(np.stack([affine.scale for affine in affines])))
+        self.register_buffer('shifts', constant(np.stack([affine.shift for affine in affines])))
+
+    def begin(self, number: int, x: Tensor) -> Tensor:
+        """The input of a block's first convolution."""
+        if self.simple[number]:
+            return F.relu(x)
+        dtype = x.dtype
+        return F.relu(x.astype('float32') * self.scales[number] + self.shifts[number]).astype(dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv2.forward_onto(self.conv1(F.relu(x * self.scale + self.shift)), x)
+        shape, rows = x.shape, [TILE * TILE, -1]
+        x = (x + self.offset).astype(self.convs[0].dtype)
+        started = self.begin(0, x)
+        x = x.reshape(rows)
+        for number in range(len(self.simple)):
+            first, second = self.convs[2 * number], self.convs[2 * number + 1]
+            products = second.products(first(started))
+            result = second.out_of @ products + x
+            if number + 1 < len(self.simple):
+                if self.simple[number + 1] and second.dtype == 'bfloat16':
+                    # Paddle's own ReLU is slower in bfloat16 than the product with a fused one.
+                    started = F.relu(second.out_of @ products + x).reshape(shape)
+                else:
+                    started = self.begin(number + 1, result.reshape(shape))
+            x = result
+        return x.reshape(shape)
+
+
+def _is_simple(affine: Affine) -> bool:
+    """Whether dividing by the scale is possible and costs no precision."""
+    with np.errstate(divide='ignore', invalid='ignore'):
+        return bool((affine.scale > 0).all() and (np.abs(affine.shift / affine.scale) < 16).all())
 
 
 def undo_tiles(tiles: Tensor) -> Tensor:
