@@ -138,7 +138,8 @@ class CompiledEngine:
     def encode(self, image: Tensor, kp_source: Keypoints) -> CompiledSource:
         """What depends on the source alone, for `decode`."""
         self._source.set(0, image.numpy())
-        reduced, rows = self._source.run()
+        rows, *others = self._source.run()
+        reduced = others[0] if others else image.numpy()
         heatmaps = kp2gaussian(kp_source.value, reduced.shape[2:], self.variance)[0].numpy()
         return CompiledSource(image, (reduced, rows, heatmaps))
 

@@ -73,7 +73,9 @@ class KeypointProgram(nn.Layer):
 
 
 class SourceEncoder(nn.Layer):
-    """image (1, C, H, W) -> reduced (1, C, h, w), rows of features (H' W', F)."""
+    """image (1, C, H, W) -> rows of features (H' W', F) and, unless it is the image, reduced
+    (1, C, h, w).
+    """
 
     def __init__(self, generator: OcclusionAwareGenerator):
         super().__init__()
@@ -87,7 +89,7 @@ class SourceEncoder(nn.Layer):
         for block in self.blocks:
             x = block(x)
         rows = x[0].flatten(1).transpose([1, 0])
-        return image * 1 if self.down is None else self.down(image), rows
+        return (rows,) if self.down is None else (rows, self.down(image))
 
 
 class MotionProgram(nn.Layer):

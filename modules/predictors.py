@@ -25,6 +25,8 @@ _UNWANTED_PASSES = (
     'operator_unsqueeze_onednn_fuse_pass',
     'operator_reshape_onednn_fuse_pass',
     'shuffle_channel_detect_pass',
+    # Overwrites what is still needed where a reshaped tensor has another reader.
+    'inplace_pass',
 )
 
 
