@@ -19,6 +19,7 @@ from tqdm import tqdm
 from modules.cli import ArgumentParser, UserError, run_command
 from modules.config import load_config
 from modules.engine_options import add_engine_options
+from modules.prefetch import prefetch
 from modules.runtime import choose_device, prepare_process
 from modules.video import IMAGE_SUFFIXES, VideoReader, VideoWriter, read_image, resize_frame
 
@@ -161,7 +162,7 @@ def main() -> None:
     del models  # a compiled engine has its own weights
     initial = initial_frame(options, engine, source, size)
     # One decoder serves the networks and, side by side, the picture of the result.
-    driving, shown = itertools.tee(read_resized(options.driving_video, size))
+    driving, shown = itertools.tee(prefetch(read_resized(options.driving_video, size)))
     normalization = Normalization(options.relative, options.relative, options.adapt_scale)
     frames = animate(engine, source, driving, normalization, initial)
     with writer:
