@@ -22,6 +22,7 @@ from typing import (
     NamedTuple,
     Optional,
     Tuple,
+    Union,
 )
 
 import numpy as np
@@ -31,6 +32,7 @@ from modules.animation_folder import OUTPUTS, AnimationFolder, Writer, name_pair
 from modules.augmentation import to_float
 from modules.cli import ArgumentParser, UserError, run_command
 from modules.config import load_config
+from modules.engine_options import add_engine_options
 from modules.normalization import (
     ABSOLUTE,
     Normalization,
@@ -46,6 +48,7 @@ if TYPE_CHECKING:  # a mistake in the arguments is reported before Paddle is imp
     from frames_dataset import Pair
     from modules.build import Models
     from modules.clips import Clip
+    from modules.engine import Engine
     from modules.generator import Generated
     from modules.util import Keypoints
     from modules.visualizer import Visualizer
@@ -92,9 +95,16 @@ def to_bytes(frame: np.ndarray) -> np.ndarray:
     return np.rint(frame * 255).astype('uint8')
 
 
+def engine_of(models: Union['Models', 'Engine']) -> 'Engine':
+    """An engine as it is; networks alone are computed eagerly."""
+    from modules.engine import as_engine
+
+    return as_engine(models)
+
+
 @no_grad
 def find_best_frame(
-    models: 'Models', source: np.ndarray, driving: Iterable[np.ndarray]
+    models: Union['Models', 'Engine'], source: np.ndarray, driving: Iterable[np.ndarray]
 ) -> Tuple[int, np.ndarray]:
     """The driving frame whose pose is most like the source's: its number and itself.
 
@@ -104,10 +114,10 @@ def find_best_frame(
     Raises:
         UserError: the source's span none, or those of no frame do.
     """
-    models.eval()
+    engine = engine_of(models)
 
     def pose(frame: np.ndarray) -> np.ndarray:
-        kp = models.kp_detector(to_batch(frame)).value[0].numpy()
+        kp = engine.detect(to_batch(frame)).value[0].numpy()
         return (kp - kp.mean(axis=0)) / np.sqrt(hull_area(kp))
 
     target = pose(source)
@@ -131,7 +141,8 @@ class Animator:
     """Animates one source image; all that depends on the source alone is computed once.
 
     Args:
-        models: networks with trained weights; they are switched to eval mode.
+        models: networks with trained weights, which are switched to eval mode, or an engine
+            (modules/engine.py) made of them.
         source: (H, W, C) float in [0, 1], of the size the model was trained for.
         initial: (H, W, C), the driving frame whose pose is the source's.
     """
@@ -139,17 +150,17 @@ class Animator:
     @no_grad
     def __init__(
         self,
-        models: 'Models',
+        models: Union['Models', 'Engine'],
         source: np.ndarray,
         initial: np.ndarray,
         normalization: Normalization = ABSOLUTE,
     ):
-        self.models = models.eval()
+        self.engine = engine_of(models)
         self.normalization = normalization
         self.source = to_batch(source)
-        self.kp_source = models.kp_detector(self.source)
-        self.kp_initial = models.kp_detector(to_batch(initial))
-        self.encoded = models.generator.encode(self.source)
+        self.kp_source = self.engine.detect(self.source)
+        self.kp_initial = self.engine.detect(to_batch(initial))
+        self.encoded = self.engine.encode(self.source, self.kp_source)
         adapt = normalization.adapt_movement_scale and normalization.use_relative_movement
         self.scale = movement_scale(self.kp_source, self.kp_initial) if adapt else 1.0
 
@@ -165,18 +176,16 @@ class Animator:
             with_deformed: compute `generated.deformed`, which nothing but a picture of it needs.
         """
         driving = to_batch(frame)
-        kp_driving = self.models.kp_detector(driving)
+        kp_driving = self.engine.detect(driving)
         kp_norm = normalize_kp(
             self.kp_source, kp_driving, self.kp_initial, self.normalization, self.scale
         )
-        generated = self.models.generator.decode(
-            self.encoded, kp_norm, self.kp_source, with_deformed
-        )
+        generated = self.engine.decode(self.encoded, kp_norm, self.kp_source, with_deformed)
         return Animated(self.source, driving, self.kp_source, kp_driving, kp_norm, generated)
 
 
 def explained_animation(
-    models: 'Models',
+    models: Union['Models', 'Engine'],
     source: np.ndarray,
     driving: Iterable[np.ndarray],
     normalization: Normalization = ABSOLUTE,
@@ -203,7 +212,7 @@ def explained_animation(
 
 
 def animate(
-    models: 'Models',
+    models: Union['Models', 'Engine'],
     source: np.ndarray,
     driving: Iterable[np.ndarray],
     normalization: Normalization = ABSOLUTE,
@@ -254,6 +263,7 @@ def parse_arguments() -> argparse.Namespace:
         'out',
     )
     parser.add_argument('--cpu', action='store_true', help='use the CPU even if there is a GPU')
+    add_engine_options(parser)
     options = parser.parse_args()
     if not 0 <= options.seed < 2**32:
         parser.error(f'--seed {options.seed}: give a whole number from 0 to 2^32 - 1')
@@ -266,7 +276,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def animate_pair(
-    models: 'Models',
+    engine: 'Engine',
     source: 'Clip',
     driving: 'Clip',
     normalization: Normalization,
@@ -281,7 +291,7 @@ def animate_pair(
         frames = map(to_float, driving.frames())
         first = to_float(source.read([0])[0])
         yield from explained_animation(
-            models, first, frames, normalization, with_deformed=with_deformed
+            engine, first, frames, normalization, with_deformed=with_deformed
         )
     except UserError as error:
         raise Unusable(str(error)) from error
@@ -309,7 +319,7 @@ def write_pair(
 
 
 def animate_pairs(
-    models: 'Models',
+    engine: 'Engine',
     clips: List['Clip'],
     pairs: Mapping[str, 'Pair'],
     folder: AnimationFolder,
@@ -328,7 +338,7 @@ def animate_pairs(
     failed = 0
     for name, pair in tqdm(todo.items(), f'on {device}', unit='pair', disable=None):
         source, driving = clips[pair.source], clips[pair.driving]
-        steps = animate_pair(models, source, driving, normalization, 'grid' in folder.outputs)
+        steps = animate_pair(engine, source, driving, normalization, 'grid' in folder.outputs)
         try:
             with folder.pair(name, driving.fps) as writers:
                 write_pair(writers, steps, visualizer)
@@ -368,6 +378,7 @@ def main() -> None:
     from frames_dataset import FramesDataset, animation_pairs
     from modules.build import build_models
     from modules.checkpoint import load_models
+    from modules.engine import build_engine
     from modules.visualizer import Visualizer
 
     dataset = FramesDataset(**config['dataset_params'], is_train=False)
@@ -377,9 +388,21 @@ def main() -> None:
     models = build_models(config)
     load_models(config, models, options.checkpoint)
     folder = AnimationFolder(options.save_dir, options.outputs, params['format'])
-    with folder.open(run_of(config, models, pairs)):
+    run = run_of(config, models, pairs)
+    if options.precision != 'fp32':
+        run['precision'] = options.precision
+    engine = build_engine(
+        models,
+        config['model_params'],
+        config['dataset_params']['frame_shape'][:2],
+        options.engine,
+        options.precision,
+        explain='grid' in options.outputs,
+    )
+    del models  # a compiled engine has its own weights
+    with folder.open(run):
         written, failed = animate_pairs(
-            models, dataset.clips, pairs, folder, normalization, visualizer, device
+            engine, dataset.clips, pairs, folder, normalization, visualizer, device
         )
     if failed == len(pairs):
         raise UserError(f'{dataset.root_dir}: none of {failed} pairs can be animated, see above')

@@ -18,6 +18,8 @@ from tqdm import tqdm
 
 from modules.cli import ArgumentParser, UserError, run_command
 from modules.config import load_config
+from modules.engine_options import add_engine_options
+from modules.prefetch import prefetch
 from modules.runtime import choose_device, prepare_process
 from modules.video import IMAGE_SUFFIXES, VideoReader, VideoWriter, read_image, resize_frame
 
@@ -92,6 +94,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         '--audio', action='store_true', help="give the result the driving video's sound"
     )
+    add_engine_options(parser)
     options = parser.parse_args()
     choose_bundled(options)
     from_frame = options.best_frame is not None or options.find_best_frame
@@ -121,13 +124,13 @@ def read_resized(path: Path, size: Tuple[int, int]) -> Iterator[np.ndarray]:
             yield resize_frame(frame, size)
 
 
-def initial_frame(options: argparse.Namespace, models, source, size) -> Optional[np.ndarray]:
+def initial_frame(options: argparse.Namespace, engine, source, size) -> Optional[np.ndarray]:
     """The driving frame that movement is measured from; None for the first."""
     from animate import find_best_frame
 
     driving = read_resized(options.driving_video, size)
     if options.find_best_frame:
-        number, frame = find_best_frame(models, source, driving)
+        number, frame = find_best_frame(engine, source, driving)
         print(f'best frame: {number}')
         return frame
     if options.best_frame is None:
@@ -160,14 +163,18 @@ def main() -> None:
     from animate import Normalization, animate, to_bytes
     from modules.build import build_models
     from modules.checkpoint import load_models
+    from modules.engine import build_engine
 
     models = build_models(config)
     load_models(config, models, options.checkpoint)
-    initial = initial_frame(options, models, source, size)
+    params = config['model_params']
+    engine = build_engine(models, params, size, options.engine, options.precision)
+    del models  # a compiled engine has its own weights
+    initial = initial_frame(options, engine, source, size)
     # One decoder serves the networks and, side by side, the picture of the result.
-    driving, shown = itertools.tee(read_resized(options.driving_video, size))
+    driving, shown = itertools.tee(prefetch(read_resized(options.driving_video, size)))
     normalization = Normalization(options.relative, options.relative, options.adapt_scale)
-    frames = animate(models, source, driving, normalization, initial)
+    frames = animate(engine, source, driving, normalization, initial)
     with writer:
         # Where nobody watches, as in a log file, the bar stays away.
         bar = tqdm(zip(frames, shown), f'on {device}', total, unit='frame', disable=None)

@@ -73,17 +73,20 @@ def load_checkpoint(
     path = find_weights(path_or_name)
     checkpoint = read_checkpoint(path, training_state)
     given = {'generator': generator, 'kp_detector': kp_detector, 'discriminator': discriminator}
+    names = list(checkpoint.networks)
     fitting, missing = [], []
     for name, layer in given.items():
         if layer is None:
             continue
         if name in checkpoint.networks:
-            state = to_paddle_names(checkpoint.networks[name])
+            # Taken out, and by _fit turned into tensors one by one, so that memory holds one copy.
+            state = to_paddle_names(checkpoint.networks.pop(name))
             if rescaled:
                 state = {key: array for key, array in state.items() if not is_constant(key)}
             fitting.append((layer, _fit(layer, state, f'{path}: its {name}')))
+            del state
         elif name in required:
-            held = ', '.join(checkpoint.networks)
+            held = ', '.join(names)
             raise UserError(f'{path}: holds no {name}, only {held}; give a checkpoint with it')
         else:
             missing.append(name)
@@ -95,11 +98,12 @@ def load_checkpoint(
 def _fit(layer: 'Layer', state: State, what: str) -> Dict[str, 'Tensor']:
     """The part of `state` that goes into `layer`, cast to its dtype.
 
-    UserError unless keys and shapes agree and all values are finite.
+    `state` is emptied. UserError unless keys and shapes agree and all values are finite.
     """
     import paddle
 
-    state = {key: array for key, array in state.items() if not is_counter(key)}
+    for key in list(filter(is_counter, state)):
+        del state[key]
     shapes = {key: tuple(tensor.shape) for key, tensor in layer.state_dict().items()}
     missing = [key for key in shapes if key not in state and not is_constant(key)]
     unexpected = [key for key in state if key not in shapes]
@@ -121,7 +125,7 @@ def _fit(layer: 'Layer', state: State, what: str) -> Dict[str, 'Tensor']:
     tensors = {}
     for key, tensor in layer.state_dict().items():
         if key in state:
-            tensors[key] = paddle.to_tensor(state[key]).astype(tensor.dtype)
+            tensors[key] = paddle.to_tensor(state.pop(key)).astype(tensor.dtype)
             if not paddle.isfinite(tensors[key]).all():
                 raise UserError(f'{what}: {key} has values that are not finite; get it again')
     return tensors

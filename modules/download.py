@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from modules.checkpoint_file import read_checkpoint, read_weights
 from modules.cli import PathLike, UserError
+from modules.user_cache import user_cache
 
 BASE_URL = 'https://paddlegan.bj.bcebos.com/applications/first_order_model/'
 KNOWN_WEIGHTS = {  # PaddleGAN's, converted from the official ones or trained on larger frames
@@ -83,7 +84,7 @@ def fetch(
     """
     if not url.startswith(('http://', 'https://')):
         raise UserError(f'{url}: no http or https address')
-    folder = Path(cache) if cache else _default_cache()
+    folder = Path(cache) if cache else user_cache()
     target = folder / url.rpartition('/')[2]
     if target.exists():
         return target
@@ -97,11 +98,6 @@ def fetch(
             f'{folder}: no {target.name} can be kept there; set XDG_CACHE_HOME to a folder of yours'
         ) from error
     return target
-
-
-def _default_cache() -> Path:
-    root = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
-    return Path(root) / 'first-order-model'
 
 
 @contextlib.contextmanager

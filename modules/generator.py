@@ -36,6 +36,14 @@ class Generated(NamedTuple):
     occlusion_map: Optional[Tensor]  # (B, 1, h, w)
 
 
+def deform(x: Tensor, deformation: Tensor, align_corners: bool) -> Tensor:
+    """Warps (B, C, H, W) by a deformation (B, h, w, 2) of any size."""
+    if deformation.shape[1:3] != x.shape[2:]:
+        deformation = resize_bilinear(deformation.transpose([0, 3, 1, 2]), x.shape[2:])
+        deformation = deformation.transpose([0, 2, 3, 1])
+    return grid_sample(x, deformation, align_corners)
+
+
 class OcclusionAwareGenerator(nn.Layer):
     """Encodes the source, warps its features by the dense motion, inpaints, decodes.
 
@@ -90,11 +98,7 @@ class OcclusionAwareGenerator(nn.Layer):
         return EncodedSource(source_image, self.dense_motion_network.reduce(source_image), features)
 
     def deform(self, x: Tensor, deformation: Tensor) -> Tensor:
-        """Warps (B, C, H, W) by a deformation (B, h, w, 2) of any size."""
-        if deformation.shape[1:3] != x.shape[2:]:
-            deformation = resize_bilinear(deformation.transpose([0, 3, 1, 2]), x.shape[2:])
-            deformation = deformation.transpose([0, 2, 3, 1])
-        return grid_sample(x, deformation, self.align_corners)
+        return deform(x, deformation, self.align_corners)
 
     def decode(
         self,

@@ -11,6 +11,9 @@ import sys
 import warnings
 from typing import List
 
+# As the user has set it; Paddle, once imported, puts a 1 where nothing was.
+_CHOSEN_THREADS = None if 'paddle' in sys.modules else os.environ.get('OMP_NUM_THREADS')
+
 
 def prepare_process() -> None:
     """Uses every core this process may have, unless OMP_NUM_THREADS says otherwise.
@@ -18,7 +21,6 @@ def prepare_process() -> None:
     SIGTERM and SIGHUP end the process as an exception does, so that nothing half written stays
     behind; Paddle alone would print a trace and leave it there.
     """
-    chosen = 'OMP_NUM_THREADS' in os.environ
     for message in ('No ccache found', "Tensor do not have 'place'"):  # Paddle's, about compiling
         warnings.filterwarnings('ignore', message=message)
     os.environ.setdefault('GLOG_minloglevel', '1')  # no notes of Paddle's about compiled programs
@@ -30,7 +32,7 @@ def prepare_process() -> None:
     paddle.disable_signal_handler()
     for number in ending_signals():
         signal.signal(number, lambda number, frame: sys.exit(128 + number))
-    if not chosen:  # Paddle would set one thread
+    if _CHOSEN_THREADS is None:  # Paddle would set one thread
         paddle.base.core.set_num_threads(available_cores())
 
 
@@ -48,6 +50,12 @@ def keep_freed_memory() -> None:
     mallopt(mmap_max, 0)
     mallopt(trim_threshold, 2**31 - 1)
     mallopt(top_pad, 64 * 2**20)
+
+
+def num_threads() -> int:
+    """Threads of an operation: every core, unless OMP_NUM_THREADS says otherwise."""
+    chosen = (_CHOSEN_THREADS or '').split(',')[0]
+    return int(chosen) if chosen.isdigit() and int(chosen) else available_cores()
 
 
 def ending_signals() -> List[int]:
@@ -85,8 +93,15 @@ def seed_everything(seed: int) -> None:
 
 
 def _is_amd() -> bool:
+    return 'AuthenticAMD' in describe_cpu()
+
+
+def describe_cpu() -> str:
+    """What Linux says of the first core: maker, model and instruction sets; else ''."""
     try:
         with open('/proc/cpuinfo', encoding='ascii', errors='replace') as file:
-            return 'AuthenticAMD' in file.read(4096)
+            lines = file.read().split('\n\n')[0].splitlines()
     except OSError:
-        return False
+        return ''
+    changing = ('cpu MHz', 'bogomips', 'processor', 'apicid', 'initial apicid', 'core id')
+    return '\n'.join(line for line in lines if line.split('\t')[0] not in changing)

@@ -61,7 +61,7 @@ def write_config(path, root, normalization=RELATIVE, num_pairs=4, video_format='
 def run(config, save_dir, *arguments, checkpoint=LEGACY):
     given = ['--config', config, '--save_dir', save_dir, '--checkpoint', checkpoint, *arguments]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, 'argv', ['animate.py', '--cpu', *map(str, given)])
+        patch.setattr(sys, 'argv', ['animate.py', '--cpu', '--engine', 'eager', *map(str, given)])
         animate.main()
     return save_dir
 
@@ -281,8 +281,9 @@ def test_interrupted_and_restarted_equals_uninterrupted(
 def test_killed_and_restarted(whole, tmp_path, number):
     config, _ = whole
     complete, folder = tmp_path / 'complete', tmp_path / 'run'
-    command = [sys.executable, ROOT / 'animate.py', '--cpu', '--config', config, '--checkpoint']
-    command = [*map(str, command), str(LEGACY), '--save_dir']
+    command = [sys.executable, ROOT / 'animate.py', '--cpu', '--engine', 'eager']
+    command += ['--config', config, '--checkpoint', LEGACY, '--save_dir']
+    command = [*map(str, command)]
     # Matrix libraries may round otherwise in this process than in a fresh one.
     subprocess.run([*command, str(complete)], check=True, capture_output=True)
     command += [str(folder)]

@@ -62,7 +62,7 @@ def run(tmp_path, data, monkeypatch):
         config.update(params)
         (tmp_path / 'config.yaml').write_text(yaml.safe_dump(config))
         fixed = ('--config', tmp_path / 'config.yaml', '--checkpoint', LEGACY, '--cpu')
-        arguments = [*fixed, '--out', tmp_path / 'out', *options]
+        arguments = [*fixed, '--engine', 'eager', '--out', tmp_path / 'out', *options]
         call(evaluate, monkeypatch, *arguments)
         return json.loads((tmp_path / 'out' / 'summary.json').read_text())
 

@@ -4,7 +4,7 @@ import sys
 import time
 from argparse import Namespace
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Iterator
+from typing import Any, Dict, Iterator, List
 
 import numpy as np
 
@@ -26,19 +26,11 @@ from tools.benchmark_common import (  # noqa: E402
     write_result,
 )
 
-# (models, source, driving frames) -> the frames of the animation as they get ready. Whatever has to
-# be prepared for that is done on the way to the first one.
-Engine = Callable[[Any, np.ndarray, Iterable[np.ndarray]], Iterator[np.ndarray]]
-
-
-def eager(models, source: np.ndarray, driving: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """As demo.py --relative does it."""
-    from animate import Normalization, animate
-
-    return animate(models, source, driving, Normalization(True, True))
-
-
-ENGINES: Dict[str, Engine] = {'eager': eager}
+ENGINES = {  # --engine and --precision of demo.py
+    'eager': ('eager', 'fp32'),
+    'onednn': ('onednn', 'fp32'),
+    'onednn-bf16': ('onednn', 'bf16'),
+}
 
 
 def train(job: Dict[str, Any], result: Path) -> None:
@@ -72,13 +64,25 @@ def animate_frames(job: Dict[str, Any], result: Path) -> None:
 
     from modules.record import seeded_models
 
-    models = seeded_models(job['config'], SEED, 'float32')
-    inputs = read_inputs(job['inputs'])
-    engine, seconds = ENGINES[job['engine']], []
-    for spent, frame in timed(engine(models, inputs['source'], inputs['driving'])):
+    models = [seeded_models(job['config'], SEED, 'float32')]
+    seconds = []
+    for spent, frame in timed(relative_animation(job, models)):
         seconds.append(spent)
         write_frames(result, [frame])
     write_result(result, seconds=seconds, version=f'paddle {paddle.__version__}')
+
+
+def relative_animation(job: Dict[str, Any], models: List[Any]) -> Iterator[np.ndarray]:
+    """As demo.py --relative does it. Whatever has to be prepared is done on the way to the first
+    frame; `models` is emptied, since nobody else may keep them in memory.
+    """
+    from animate import Normalization, animate
+    from modules.engine import build_engine
+
+    inputs, params = read_inputs(job['inputs']), job['config']['model_params']
+    size = inputs['source'].shape[:2]
+    engine = build_engine(models.pop(), params, size, *ENGINES[job['engine']])
+    yield from animate(engine, inputs['source'], inputs['driving'], Normalization(True, True))
 
 
 def main() -> None:

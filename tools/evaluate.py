@@ -35,6 +35,7 @@ from modules.augmentation import to_float  # noqa: E402
 from modules.cli import ArgumentParser, UserError, atomic_output, run_command  # noqa: E402
 from modules.clips import Clip  # noqa: E402
 from modules.config import load_config  # noqa: E402
+from modules.engine_options import add_engine_options  # noqa: E402
 from modules.runtime import choose_device, prepare_process  # noqa: E402
 from modules.video import VideoWriter  # noqa: E402
 from tools.detectors import FramePair, build_detector, build_embedder  # noqa: E402
@@ -95,6 +96,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument('--save_frames', action='store_true', help='keep the reconstructions')
     parser.add_argument('--cpu', action='store_true', help='use the CPU even if there is a GPU')
+    add_engine_options(parser)
     options = parser.parse_args()
     if options.num_videos is not None and options.num_videos < 1:
         parser.error(f'--num_videos {options.num_videos}: give a number of at least 1')
@@ -147,7 +149,7 @@ def read_whole(clip: Clip) -> Iterator[np.ndarray]:
         raise DamagedClip(str(error)) from error
 
 
-def reconstruct(models, clip: Clip) -> Iterator[FramePair]:
+def reconstruct(engine, clip: Clip) -> Iterator[FramePair]:
     """The frames of a clip and what becomes of the first one by their motion, one by one."""
     from animate import animate, to_bytes
 
@@ -160,13 +162,13 @@ def reconstruct(models, clip: Clip) -> Iterator[FramePair]:
             waiting.append(frame)
             yield to_float(frame)
 
-    for number, prediction in enumerate(animate(models, to_float(first), driving())):
+    for number, prediction in enumerate(animate(engine, to_float(first), driving())):
         truth = waiting.popleft()
         yield FramePair(clip.path, number, truth, prediction, to_bytes(prediction))
     assert not waiting, 'a frame without its reconstruction'
 
 
-def evaluate_clip(models, clip: Clip, measures: Sequence[Measure], folder: Optional[Path]) -> Row:
+def evaluate_clip(engine, clip: Clip, measures: Sequence[Measure], folder: Optional[Path]) -> Row:
     """A clip's figures; its reconstruction goes to `folder` unless that is None.
 
     Raises:
@@ -176,7 +178,7 @@ def evaluate_clip(models, clip: Clip, measures: Sequence[Measure], folder: Optio
     count = 0
     writer = None if folder is None else VideoWriter(folder, clip.fps)
     with writer or contextlib.nullcontext():
-        for pair in reconstruct(models, clip):
+        for pair in reconstruct(engine, clip):
             for measure in measures:
                 add(figures, measure(pair))
             if writer is not None:
@@ -186,7 +188,7 @@ def evaluate_clip(models, clip: Clip, measures: Sequence[Measure], folder: Optio
 
 
 def evaluate(
-    models,
+    engine,
     dataset: FramesDataset,
     wanted: Optional[int],
     measures: Sequence[Measure],
@@ -209,7 +211,7 @@ def evaluate(
                 break
             place = None if folder is None else folder / frames_name(len(rows), clip)
             try:
-                rows.append(evaluate_clip(models, clip, measures, place))
+                rows.append(evaluate_clip(engine, clip, measures, place))
             except DamagedClip as error:
                 broken.append(str(error))
                 warn(f'{error} (left out)')
@@ -240,13 +242,17 @@ def main() -> None:
         dataset = FramesDataset(**config['dataset_params'], is_train=False)
         from modules.build import build_models
         from modules.checkpoint import load_models
+        from modules.engine import build_engine
 
         models = build_models(config)
         load_models(config, models, options.checkpoint)
+        params, size = config['model_params'], config['dataset_params']['frame_shape'][:2]
+        engine = build_engine(models, params, size, options.engine, options.precision)
+        del models  # a compiled engine has its own weights
         frames = folder / 'frames' if options.save_frames else None
         if frames is not None:
             frames.mkdir()
-        evaluation = evaluate(models, dataset, wanted, measures, frames)
+        evaluation = evaluate(engine, dataset, wanted, measures, frames)
         summary = describe(options, config, evaluation)
         write_csv(folder / 'videos.csv', evaluation.rows, list_figures(options.metrics))
         text = json.dumps(summary, indent=1, ensure_ascii=False)

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from modules.cli import ArgumentParser, UserError, run_command  # noqa: E402
+from modules.engine_options import ENGINES  # noqa: E402
 from modules.runtime import prepare_process  # noqa: E402
 
 Arrays = Dict[str, np.ndarray]
@@ -105,7 +106,7 @@ def read_golden(path: Path) -> Tuple[dict, Arrays]:
     return meta, arrays
 
 
-def check_file(path: Path) -> List[Outcome]:
+def check_file(path: Path, engine: str = 'eager') -> List[Outcome]:
     """Computes and compares one file; a file that can't be compared is one failed outcome.
 
     What the file lacks is told and no failure: a recording may be of a part.
@@ -117,7 +118,7 @@ def check_file(path: Path) -> List[Outcome]:
         results = {n: a for n, a in golden.items() if not parity_sets.is_input(meta['set'], n)}
         if not results:
             raise UserError(f'{path}: holds nothing to compare')
-        ours = parity_sets.compute(meta, golden, path)
+        ours = parity_sets.compute(meta, golden, path, engine=engine)
         outcomes = list(compare(results, ours, meta['set']))
         not_recorded = [name for name in ours if name not in golden]
         differs = meta['set'] == 'nets' and not all(outcome.ok for outcome in outcomes)
@@ -168,11 +169,11 @@ def badness(outcome: Outcome) -> float:
     return float('inf') if np.isnan(ratio) else ratio
 
 
-def check(files: List[Path]) -> bool:
+def check(files: List[Path], engine: str = 'eager') -> bool:
     outcomes: List[Outcome] = []
     for path in files:
         print(f'== {path}')
-        found = check_file(path)
+        found = check_file(path, engine)
         report(found)
         outcomes += found
     worst = max(outcomes, key=badness)
@@ -189,6 +190,12 @@ def main() -> None:
     commands = parser.add_subparsers(dest='command', required=True, metavar='check|dump')
     check_parser = commands.add_parser('check', help='compare with recorded files')
     check_parser.add_argument('files', nargs='+', type=Path, metavar='FILE.npz')
+    check_parser.add_argument(
+        '--engine',
+        choices=[name for name in ENGINES if name != 'auto'],
+        default='eager',
+        help='of the full and demo sets; the others, in float64, are always computed eagerly',
+    )
     dump_parser = commands.add_parser('dump', help='record a file with the official code')
     dump_parser.add_argument(
         '--torch_repo', required=True, type=Path, help='clone of the official code'
@@ -206,7 +213,7 @@ def main() -> None:
         dump(options.torch_repo, options.config, options.checkpoint, options.out, options.seed)
     else:
         prepare_process()
-        if not check(options.files):
+        if not check(options.files, options.engine):
             sys.exit(1)
 
 

@@ -6,6 +6,7 @@ from typing import Any, Dict, Mapping, Optional
 
 import numpy as np
 import paddle
+from paddle import Tensor
 
 from animate import Normalization, animate, movement_scale, normalize_kp, to_batch, to_bytes
 from modules import record
@@ -13,6 +14,7 @@ from modules.build import Models, build_models
 from modules.checkpoint import load_checkpoint
 from modules.cli import UserError
 from modules.config import check_config, load_config
+from modules.engine import Engine, build_engine
 from modules.record import STEP_INPUTS, Arrays, record_keypoints, to_tensor
 from modules.trainer import Trainer
 from modules.transform import Transform
@@ -35,23 +37,28 @@ def is_input(set_name: str, name: str) -> bool:
 
 
 def compute(
-    meta: Mapping[str, Any], golden: Arrays, path: Path, pins: Optional[Arrays] = None
+    meta: Mapping[str, Any],
+    golden: Arrays,
+    path: Path,
+    pins: Optional[Arrays] = None,
+    engine: str = 'eager',
 ) -> Arrays:
     """This project's values for a golden file.
 
     Args:
         path: where the file lies; a demo set's checkpoint and frames lie beside it.
         pins: for the nets set, see record_train.
+        engine: of the full and demo sets (see modules/engine.py); the others are always eager.
     """
     if meta['set'] == 'unit':
         return compute_unit(golden, meta['align_corners'])
     if meta['set'] == 'demo':
-        return compute_demo(meta, golden, path.parent)
+        return compute_demo(meta, golden, path.parent, engine)
     config = meta['config']
     config['model_params']['common_params']['align_corners'] = meta['align_corners']
     config = check_config(config, source=str(path))
     if meta['set'] == 'full':
-        return compute_full(config, meta['seed'], golden)
+        return compute_full(config, meta['seed'], golden, engine)
     if meta['set'] == 'nets':
         return compute_nets(config, meta, golden, path, pins)
     return compute_trajectory(config, meta, golden)
@@ -131,12 +138,26 @@ def compute_trajectory(
 
 
 @paddle.no_grad()
-def compute_full(config: Mapping[str, Any], seed: int, golden: Arrays) -> Arrays:
+def compute_full(
+    config: Mapping[str, Any], seed: int, golden: Arrays, engine_name: str
+) -> Arrays:
     """A published configuration in float32; large outputs are thinned out by strides."""
     models = record.seeded_models(config, seed, 'float32').eval()
     source, driving = (to_tensor(golden[name], 'float32') for name in ('source', 'driving'))
-    kp_source, kp_driving = models.kp_detector(source), models.kp_detector(driving)
-    generated = models.generator(source, kp_driving=kp_driving, kp_source=kp_source)
+    engine = build_engine(
+        models, config['model_params'], source.shape[2:], engine_name, explain=True
+    )
+    rows = [
+        full_row(engine, source[i : i + 1], driving[i : i + 1], golden) for i in range(len(source))
+    ]
+    return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+
+
+def full_row(engine: Engine, source: Tensor, driving: Tensor, golden: Arrays) -> Arrays:
+    """The full set's arrays of one pair of frames."""
+    kp_source, kp_driving = engine.detect(source), engine.detect(driving)
+    encoded = engine.encode(source, kp_source)
+    generated = engine.decode(encoded, kp_driving, kp_source, with_deformed=True)
     ours = {
         **record_keypoints('kp_source', kp_source),
         **record_keypoints('kp_driving', kp_driving),
@@ -149,7 +170,9 @@ def compute_full(config: Mapping[str, Any], seed: int, golden: Arrays) -> Arrays
     return ours
 
 
-def compute_demo(meta: Mapping[str, Any], golden: Arrays, folder: Path) -> Arrays:
+def compute_demo(
+    meta: Mapping[str, Any], golden: Arrays, folder: Path, engine_name: str
+) -> Arrays:
     """The animation of source.png by driving.npy with the checkpoint beside the file, as uint8."""
     config_path = next(iter(sorted(folder.glob('*.yaml'))), None)
     if config_path is None:
@@ -164,7 +187,10 @@ def compute_demo(meta: Mapping[str, Any], golden: Arrays, folder: Path) -> Array
         if match:
             common['align_corners'], relative, adapt = (flag == 'True' for flag in match.groups())
             models = demo_models(config, folder / meta['checkpoint'])
-            frames = animate(models, source, driving, Normalization(relative, relative, adapt))
+            engine = build_engine(
+                models, config['model_params'], source.shape[:2], engine_name
+            )
+            frames = animate(engine, source, driving, Normalization(relative, relative, adapt))
             ours[name] = np.stack([to_bytes(frame) for frame in frames])
     models = demo_models(config, folder / meta['checkpoint'])
     with paddle.no_grad():

@@ -1,0 +1,323 @@
+"""What computes the networks of an animation: Paddle's eager mode, or programs compiled from them.
+
+An engine serves one frame size. Keypoints are always computed in float32.
+"""
+
+import contextlib
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+
+import numpy as np
+import paddle
+from paddle import Tensor, nn
+
+from modules.animation_folder import weights_hash
+from modules.build import Models
+from modules.cli import UserError
+from modules.generator import EncodedSource, Generated, deform
+from modules.inference_networks import FrameDecoder, KeypointProgram, SourceEncoder
+from modules.predictors import Program, compile_program
+from modules.program_cache import ProgramCache, key_of
+from modules.runtime import describe_cpu
+from modules.util import Keypoints, kp2gaussian
+
+# What the compiled programs are made of: a change there makes those in the cache useless.
+_SOURCES = ('folding', 'winograd', 'inference_layers', 'inference_networks', 'predictors', 'engine')
+# Failures of Paddle's compiler and predictor.
+_COMPILER_ERRORS = (RuntimeError, ValueError, TypeError, NotImplementedError, AttributeError)
+
+
+class EagerEngine:
+    """The networks themselves, operation by operation: the reference.
+
+    Args:
+        models: networks with trained weights; they are switched to eval mode.
+        dtype: of the generator on GPUs: 'float32', 'bfloat16' or 'float16'.
+    """
+
+    name = 'eager'
+
+    def __init__(self, models: Models, dtype: str = 'float32'):
+        models.eval()
+        self.models = models
+        self.dtype = dtype
+
+    def detect(self, image: Tensor) -> Keypoints:
+        """(1, C, H, W) in [0, 1] -> keypoints."""
+        return self.models.kp_detector(image)
+
+    def encode(self, image: Tensor, kp_source: Keypoints) -> EncodedSource:
+        """What depends on the source alone, for `decode`."""
+        with self._precision():
+            return self.models.generator.encode(image)
+
+    def decode(
+        self,
+        source: EncodedSource,
+        kp_driving: Keypoints,
+        kp_source: Keypoints,
+        with_deformed: bool = False,
+    ) -> Generated:
+        """The source in the driving pose."""
+        with self._precision():
+            generated = self.models.generator.decode(source, kp_driving, kp_source, with_deformed)
+        if self.dtype == 'float32':
+            return generated
+        return Generated(*(part if part is None else part.astype('float32') for part in generated))
+
+    def _precision(self):
+        if self.dtype == 'float32':
+            return contextlib.nullcontext()
+        return paddle.amp.auto_cast(dtype=self.dtype)
+
+
+class CompiledSource(NamedTuple):
+    """All that depends on the source alone."""
+
+    image: Tensor  # (1, C, H, W)
+    parts: Tuple[np.ndarray, ...]  # the first inputs of the decoder
+
+
+class CompiledEngine:
+    """Programs for Paddle's predictor, from the cache or compiled.
+
+    Args:
+        models: networks with trained weights. They are not needed afterwards, which saves memory
+            if nobody else keeps them.
+        model_params: of their config.
+        size: (H, W) of the frames.
+        bf16: compute the generator's convolutions in bfloat16.
+        explain: also compute what `decode` returns beside the prediction; costs little.
+    """
+
+    name = 'onednn'
+
+    def __init__(
+        self,
+        models: Models,
+        model_params: Mapping[str, Any],
+        size: Sequence[int],
+        bf16: bool = False,
+        explain: bool = False,
+    ):
+        models.eval()
+        generator, detector = models.generator, models.kp_detector
+        h, w = size
+        common = model_params['common_params']
+        image = [1, common['num_channels'], h, w]
+        motion = generator.dense_motion_network
+        self.variance, self.align_corners = motion.kp_variance, generator.align_corners
+        self.explain = explain
+        store = _Store({
+            'weights': weights_hash([generator, detector]),
+            'model': json.dumps(model_params, sort_keys=True),
+            'size': f'{h}x{w}',
+            'sources': _hash_of_sources(),
+            'paddle': f'{paddle.__version__} {paddle.version.commit}',
+            'cpu': describe_cpu(),
+        })  # fmt: skip
+        self._keypoints = store.program(
+            'keypoints', lambda: (KeypointProgram(detector), [image])
+        )
+        self._source = store.program('source', lambda: (SourceEncoder(generator), [image]))
+        self._decoder = store.program(
+            f'frame{" explained" * explain}{" bf16" * bf16}',
+            lambda: _decoder_of(generator, common, size, bf16, explain),
+            bf16,
+        )
+        self._encoded: Optional[CompiledSource] = None  # what the decoder has got
+
+    def detect(self, image: Tensor) -> Keypoints:
+        """(1, C, H, W) in [0, 1] -> keypoints."""
+        self._keypoints.set(0, image.numpy())
+        return Keypoints(*map(paddle.to_tensor, self._keypoints.run()))
+
+    def encode(self, image: Tensor, kp_source: Keypoints) -> CompiledSource:
+        """What depends on the source alone, for `decode`."""
+        self._source.set(0, image.numpy())
+        rows, *others = self._source.run()
+        reduced = others[0] if others else image.numpy()
+        heatmaps = kp2gaussian(kp_source.value, reduced.shape[2:], self.variance)[0].numpy()
+        return CompiledSource(image, (reduced, rows, heatmaps))
+
+    def decode(
+        self,
+        source: CompiledSource,
+        kp_driving: Keypoints,
+        kp_source: Keypoints,
+        with_deformed: bool = False,
+    ) -> Generated:
+        """The source in the driving pose; without `explain` nothing but the prediction.
+
+        Raises:
+            ValueError: with_deformed, but the engine was made without `explain`.
+        """
+        if with_deformed and not self.explain:
+            raise ValueError('an engine that explains is needed for the deformed image')
+        if source is not self._encoded:
+            for position, array in enumerate(source.parts):
+                self._decoder.set(position, array)
+            self._encoded = source
+        pairs = [(kp_driving.value, kp_source.value), (kp_driving.jacobian, kp_source.jacobian)]
+        given = [tensor for pair in pairs for tensor in pair if tensor is not None]
+        for position, tensor in enumerate(given, len(source.parts)):
+            self._decoder.set(position, tensor.numpy())
+        prediction, *explained = map(paddle.to_tensor, self._decoder.run())
+        if not explained:
+            return Generated(prediction, None, None, None, None)
+        deformation, mask, sparse_deformed, *occlusion = explained
+        deformed = deform(source.image, deformation, self.align_corners) if with_deformed else None
+        occlusion_map = occlusion[0] if occlusion else None
+        return Generated(prediction, deformed, mask, sparse_deformed, occlusion_map)
+
+
+Engine = Union[EagerEngine, CompiledEngine]
+
+
+def as_engine(models: Union[Models, Engine]) -> Engine:
+    """An engine as it is; networks alone are computed eagerly."""
+    return models if isinstance(models, (EagerEngine, CompiledEngine)) else EagerEngine(models)
+
+
+class _Store:
+    """Programs that depend on the same things, from the cache or made."""
+
+    def __init__(self, parts: Mapping[str, str]):
+        self.parts = parts
+        self.cache = ProgramCache()
+
+    def program(
+        self,
+        name: str,
+        make: Callable[[], Tuple[nn.Layer, List[List[int]]]],
+        bf16: bool = False,
+    ) -> Program:
+        """
+        Args:
+            make: gives the layer and the shapes of its inputs.
+        """
+        key = key_of({**self.parts, 'program': name})
+        entry = self.cache.find(key)
+        if entry is not None:
+            # A run that trims the cache may take it away meanwhile.
+            with contextlib.suppress(*_COMPILER_ERRORS, OSError):
+                return Program(entry, bf16)
+        layer, shapes = make()
+        with self.cache.fill(key) as folder, paddle.no_grad():
+            compile_program(layer, shapes, folder)
+            program = Program(folder, bf16)
+            _verify(program, layer, shapes, 0.05 if bf16 else 1e-3)
+        return program
+
+
+def _verify(
+    program: Program, layer: nn.Layer, shapes: Sequence[Sequence[int]], bar: float
+) -> None:
+    """Raises RuntimeError if a new program doesn't compute on noise what its layer does.
+
+    Compilers have defects, and one of wrong pictures would stay in the cache.
+    """
+    random = np.random.default_rng(0)
+    arrays = [random.random(shape, np.float32) for shape in shapes]
+    for position, array in enumerate(arrays):
+        program.set(position, array)
+    expected = layer(*map(paddle.to_tensor, arrays))
+    for found, tensor in zip(program.run(), expected):
+        wanted = tensor.numpy()
+        error = np.sqrt(np.square(found - wanted).mean() / np.square(wanted).mean())
+        if not error <= bar:  # nor for NaN
+            raise RuntimeError(f'a compiled program is wrong by {error:.1e}')
+
+
+def _decoder_of(
+    generator, common: Mapping[str, Any], size: Sequence[int], bf16: bool, explain: bool
+) -> Tuple[nn.Layer, List[List[int]]]:
+    decoder = FrameDecoder(generator, tuple(size), bf16, explain)
+    h, w = size
+    motion = generator.dense_motion_network
+    step = motion.down.stride if motion.scale_factor != 1 else 1
+    reduced = [-(-h // step), -(-w // step)]
+    features = decoder.features_size
+    count = common['num_kp']
+    shapes = [
+        [1, common['num_channels'], *reduced],
+        [features[0] * features[1], decoder.num_features],
+        [count, *reduced],
+        *[[1, count, 2]] * 2,
+        *[[1, count, 2, 2]] * (2 * common['estimate_jacobian']),
+    ]
+    return decoder, shapes
+
+
+def _hash_of_sources() -> str:
+    digest = hashlib.sha256()
+    for name in _SOURCES:
+        digest.update(Path(__file__).with_name(f'{name}.py').read_bytes())
+    return digest.hexdigest()
+
+
+# --- the choice ----------------------------------------------------------------------------------
+
+
+def build_engine(
+    models: Models,
+    model_params: Mapping[str, Any],
+    size: Sequence[int],
+    engine: str = 'auto',
+    precision: str = 'fp32',
+    explain: bool = False,
+) -> Engine:
+    """The engine of these names for this machine. What it lacks is told in a line.
+
+    Args:
+        models, model_params, size, explain: as for CompiledEngine.
+        engine: one of engine_options.ENGINES; auto: the fastest in float32 that there is.
+        precision: one of engine_options.PRECISIONS, of the generator.
+
+    Raises:
+        UserError: the engine was asked for by its name, and this machine lacks it.
+    """
+    on_gpu = paddle.device.get_device() != 'cpu'
+    if on_gpu or engine == 'eager':
+        if engine == 'onednn':
+            raise UserError('--engine onednn: runs on the CPU; add --cpu')
+        if precision != 'fp32' and not on_gpu:
+            _note(f'--precision {precision}: the eager engine has only fp32 on the CPU')
+            precision = 'fp32'
+        names = {'fp32': 'float32', 'bf16': 'bfloat16', 'fp16': 'float16'}
+        return EagerEngine(models, names[precision])
+    if precision == 'fp16':
+        raise UserError('--precision fp16: is for GPUs; on the CPU choose bf16')
+    lacks = _lack_of_onednn()
+    if lacks is None and precision == 'bf16' and not _has_bf16():
+        _note('--precision bf16: this CPU has no instructions for it, so fp32 is used')
+        precision = 'fp32'
+    if lacks is None:
+        try:
+            return CompiledEngine(models, model_params, size, precision == 'bf16', explain)
+        except _COMPILER_ERRORS as error:
+            if engine == 'onednn':
+                raise
+            lacks = f'its compiler failed ({" ".join(str(error).split())[:200]})'
+    if engine == 'onednn':
+        raise UserError(f'--engine onednn: {lacks}; use --engine eager')
+    _note(f'the slow eager engine is used: {lacks}')
+    return EagerEngine(models)
+
+
+def _lack_of_onednn() -> Optional[str]:
+    if not paddle.base.core.is_compiled_with_onednn():
+        return 'this PaddlePaddle has no oneDNN'
+    return None
+
+
+def _has_bf16() -> bool:
+    flags = describe_cpu().split()
+    return 'avx512_bf16' in flags or 'amx_bf16' in flags
+
+
+def _note(message: str) -> None:
+    print(f'note: {message}', file=sys.stderr)
