@@ -18,6 +18,8 @@ from paddle.static import InputSpec
 
 Shape = Tuple[int, ...]
 
+_FLAG = 'FLAGS_use_onednn'
+
 
 def serves(x: Tensor) -> bool:
     """Whether `conv2d` takes `x`: a float32 tensor on a CPU, and Paddle has oneDNN for that CPU."""
@@ -136,8 +138,14 @@ def _compiled(function: Callable, shapes: Sequence[Shape]) -> Callable:
     scopes = []
 
     def run(*tensors: Tensor):
-        with paddle.no_grad():
-            results = program(*tensors)
+        # A program is laid out at its first run, by the flag as it is then. Others, as those of an
+        # animation, would break under it.
+        paddle.set_flags({_FLAG: True})
+        try:
+            with paddle.no_grad():
+                results = program(*tensors)
+        finally:
+            paddle.set_flags({_FLAG: False})
         if not scopes:
             scopes.extend(_scopes_of(program))
         for tensor in scopes:  # else they would hold on to all tensors until their next run
@@ -163,9 +171,6 @@ def _works() -> bool:
     """Tries a convolution and its gradients once, beside Paddle's own."""
     if not paddle.base.core.is_compiled_with_onednn():
         return False
-    # A program is laid out at its first run, by the flag as it is then. Nothing else heeds it:
-    # eager operations never use oneDNN.
-    paddle.set_flags({'FLAGS_use_onednn': True})
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # Paddle's, about compiling
