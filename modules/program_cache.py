@@ -74,10 +74,14 @@ class ProgramCache:
         entry = self.folder / key
         with contextlib.suppress(OSError):  # next time it is compiled again
             (scratch / SUMS).write_text(json.dumps(_sums(scratch)), encoding='utf-8')
-            if entry.exists():  # damaged
-                os.replace(entry, scratch / 'damaged')
-                shutil.rmtree(scratch / 'damaged')
-            os.replace(scratch, entry)
+            try:
+                os.replace(scratch, entry)
+            except OSError:  # an entry is there: of a faster run, or a damaged one
+                if self.find(key) is not None:
+                    return
+                with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=self.folder) as away:
+                    os.replace(entry, Path(away) / 'damaged')
+                os.replace(scratch, entry)
             self._trim(key)
 
     def _trim(self, newest: str) -> None:
