@@ -11,7 +11,7 @@ import itertools
 import os
 import sys
 from pathlib import Path
-from typing import Iterator, Optional, Tuple
+from typing import Any, Dict, Iterator, Optional, Tuple
 
 import numpy as np
 from tqdm import tqdm
@@ -117,6 +117,15 @@ def note(message: str) -> None:
     print(f'note: {message}', file=sys.stderr)
 
 
+def read_config_and_source(
+    options: argparse.Namespace,
+) -> Tuple[Dict[str, Any], Tuple[int, int], np.ndarray]:
+    """The config, the model's (H, W), and the picture of that size, float32 in [0, 1]."""
+    config = load_config(options.config, need=('dataset_params.frame_shape',))
+    size = tuple(config['dataset_params']['frame_shape'][:2])
+    return config, size, resize_frame(read_image(options.source_image), size)
+
+
 def read_resized(path: Path, size: Tuple[int, int]) -> Iterator[np.ndarray]:
     """The frames of a clip as they are decoded, float32 in [0, 1] of the model's size."""
     with VideoReader(path) as reader:
@@ -148,9 +157,7 @@ def initial_frame(options: argparse.Namespace, engine, source, size) -> Optional
 
 def main() -> None:
     options = parse_arguments()
-    config = load_config(options.config, need=('dataset_params.frame_shape',))
-    size = tuple(config['dataset_params']['frame_shape'][:2])
-    source = resize_frame(read_image(options.source_image), size)
+    config, size, source = read_config_and_source(options)
     with VideoReader(options.driving_video) as reader:
         fps, total, has_audio = reader.fps, reader.frame_count, reader.has_audio
     audio_from = options.driving_video if options.audio and has_audio else None

@@ -25,7 +25,10 @@ from modules.runtime import describe_cpu
 from modules.util import Keypoints, kp2gaussian
 
 # What the compiled programs are made of: a change there makes those in the cache useless.
-_SOURCES = ('folding', 'winograd', 'inference_layers', 'inference_networks', 'predictors', 'engine')
+_SOURCES = (
+    'util', 'sampling', 'folding', 'winograd',
+    'inference_layers', 'inference_networks', 'predictors', 'engine',
+)  # fmt: skip
 # Failures of Paddle's compiler and predictor.
 _COMPILER_ERRORS = (RuntimeError, ValueError, TypeError, NotImplementedError, AttributeError)
 

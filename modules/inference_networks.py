@@ -24,7 +24,7 @@ from modules.inference_layers import (
     FixedUpBlock,
 )
 from modules.keypoint_detector import KPDetector
-from modules.sampling import grid_sample
+from modules.sampling import grid_sample, to_pixels
 from modules.util import UpBlock2d, make_coordinate_grid, resize_bilinear
 from modules.winograd import (
     TILE,
@@ -213,10 +213,7 @@ class FrameDecoder(nn.Layer):
         shape = deformation.shape[:-1]
         near, weight = [], []  # of x and y: two neighbours and their weights, 0 outside
         for position, size in zip(deformation.reshape([-1, 2]).unbind(1), (w, h)):
-            if self.align_corners:
-                position = (position + 1) * ((size - 1) / 2)
-            else:
-                position = ((position + 1) * size - 1) / 2
+            position = to_pixels(position, size, self.align_corners)
             inside = (position > -1) & (position < size)
             position = paddle.where(inside, position, paddle.full(position.shape, -2.0))
             first = paddle.floor(position)

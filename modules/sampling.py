@@ -44,8 +44,8 @@ def _sample_pixels(image: Tensor, grid: Tensor, align_corners: bool) -> Tensor:
     batch, channels, height, width = image.shape
     h, w = grid.shape[1:3]
     pixels = image.transpose([0, 2, 3, 1]).reshape([batch * height * width, channels])
-    x = _to_pixels(grid[..., 0], width, align_corners)
-    y = _to_pixels(grid[..., 1], height, align_corners)
+    x = to_pixels(grid[..., 0], width, align_corners)
+    y = to_pixels(grid[..., 1], height, align_corners)
     first = (paddle.arange(batch, dtype='int32') * (height * width)).reshape([batch, 1, 1])
     samples = 0
     for row, row_weight, row_inside in _neighbours(y, height):
@@ -56,7 +56,7 @@ def _sample_pixels(image: Tensor, grid: Tensor, align_corners: bool) -> Tensor:
     return samples.reshape([batch, h, w, channels]).transpose([0, 3, 1, 2])
 
 
-def _to_pixels(coordinate: Tensor, size: int, align_corners: bool) -> Tensor:
+def to_pixels(coordinate: Tensor, size: int, align_corners: bool) -> Tensor:
     """[-1, 1] -> the number of the pixel, not whole."""
     if align_corners:
         return (coordinate + 1) * ((size - 1) / 2)

@@ -21,11 +21,16 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from demo import add_animation_options, choose_bundled, note, read_resized  # noqa: E402
+from demo import (  # noqa: E402
+    add_animation_options,
+    choose_bundled,
+    note,
+    read_config_and_source,
+    read_resized,
+)
 from modules.cli import ArgumentParser, run_command  # noqa: E402
-from modules.config import load_config  # noqa: E402
 from modules.runtime import choose_device, prepare_process  # noqa: E402
-from modules.video import VideoReader, VideoWriter, read_image, resize_frame  # noqa: E402
+from modules.video import VideoReader, VideoWriter  # noqa: E402
 from tools.official_animation import (  # noqa: E402
     Animation,
     official_animation,
@@ -119,9 +124,7 @@ def write_videos(writers: Sequence[VideoWriter], frames: Iterator[np.ndarray]) -
 
 def main() -> None:
     options = parse_arguments()
-    config = load_config(options.config, need=('dataset_params.frame_shape',))
-    size = tuple(config['dataset_params']['frame_shape'][:2])
-    source = resize_frame(read_image(options.source_image), size)
+    config, size, source = read_config_and_source(options)
     with VideoReader(options.driving_video) as reader:
         writers = [VideoWriter(path, reader.fps) for path in options.out]
     official = require_official(options.torch_repo, options.torch_python)
