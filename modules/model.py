@@ -11,6 +11,8 @@ from modules import test_mode
 from modules.build import Models
 from modules.discriminator import Judgement, scale_name
 from modules.generator import Generated
+from modules.memory import mean_over_samples
+from modules.sampling import rearranges
 from modules.test_mode import tap
 from modules.transform import Transform
 from modules.util import AntiAliasInterpolation2d, Keypoints
@@ -175,12 +177,18 @@ class TrainingLosses(nn.Layer):
         """Mean absolute differences of VGG19 features over the pyramid."""
         weights = self.weights['perceptual']
         levels = max(i + 1 for i, weight in enumerate(weights) if weight)
+
+        def difference(fake_image: Tensor, real_image: Tensor) -> Tensor:
+            with paddle.no_grad():
+                real_features = self.vgg(real_image, levels)
+            return _weighted_l1(weights, self.vgg(fake_image, levels), real_features)
+
         total = 0
         for scale in self.scales:
-            fake_features = self.vgg(fake[scale], levels)
-            with paddle.no_grad():
-                real_features = self.vgg(real[scale], levels)
-            total += _weighted_l1(weights, fake_features, real_features)
+            if rearranges(fake[scale]):
+                total += mean_over_samples(difference, fake[scale], real[scale])
+            else:
+                total += difference(fake[scale], real[scale])
         return total
 
     def adversarial_losses(

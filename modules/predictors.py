@@ -45,9 +45,10 @@ class Program:
     Args:
         folder: where `compile_program` wrote it; not needed any more afterwards.
         bf16: compute convolutions and fused matrix products in bfloat16.
+        shapes_kept: of how many shapes of its inputs oneDNN keeps what it has prepared.
     """
 
-    def __init__(self, folder: Path, bf16: bool = False):
+    def __init__(self, folder: Path, bf16: bool = False, shapes_kept: int = 10):
         weights = folder / f'{_NAME}.pdiparams'
         config = Config(
             str(folder / f'{_NAME}.json'), str(weights) if weights.exists() else ''
@@ -55,6 +56,7 @@ class Program:
         config.disable_gpu()
         config.disable_glog_info()
         config.enable_mkldnn()
+        config.set_mkldnn_cache_capacity(shapes_kept)
         for unwanted in _UNWANTED_PASSES:
             config.delete_pass(unwanted)
         config.set_cpu_math_library_num_threads(num_threads())
@@ -72,6 +74,7 @@ class Program:
 
     def run(self) -> List[np.ndarray]:
         self._predictor.run()
+        paddle.base.core.set_num_threads(num_threads())  # the predictor leaves a single one
         return [handle.copy_to_cpu() for handle in self._outputs]
 
 

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import warnings
-from typing import List
+from typing import List, Optional
 
 # As the user has set it; Paddle, once imported, puts a 1 where nothing was.
 _CHOSEN_THREADS = None if 'paddle' in sys.modules else os.environ.get('OMP_NUM_THREADS')
@@ -40,16 +40,70 @@ def keep_freed_memory() -> None:
     """Lets the process keep what it frees for its next allocations (where its C library is glibc).
 
     Otherwise every large tensor is memory anew from the system, which fills it with zeros page by
-    page: a tenth to a fifth of the time of a training step on the CPU.
+    page: a tenth to a fifth of the time of a training step on the CPU. How much may be kept,
+    `bound_freed_memory` sees to.
     """
+    global _heap
     try:
-        mallopt = ctypes.CDLL(None).mallopt
+        _heap = _Heap()
     except (AttributeError, OSError, TypeError):  # another C library, another system
         return
-    trim_threshold, top_pad, mmap_max = -1, -2, -4  # as malloc.h names and numbers them
-    mallopt(mmap_max, 0)
-    mallopt(trim_threshold, 2**31 - 1)
-    mallopt(top_pad, 64 * 2**20)
+    _heap.keep()
+
+
+def bound_freed_memory() -> None:
+    """Gives freed memory back to the system once there is too much; to be called now and then.
+
+    Beyond the most that has been in use at any time, a sixth of it may be kept.
+    """
+    if _heap is not None:
+        _heap.bound()
+
+
+class _Heap:
+    """The heap of the C library."""
+
+    def __init__(self):
+        libc = ctypes.CDLL(None)
+        self._set, self._trim, self._info = libc.mallopt, libc.malloc_trim, libc.mallinfo2
+        self._info.restype = _HeapInfo
+        self._most_used = 0
+        self._elsewhere = _resident_bytes() - self._used()  # programs, libraries
+
+    def keep(self) -> None:
+        trim_threshold, top_pad, mmap_max = -1, -2, -4  # as malloc.h names and numbers them
+        self._set(mmap_max, 0)
+        self._set(trim_threshold, 2**31 - 1)
+        self._set(top_pad, 64 * 2**20)
+
+    def bound(self) -> None:
+        self._most_used = max(self._most_used, self._used())
+        if _resident_bytes() - self._elsewhere > self._most_used * 7 / 6:
+            self._trim(0)
+
+    def _used(self) -> int:
+        info = self._info()
+        return info.uordblks + info.hblkhd
+
+
+class _HeapInfo(ctypes.Structure):
+    """What mallinfo2 tells; of use here are bytes mapped one by one and bytes in use otherwise."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in (
+            *('arena', 'ordblks', 'smblks', 'hblks', 'hblkhd'),
+            *('usmblks', 'fsmblks', 'uordblks', 'fordblks', 'keepcost'),
+        )
+    ]
+
+
+_heap: Optional[_Heap] = None  # None: freed memory is not kept
+
+
+def _resident_bytes() -> int:
+    with open('/proc/self/statm') as statm:
+        return int(statm.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
 
 
 def num_threads() -> int:

@@ -5,13 +5,14 @@ Images are float in [0, 1], NCHW. Coordinates are (x, y) in [-1, 1]; -1 and 1 ar
 border pixels.
 """
 
-from typing import List, NamedTuple, Optional, Tuple
+from typing import Callable, List, NamedTuple, Optional, Tuple
 
 import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
 from modules import distributed, onednn
+from modules.memory import recomputed
 from modules.sampling import rearranges
 from modules.test_mode import tap_op
 
@@ -132,18 +133,39 @@ class BatchNorm2D(nn.BatchNorm2D):
     With several processes the statistics are those of the joint batch.
     """
 
-    def after(self, conv: Conv2D, x: Tensor, doubled: bool = False) -> Tensor:
+    def after(
+        self,
+        conv: Conv2D,
+        x: Tensor,
+        doubled: bool = False,
+        then: Optional[Callable[[Tensor], Tensor]] = None,
+    ) -> Tensor:
         """The norm of the convolution (of the doubled image), whose bias is not added on its own.
 
         In training the norm takes the batch's mean away and the bias with it, whose gradient is
         exactly 0: only the running mean has to know it. With fixed statistics it joins the norm's.
+
+        Args:
+            then: applied to the norm, and cheap: backward computes both anew.
         """
         convolve = conv.forward_doubled if doubled else conv
         if not rearranges(x) or distributed.world_size() > 1:
-            return self(convolve(x))
-        return self(convolve(x, with_bias=False), conv.bias)
+            y = self(convolve(x))
+            return y if then is None else then(y)
+        y = convolve(x, with_bias=False)
+        if then is None:
+            return self(y, conv.bias)
+        return recomputed(lambda y, again: then(self(y, conv.bias, again)), y)
 
-    def forward(self, x: Tensor, omitted_bias: Optional[Tensor] = None) -> Tensor:
+    def forward(
+        self, x: Tensor, omitted_bias: Optional[Tensor] = None, again: bool = False
+    ) -> Tensor:
+        """
+        Args:
+            x: (B, C, h, w).
+            omitted_bias: of the convolution that led to `x`, (C,), where it was not added.
+            again: the running statistics know this batch.
+        """
         if not self.training:
             bias = self.bias
             if omitted_bias is not None:
@@ -173,9 +195,10 @@ class BatchNorm2D(nn.BatchNorm2D):
             epsilon=self._epsilon,
             data_format=self._data_format,
         )
-        if omitted_bias is not None:
-            mean = mean + omitted_bias.detach()
-        self.update_statistics(mean, variance, count)
+        if not again:
+            if omitted_bias is not None:
+                mean = mean + omitted_bias.detach()
+            self.update_statistics(mean, variance, count)
         return y
 
     @paddle.no_grad()
@@ -218,7 +241,7 @@ class DownBlock2d(SameBlock2d):
     """Same block, then a 2x2 average: (B, in, h, w) -> (B, out, h/2, w/2)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.avg_pool2d(super().forward(x), 2)
+        return self.norm.after(self.conv, x, then=lambda y: F.avg_pool2d(F.relu(y), 2))
 
 
 class UpBlock2d(SameBlock2d):

@@ -115,7 +115,7 @@ def test_features_that_weigh_nothing_are_not_computed(models, frames, seeded_vgg
     forward = seeded_vgg.forward
     monkeypatch.setattr(seeded_vgg, 'forward', lambda x, n: asked.append(n) or forward(x, n))
     step(models, frames, {'perceptual': [0, 1, 0, 0, 0]}, seeded_vgg)
-    assert asked == [2] * 4  # both images at both scales
+    assert asked == [2] * 8  # both samples of both images at both scales
 
 
 def test_random_transforms_have_the_widths_asked_for():
