@@ -4,6 +4,7 @@ Import this module, and call `prepare_process`, before Paddle is imported: Paddl
 environment once.
 """
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -58,6 +59,12 @@ def bound_freed_memory() -> None:
     """
     if _heap is not None:
         _heap.bound()
+
+
+def release_freed_memory() -> None:
+    """Gives all freed memory back to the system, once much has been freed for good."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library or system
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class _Heap:
