@@ -1,6 +1,6 @@
 # make setup   installs the pinned requirements into .venv, which belongs to this Makefile
 # make demo    animates the bundled picture with the bundled clip
-# make demo-train   trains the networks of the demo anew, about two hours on two cores; stopped and
+# make demo-train   trains the networks of the demo anew, about three hours on two cores; stopped and
 #              started again it goes on where it was
 # make test    checks the style and runs all tests
 # make lint    checks the style only
