@@ -62,7 +62,8 @@ def recomputed(function: Callable[..., Tensor], x: Tensor) -> Tensor:
 
     Args:
         function: `again` tells it that this is the second time, so that it has no effect but its
-            result. It can be differentiated once.
+            result. It can be differentiated once, and by backward() alone: paddle.grad does not
+            know its weights.
     """
     if x.stop_gradient or not paddle.is_grad_enabled():
         return function(x, again=False)

@@ -225,6 +225,7 @@ def _works() -> bool:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # Paddle's, about compiling
             agrees = _agrees()
+            _copies.drop()
         reason = 'its values are not those of Paddle'
     except Exception as error:
         agrees, reason = False, (str(error).strip().splitlines() or [type(error).__name__])[-1]

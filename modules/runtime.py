@@ -55,7 +55,8 @@ def keep_freed_memory() -> None:
 def bound_freed_memory() -> None:
     """Gives freed memory back to the system once there is too much; to be called now and then.
 
-    Beyond the most that has been in use at any time, a sixth of it may be kept.
+    Beyond the most that has been in use at any time, a sixth of it may be kept. Without a bound
+    where glibc is older than 2.33.
     """
     if _heap is not None:
         _heap.bound()
@@ -72,10 +73,12 @@ class _Heap:
 
     def __init__(self):
         libc = ctypes.CDLL(None)
-        self._set, self._trim, self._info = libc.mallopt, libc.malloc_trim, libc.mallinfo2
-        self._info.restype = _HeapInfo
-        self._most_used = 0
-        self._elsewhere = _resident_bytes() - self._used()  # programs, libraries
+        self._set, self._trim = libc.mallopt, libc.malloc_trim
+        self._info = getattr(libc, 'mallinfo2', None)  # since glibc 2.33
+        self._most_used = self._elsewhere = 0
+        if self._info is not None:
+            self._info.restype = _HeapInfo
+            self._elsewhere = _anonymous_bytes() - self._used()  # stacks, others' maps
 
     def keep(self) -> None:
         trim_threshold, top_pad, mmap_max = -1, -2, -4  # as malloc.h names and numbers them
@@ -84,9 +87,16 @@ class _Heap:
         self._set(top_pad, 64 * 2**20)
 
     def bound(self) -> None:
+        if self._info is None:
+            return
         self._most_used = max(self._most_used, self._used())
-        if _resident_bytes() - self._elsewhere > self._most_used * 7 / 6:
+        if self._too_much():
             self._trim(0)
+            if self._too_much():  # so it is not the heap's
+                self._elsewhere = _anonymous_bytes() - self._used()
+
+    def _too_much(self) -> bool:
+        return _anonymous_bytes() - self._elsewhere > self._most_used * 7 / 6
 
     def _used(self) -> int:
         info = self._info()
@@ -108,9 +118,11 @@ class _HeapInfo(ctypes.Structure):
 _heap: Optional[_Heap] = None  # None: freed memory is not kept
 
 
-def _resident_bytes() -> int:
+def _anonymous_bytes() -> int:
+    """Resident memory that no file backs."""
     with open('/proc/self/statm') as statm:
-        return int(statm.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
+        _, resident, backed, *_ = map(int, statm.read().split())
+    return (resident - backed) * os.sysconf('SC_PAGE_SIZE')
 
 
 def num_threads() -> int:

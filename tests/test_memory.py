@@ -123,22 +123,46 @@ def test_the_statistics_of_a_norm_know_a_recomputed_batch_once(trained):
 @pytest.fixture
 def heap():
     try:
-        return runtime._Heap()
+        found = runtime._Heap()
     except (AttributeError, OSError, TypeError):
+        found = None
+    if found is None or found._info is None:
         pytest.skip('the C library does not tell what is in use')
+    return found
 
 
 def test_freed_memory_goes_back_once_it_is_too_much(heap, monkeypatch):
-    trims, used, resident = [], [], []
-    monkeypatch.setattr(runtime, '_resident_bytes', lambda: heap._elsewhere + resident[-1])
-    monkeypatch.setattr(heap, '_used', lambda: used[-1])
-    monkeypatch.setattr(heap, '_trim', trims.append)
+    trims, now = [], {}
+
+    def trim(pad):
+        trims.append(pad)
+        now['held'] = now['used']
+
+    monkeypatch.setattr(runtime, '_anonymous_bytes', lambda: heap._elsewhere + now['held'])
+    monkeypatch.setattr(heap, '_used', lambda: now['used'])
+    monkeypatch.setattr(heap, '_trim', trim)
     monkeypatch.setattr(runtime, '_heap', heap)
-    for in_use, held, trimmed in [(60, 69, 0), (60, 71, 1), (12, 69, 1), (12, 71, 2), (66, 76, 2)]:
-        used.append(in_use)
-        resident.append(held)
+    for used, held, trimmed in [(60, 69, 0), (60, 71, 1), (12, 69, 1), (12, 71, 2), (66, 76, 2)]:
+        now.update(used=used, held=held)
         runtime.bound_freed_memory()
-        assert len(trims) == trimmed, (in_use, held)
+        assert len(trims) == trimmed, (used, held)
+
+
+def test_what_trimming_does_not_give_back_is_not_trimmed_again(heap, monkeypatch):
+    trims = []
+    monkeypatch.setattr(runtime, '_anonymous_bytes', lambda: 1000)
+    monkeypatch.setattr(heap, '_used', lambda: 60)
+    monkeypatch.setattr(heap, '_trim', trims.append)
+    monkeypatch.setattr(heap, '_elsewhere', 100)
+    for _ in range(3):
+        heap.bound()
+    assert len(trims) == 1
+
+
+def test_freed_memory_is_kept_without_a_bound_by_an_older_glibc(heap, monkeypatch):
+    monkeypatch.setattr(heap, '_info', None)
+    monkeypatch.setattr(heap, '_trim', lambda pad: pytest.fail('trimmed'))
+    heap.bound()
 
 
 @pytest.mark.skipif(
