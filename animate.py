@@ -40,7 +40,7 @@ from modules.normalization import (
     movement_scale,
     normalize_kp,
 )
-from modules.runtime import choose_device, prepare_process, release_freed_memory
+from modules.runtime import choose_device, prepare_process
 
 if TYPE_CHECKING:  # a mistake in the arguments is reported before Paddle is imported
     from paddle import Tensor
@@ -400,7 +400,6 @@ def main() -> None:
         explain='grid' in options.outputs,
     )
     del models  # a compiled engine has its own weights
-    release_freed_memory()
     with folder.open(run):
         written, failed = animate_pairs(
             engine, dataset.clips, pairs, folder, normalization, visualizer, device

@@ -20,7 +20,7 @@ from modules.cli import ArgumentParser, UserError, run_command
 from modules.config import load_config
 from modules.engine_options import add_engine_options
 from modules.prefetch import prefetch
-from modules.runtime import choose_device, prepare_process, release_freed_memory
+from modules.runtime import choose_device, prepare_process
 from modules.video import IMAGE_SUFFIXES, VideoReader, VideoWriter, read_image, resize_frame
 
 ROOT = Path(__file__).resolve().parent
@@ -177,7 +177,6 @@ def main() -> None:
     params = config['model_params']
     engine = build_engine(models, params, size, options.engine, options.precision)
     del models  # a compiled engine has its own weights
-    release_freed_memory()
     initial = initial_frame(options, engine, source, size)
     # One decoder serves the networks and, side by side, the picture of the result.
     driving, shown = itertools.tee(prefetch(read_resized(options.driving_video, size)))

@@ -79,25 +79,26 @@ def load_checkpoint(
         if layer is None:
             continue
         if name in checkpoint.networks:
+            # Taken out, and by _fit turned into tensors one by one, so that memory holds one copy.
             state = to_paddle_names(checkpoint.networks.pop(name))
             if rescaled:
                 state = {key: array for key, array in state.items() if not is_constant(key)}
-            _check_fit(layer, state, f'{path}: its {name}')
-            fitting.append((layer, state))
+            fitting.append((layer, _fit(layer, state, f'{path}: its {name}')))
+            del state
         elif name in required:
             held = ', '.join(names)
             raise UserError(f'{path}: holds no {name}, only {held}; give a checkpoint with it')
         else:
             missing.append(name)
-    for layer, state in fitting:
-        _set_state(layer, state)
+    for layer, tensors in fitting:
+        _set_state(layer, tensors)
     return Loaded(path, tuple(missing), checkpoint.config, checkpoint.meta, checkpoint.tensors)
 
 
-def _check_fit(layer: 'Layer', state: State, what: str) -> None:
-    """UserError unless keys and shapes agree with the layer's and all values are finite.
+def _fit(layer: 'Layer', state: State, what: str) -> Dict[str, 'Tensor']:
+    """The part of `state` that goes into `layer`, cast to its dtype.
 
-    Counters, which nothing needs, are taken out of `state`.
+    `state` is emptied. UserError unless keys and shapes agree and all values are finite.
     """
     import paddle
 
@@ -121,9 +122,13 @@ def _check_fit(layer: 'Layer', state: State, what: str) -> None:
             f'{what} does not fit the config. {"; ".join(filter(None, lists))}.'
             ' Use the config that it was trained with'
         )
+    tensors = {}
     for key, tensor in layer.state_dict().items():
-        if key in state and not paddle.isfinite(_as_tensor(state[key], tensor.dtype)).all():
-            raise UserError(f'{what}: {key} has values that are not finite; get it again')
+        if key in state:
+            tensors[key] = paddle.to_tensor(state.pop(key)).astype(tensor.dtype)
+            if not paddle.isfinite(tensors[key]).all():
+                raise UserError(f'{what}: {key} has values that are not finite; get it again')
+    return tensors
 
 
 def _list_some(what: str, items: Sequence[str]) -> str:
@@ -131,17 +136,10 @@ def _list_some(what: str, items: Sequence[str]) -> str:
     return f'{len(items)} {what} ({", ".join(items[:4])}{more})' if items else ''
 
 
-def _set_state(layer: 'Layer', state: State) -> None:
-    """Gives a layer the arrays of its names, cast to its dtype; `state` is emptied."""
+def _set_state(layer: 'Layer', tensors: Mapping[str, 'Tensor']) -> None:
     for key, tensor in layer.state_dict().items():
-        if key in state:  # taken out one by one, so that memory holds no second copy of all
-            tensor.set_value(_as_tensor(state.pop(key), tensor.dtype))
-
-
-def _as_tensor(array: np.ndarray, dtype) -> 'Tensor':
-    import paddle
-
-    return paddle.to_tensor(array).astype(dtype)
+        if key in tensors:
+            tensor.set_value(tensors[key])
 
 
 def load_models(

@@ -171,10 +171,10 @@ class CompiledEngine:
         given = [tensor for pair in pairs for tensor in pair if tensor is not None]
         for position, tensor in enumerate(given, len(source.parts)):
             self._decoder.set(position, tensor.numpy())
-        prediction, *explained = map(paddle.to_tensor, self._decoder.run())
-        self._frames += 1
-        if self._frames % _TIDY_EVERY == 1:
+        if self._frames % _TIDY_EVERY == 0:  # the first time, what compiling and the networks had
             release_freed_memory()
+        self._frames += 1
+        prediction, *explained = map(paddle.to_tensor, self._decoder.run())
         if not explained:
             return Generated(prediction, None, None, None, None)
         deformation, mask, sparse_deformed, *occlusion = explained

@@ -14,6 +14,12 @@ from modules.runtime import prepare_process  # noqa: E402
 
 prepare_process()
 
+import paddle  # noqa: E402
+
+needs_onednn = pytest.mark.skipif(
+    not paddle.base.core.is_compiled_with_onednn(), reason='this Paddle has no oneDNN'
+)
+
 # Compiled programs are shared by the tests, not with the user.
 _CACHE = tempfile.mkdtemp()
 os.environ['XDG_CACHE_HOME'] = _CACHE

@@ -8,7 +8,7 @@ import textwrap
 import numpy as np
 import paddle
 import pytest
-from conftest import ROOT
+from conftest import ROOT, needs_onednn
 from paddle import nn
 from paddle.autograd import PyLayer
 
@@ -165,9 +165,7 @@ def test_freed_memory_is_kept_without_a_bound_by_an_older_glibc(heap, monkeypatc
     heap.bound()
 
 
-@pytest.mark.skipif(
-    not paddle.base.core.is_compiled_with_onednn(), reason='this Paddle has no oneDNN'
-)
+@needs_onednn
 def test_onednn_keeps_no_copies(heap):
     """In a process of its own, as training is: predictors of an animation keep some shapes more."""
     program = """
@@ -191,9 +189,7 @@ def test_onednn_keeps_no_copies(heap):
     assert int(done.stdout.split()[-1]) < 40 * MEGABYTE
 
 
-@pytest.mark.skipif(
-    not paddle.base.core.is_compiled_with_onednn(), reason='this Paddle has no oneDNN'
-)
+@needs_onednn
 def test_dropping_the_copies_leaves_the_threads():
     with open('/proc/self/maps') as maps:
         libraries = {line.split()[-1] for line in maps if 'libiomp5' in line}

@@ -4,15 +4,12 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
+from conftest import needs_onednn
 
 from modules import onednn
 from modules.sampling import grid_sample
 from modules.util import add_bias, conv2d
 from modules.vgg import Vgg19
-
-needs_onednn = pytest.mark.skipif(
-    not paddle.base.core.is_compiled_with_onednn(), reason='this Paddle has no oneDNN'
-)
 
 
 def tensors(*shapes, trained=True):

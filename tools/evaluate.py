@@ -36,11 +36,7 @@ from modules.cli import ArgumentParser, UserError, atomic_output, run_command  #
 from modules.clips import Clip  # noqa: E402
 from modules.config import load_config  # noqa: E402
 from modules.engine_options import add_engine_options  # noqa: E402
-from modules.runtime import (  # noqa: E402
-    choose_device,
-    prepare_process,
-    release_freed_memory,
-)
+from modules.runtime import choose_device, prepare_process  # noqa: E402
 from modules.video import VideoWriter  # noqa: E402
 from tools.detectors import FramePair, build_detector, build_embedder  # noqa: E402
 from tools.evaluation_report import (  # noqa: E402
@@ -253,7 +249,6 @@ def main() -> None:
         params, size = config['model_params'], config['dataset_params']['frame_shape'][:2]
         engine = build_engine(models, params, size, options.engine, options.precision)
         del models  # a compiled engine has its own weights
-        release_freed_memory()
         frames = folder / 'frames' if options.save_frames else None
         if frames is not None:
             frames.mkdir()
