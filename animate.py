@@ -28,11 +28,12 @@ from typing import (
 import numpy as np
 from tqdm import tqdm
 
-from modules.animation_folder import OUTPUTS, AnimationFolder, Writer, name_pairs, weights_hash
+from modules.animation_folder import OUTPUTS, AnimationFolder, Writer, name_pairs
 from modules.augmentation import to_float
 from modules.cli import ArgumentParser, UserError, run_command
 from modules.config import load_config
 from modules.engine_options import add_engine_options
+from modules.hashing import weights_hash
 from modules.normalization import (
     ABSOLUTE,
     Normalization,

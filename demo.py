@@ -168,15 +168,12 @@ def main() -> None:
     prepare_process()
     device = choose_device(options.cpu)
     from animate import Normalization, animate, to_bytes
-    from modules.build import build_models
-    from modules.checkpoint import load_models
+    from modules.checkpoint import StoredModels
     from modules.engine import build_engine
 
-    models = build_models(config)
-    load_models(config, models, options.checkpoint)
+    models = StoredModels(config, options.checkpoint)
     params = config['model_params']
     engine = build_engine(models, params, size, options.engine, options.precision)
-    del models  # a compiled engine has its own weights
     initial = initial_frame(options, engine, source, size)
     # One decoder serves the networks and, side by side, the picture of the result.
     driving, shown = itertools.tee(prefetch(read_resized(options.driving_video, size)))

@@ -1,7 +1,6 @@
 """The folder of an animated test set: what each pair leaves there, whole or not at all."""
 
 import contextlib
-import hashlib
 import json
 import os
 import reprlib
@@ -29,8 +28,6 @@ from modules.cli import PathLike, UserError, atomic_output
 from modules.video import VideoWriter
 
 if TYPE_CHECKING:  # the folder is looked at before Paddle is imported
-    from paddle.nn import Layer
-
     from frames_dataset import Pair
 
 try:
@@ -181,16 +178,6 @@ def name_pairs(clips: Sequence[str], pairs: Iterable['Pair']) -> Dict[str, 'Pair
         if len(os.fsencode(name)) > LONGEST_NAME:
             raise UserError(f'{name}: too long for the name of a result; rename one of the clips')
     return named
-
-
-def weights_hash(networks: Sequence['Layer']) -> str:
-    """SHA-256 of the weights, whatever file they came from."""
-    digest = hashlib.sha256()
-    for network in networks:
-        for name, tensor in network.state_dict().items():
-            digest.update(f'{name} {tensor.shape}\n'.encode())
-            digest.update(tensor.numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _difference(there: Any, here: Any, path: str = '') -> Optional[str]:

@@ -4,13 +4,20 @@ Our own format is a safetensors file, for inference and training alike: nothing 
 and its metadata carries the format's version, the config and whatever else JSON can hold.
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
-from modules.checkpoint_file import FORMAT, VERSION, Checkpoint, read_checkpoint
+from modules.checkpoint_file import (
+    FORMAT,
+    VERSION,
+    Checkpoint,
+    content_hash,
+    read_checkpoint,
+)
 from modules.cli import PathLike, UserError, atomic_output
 from modules.download import find_weights
 from modules.weight_names import NETWORKS, State, is_constant, is_counter, to_paddle_names
@@ -24,6 +31,7 @@ if TYPE_CHECKING:  # a mistake in a path is reported before Paddle is imported
 __all__ = [
     'Checkpoint',
     'Loaded',
+    'StoredModels',
     'listed_weights',
     'load_checkpoint',
     'load_models',
@@ -167,6 +175,45 @@ def load_models(
         wanted = {name: networks[name] for name in networks if paths[name] == path}
         load_checkpoint(path, **wanted, required=tuple(wanted), rescaled=rescaled)
     return tuple(name for name in networks if not paths[name])
+
+
+class StoredModels:
+    """The networks of a config with the weights of a checkpoint, loaded only where they are needed.
+
+    Args:
+        config, checkpoint: as for load_models.
+
+    Raises:
+        UserError: no weights are given, or they are not there.
+    """
+
+    def __init__(self, config: Mapping[str, Any], checkpoint: Optional[PathLike] = None):
+        self._config = config
+        self._checkpoint = checkpoint if checkpoint is None else find_weights(checkpoint)
+        listed = listed_weights(config) if checkpoint is None else {'all': self._checkpoint}
+        self._paths = {name: find_weights(path) for name, path in listed.items() if path}
+
+    def identity(self) -> str:
+        """SHA-256 of what the files hold: where it is the same, `load` gives the same weights.
+
+        Raises:
+            UserError: a file can't be read.
+        """
+        held = {path: content_hash(path) for path in dict.fromkeys(self._paths.values())}
+        lines = (f'{name} {held[path]}' for name, path in sorted(self._paths.items()))
+        return hashlib.sha256('\n'.join(lines).encode()).hexdigest()
+
+    def load(self) -> 'Models':
+        """The networks, built and loaded.
+
+        Raises:
+            UserError: as load_models.
+        """
+        from modules.build import build_models
+
+        models = build_models(self._config)
+        load_models(self._config, models, self._checkpoint)
+        return models
 
 
 def listed_weights(config: Mapping[str, Any]) -> Dict[str, Optional[str]]:

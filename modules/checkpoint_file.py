@@ -6,6 +6,7 @@ nothing in it is ever executed.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from typing import Any, BinaryIO, Dict, Iterator, Mapping, NamedTuple, Optional,
 import numpy as np
 
 from modules.cli import PathLike, UserError
+from modules.hashing import file_hash
 from modules.npz_file import Archive, read_npz
 from modules.numpy_pickle import ArrayStandIn, numpy_table
 from modules.safe_pickle import Budget, Machine, Reader, Refused, shorten
@@ -62,6 +64,22 @@ def read_checkpoint(path: PathLike, training_state: bool = False) -> Checkpoint:
                 return _read_safetensors(path, training_state)
             tree, budget = _read_tree(file)
             return _find_networks(tree, budget)
+
+
+def content_hash(path: PathLike) -> str:
+    """SHA-256 of all that `read_checkpoint` reads of a file or folder.
+
+    Raises:
+        UserError: there is no such file, or it can't be read.
+    """
+    path = Path(path)
+    with _telling_errors(path):
+        if path.is_dir():
+            held = [name for name in NPZ_FILES.values() if (path / name).exists()]
+            lines = (f'{name} {content_hash(path / name)}' for name in held)
+            return hashlib.sha256('\n'.join(lines).encode()).hexdigest()
+        with _open_file(path) as file:
+            return file_hash(file)
 
 
 def read_weights(path: PathLike) -> State:

@@ -4,6 +4,8 @@ An engine serves one frame size. Keypoints are always computed in float32.
 """
 
 import contextlib
+import functools
+import gc
 import hashlib
 import json
 import sys
@@ -14,21 +16,17 @@ import numpy as np
 import paddle
 from paddle import Tensor, nn
 
-from modules.animation_folder import weights_hash
 from modules.build import Models
+from modules.checkpoint import StoredModels
 from modules.cli import UserError
 from modules.generator import EncodedSource, Generated, deform
+from modules.hashing import weights_hash
 from modules.inference_networks import FrameDecoder, KeypointProgram, SourceEncoder
 from modules.predictors import Program, compile_program
 from modules.program_cache import ProgramCache, key_of
 from modules.runtime import describe_cpu, release_freed_memory
-from modules.util import Keypoints, kp2gaussian
+from modules.util import Keypoints
 
-# What the compiled programs are made of: a change there makes those in the cache useless.
-_SOURCES = (
-    'util', 'sampling', 'folding', 'winograd',
-    'inference_layers', 'inference_networks', 'predictors', 'engine',
-)  # fmt: skip
 # After so many frames memory that fell to pieces goes back to the system: 30 ms for 50 MB.
 _TIDY_EVERY = 16
 # Failures of Paddle's compiler and predictor.
@@ -91,7 +89,7 @@ class CompiledEngine:
 
     Args:
         models: networks with trained weights. They are not needed afterwards, which saves memory
-            if nobody else keeps them.
+            if nobody else keeps them; stored ones are not even loaded if all programs are there.
         model_params: of their config.
         size: (H, W) of the frames.
         bf16: compute the generator's convolutions in bfloat16.
@@ -102,22 +100,19 @@ class CompiledEngine:
 
     def __init__(
         self,
-        models: Models,
+        models: Union[Models, StoredModels],
         model_params: Mapping[str, Any],
         size: Sequence[int],
         bf16: bool = False,
         explain: bool = False,
     ):
-        models.eval()
-        generator, detector = models.generator, models.kp_detector
         h, w = size
         common = model_params['common_params']
-        image = [1, common['num_channels'], h, w]
-        motion = generator.dense_motion_network
-        self.variance, self.align_corners = motion.kp_variance, generator.align_corners
-        self.explain = explain
+        image, kp = [1, common['num_channels'], h, w], [1, common['num_kp'], 2]
+        self.align_corners, self.explain = common['align_corners'], explain
+        loaded = functools.lru_cache(lambda: _loaded(models).eval())
         store = _Store({
-            'weights': weights_hash([generator, detector]),
+            'weights': _identity(models),
             'model': json.dumps(model_params, sort_keys=True),
             'size': f'{h}x{w}',
             'sources': _hash_of_sources(),
@@ -125,14 +120,19 @@ class CompiledEngine:
             'cpu': describe_cpu(),
         })  # fmt: skip
         self._keypoints = store.program(
-            'keypoints', lambda: (KeypointProgram(detector), [image])
+            'keypoints', lambda: (KeypointProgram(loaded().kp_detector), [image])
         )
-        self._source = store.program('source', lambda: (SourceEncoder(generator), [image]))
-        self._decoder = store.program(
-            f'frame{" explained" * explain}{" bf16" * bf16}',
-            lambda: _decoder_of(generator, common, size, bf16, explain),
-            bf16,
+        self._source = store.program(
+            'source', lambda: (SourceEncoder(loaded().generator), [image, kp])
         )
+
+        def decoder() -> Tuple[nn.Layer, List[List[int]]]:
+            generator = loaded().generator
+            loaded.cache_clear()  # the last that needs the networks, and the largest program
+            return _decoder_of(generator, common, size, bf16, explain)
+
+        name = f'frame{" explained" * explain}{" bf16" * bf16}'
+        self._decoder = store.program(name, decoder, bf16)
         self._encoded: Optional[CompiledSource] = None  # what the decoder has got
         self._frames = 0
 
@@ -144,10 +144,8 @@ class CompiledEngine:
     def encode(self, image: Tensor, kp_source: Keypoints) -> CompiledSource:
         """What depends on the source alone, for `decode`."""
         self._source.set(0, image.numpy())
-        rows, *others = self._source.run()
-        reduced = others[0] if others else image.numpy()
-        heatmaps = kp2gaussian(kp_source.value, reduced.shape[2:], self.variance)[0].numpy()
-        return CompiledSource(image, (reduced, rows, heatmaps))
+        self._source.set(1, kp_source.value.numpy())
+        return CompiledSource(image, tuple(self._source.run()))
 
     def decode(
         self,
@@ -191,6 +189,16 @@ def as_engine(models: Union[Models, Engine]) -> Engine:
     return models if isinstance(models, (EagerEngine, CompiledEngine)) else EagerEngine(models)
 
 
+def _loaded(models: Union[Models, StoredModels]) -> Models:
+    return models.load() if isinstance(models, StoredModels) else models
+
+
+def _identity(models: Union[Models, StoredModels]) -> str:
+    if isinstance(models, StoredModels):
+        return f'file {models.identity()}'
+    return weights_hash([models.generator, models.kp_detector])
+
+
 class _Store:
     """Programs that depend on the same things, from the cache or made."""
 
@@ -215,27 +223,32 @@ class _Store:
             with contextlib.suppress(*_COMPILER_ERRORS, OSError):
                 return Program(entry, bf16)
         layer, shapes = make()
+        random = np.random.default_rng(0)
+        noise = [random.random(shape, np.float32) for shape in shapes]
         with self.cache.fill(key) as folder, paddle.no_grad():
             compile_program(layer, shapes, folder)
+            expected = [tensor.numpy() for tensor in layer(*map(paddle.to_tensor, noise))]
+            del layer  # memory holds either its weights or the program's
+            gc.collect()
+            release_freed_memory()
             program = Program(folder, bf16)
-            _verify(program, layer, shapes, 0.05 if bf16 else 1e-3)
+            _verify(program, noise, expected, 0.05 if bf16 else 1e-3)
         return program
 
 
 def _verify(
-    program: Program, layer: nn.Layer, shapes: Sequence[Sequence[int]], bar: float
+    program: Program,
+    arrays: Sequence[np.ndarray],
+    expected: Sequence[np.ndarray],
+    bar: float,
 ) -> None:
-    """Raises RuntimeError if a new program doesn't compute on noise what its layer does.
+    """Raises RuntimeError if a new program doesn't compute of arrays what is expected.
 
     Compilers have defects, and one of wrong pictures would stay in the cache.
     """
-    random = np.random.default_rng(0)
-    arrays = [random.random(shape, np.float32) for shape in shapes]
     for position, array in enumerate(arrays):
         program.set(position, array)
-    expected = layer(*map(paddle.to_tensor, arrays))
-    for found, tensor in zip(program.run(), expected):
-        wanted = tensor.numpy()
+    for found, wanted in zip(program.run(), expected):
         error = np.sqrt(np.square(found - wanted).mean() / np.square(wanted).mean())
         if not error <= bar:  # nor for NaN
             raise RuntimeError(f'a compiled program is wrong by {error:.1e}')
@@ -262,9 +275,10 @@ def _decoder_of(
 
 
 def _hash_of_sources() -> str:
+    """Of all modules: those that compile programs, the networks, and what reads checkpoints."""
     digest = hashlib.sha256()
-    for name in _SOURCES:
-        digest.update(Path(__file__).with_name(f'{name}.py').read_bytes())
+    for path in sorted(Path(__file__).parent.glob('*.py')):
+        digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
@@ -272,7 +286,7 @@ def _hash_of_sources() -> str:
 
 
 def build_engine(
-    models: Models,
+    models: Union[Models, StoredModels],
     model_params: Mapping[str, Any],
     size: Sequence[int],
     engine: str = 'auto',
@@ -287,7 +301,8 @@ def build_engine(
         precision: one of engine_options.PRECISIONS, of the generator.
 
     Raises:
-        UserError: the engine was asked for by its name, and this machine lacks it.
+        UserError: the engine was asked for by its name, and this machine lacks it; or the stored
+            models can't be loaded.
     """
     on_gpu = paddle.device.get_device() != 'cpu'
     if on_gpu or engine == 'eager':
@@ -297,7 +312,7 @@ def build_engine(
             _note(f'--precision {precision}: the eager engine has only fp32 on the CPU')
             precision = 'fp32'
         names = {'fp32': 'float32', 'bf16': 'bfloat16', 'fp16': 'float16'}
-        return EagerEngine(models, names[precision])
+        return EagerEngine(_loaded(models), names[precision])
     if precision == 'fp16':
         raise UserError('--precision fp16: is for GPUs; on the CPU choose bf16')
     lacks = _lack_of_onednn()
@@ -314,7 +329,7 @@ def build_engine(
     if engine == 'onednn':
         raise UserError(f'--engine onednn: {lacks}; use --engine eager')
     _note(f'the slow eager engine is used: {lacks}')
-    return EagerEngine(models)
+    return EagerEngine(_loaded(models))
 
 
 def _lack_of_onednn() -> Optional[str]:

@@ -73,24 +73,34 @@ class KeypointProgram(nn.Layer):
         return value, jacobian.astype('float32').reshape([1, -1, 2, 2])
 
 
+def heatmaps(kp: Tensor, size: Tuple[int, int], variance: float) -> Tensor:
+    """kp2gaussian as the product of its two factors: (1, K, 2) -> (K, h, w)."""
+    x, y = (2 * (paddle.arange(n).astype(kp.dtype) / (n - 1)) - 1 for n in (size[1], size[0]))
+    x, y = x - kp[0, :, :1], y - kp[0, :, 1:]  # (K, w), (K, h)
+    scale = -0.5 / variance
+    return paddle.exp(x * x * scale).unsqueeze(1) * paddle.exp(y * y * scale).unsqueeze(2)
+
+
 class SourceEncoder(nn.Layer):
-    """image (1, C, H, W) -> rows of features (H' W', F) and, unless it is the image, reduced
-    (1, C, h, w).
+    """Image (1, C, H, W) and its keypoints (1, K, 2) -> what FrameDecoder takes first: reduced
+    (1, C, h, w), rows of features (H' W', F), heatmaps (K, h, w).
     """
 
     def __init__(self, generator: OcclusionAwareGenerator):
         super().__init__()
         motion = generator.dense_motion_network
         self.down = motion.down if motion.scale_factor != 1 else None
+        self.variance = motion.kp_variance
         self.blocks = nn.LayerList([FixedBlock(generator.first)])
         self.blocks.extend([FixedBlock(block) for block in generator.down_blocks])
 
-    def forward(self, image: Tensor):
+    def forward(self, image: Tensor, kp: Tensor):
         x = image
         for block in self.blocks:
             x = block(x)
         rows = x[0].flatten(1).transpose([1, 0])
-        return (rows,) if self.down is None else (rows, self.down(image))
+        reduced = paddle.assign(image) if self.down is None else self.down(image)
+        return reduced, rows, heatmaps(kp, reduced.shape[2:], self.variance)
 
 
 class MotionProgram(nn.Layer):
@@ -118,25 +128,16 @@ class MotionProgram(nn.Layer):
         motion = motion + source[0].unsqueeze(1)
         return paddle.concat([identity, motion]).reshape([-1, h, w, 2])
 
-    def heatmaps(self, kp: Tensor, size: Tuple[int, int]) -> Tensor:
-        """kp2gaussian as the product of its two factors: (1, K, 2) -> (K, h, w)."""
-        x, y = (
-            2 * (paddle.arange(n).astype(kp.dtype) / (n - 1)) - 1 for n in (size[1], size[0])
-        )
-        x, y = x - kp[0, :, :1], y - kp[0, :, 1:]  # (K, w), (K, h)
-        scale = -0.5 / self.variance
-        return paddle.exp(x * x * scale).unsqueeze(1) * paddle.exp(y * y * scale).unsqueeze(2)
-
     def forward(
         self, reduced, source_heatmaps, driving, source, driving_jacobian=None, source_jacobian=None
     ):
         size = reduced.shape[2:]
         motions = self.sparse_motions(size, driving, source, driving_jacobian, source_jacobian)
-        heatmaps = self.heatmaps(driving, size) - source_heatmaps  # (K, h, w)
-        heatmaps = paddle.concat([paddle.zeros([1, *size]), heatmaps]).unsqueeze(1)
+        difference = heatmaps(driving, size, self.variance) - source_heatmaps  # (K, h, w)
+        difference = paddle.concat([paddle.zeros([1, *size]), difference]).unsqueeze(1)
         repeated = reduced.expand([self.motions, *reduced.shape[1:]])
         deformed = grid_sample(repeated, motions, self.align_corners)  # (K + 1, C, h, w)
-        x = paddle.concat([heatmaps, deformed], axis=1).reshape([1, -1, *size])
+        x = paddle.concat([difference, deformed], axis=1).reshape([1, -1, *size])
         maps = self.heads(self.hourglass(x))  # (1, K + 1 or K + 2, h, w)
         mask = F.softmax(maps[:, : self.motions], axis=1)
         deformation = (motions * mask[0].unsqueeze(-1)).sum(axis=0)  # (h, w, 2)

@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Dict, Iterator, Mapping, Optional
 
+from modules.hashing import file_hash
 from modules.user_cache import private_folder
 
 FOLDER = 'programs'
@@ -107,9 +108,6 @@ def _sums(entry: Path) -> Dict[str, str]:
     sums = {}
     for path in sorted(entry.iterdir()):
         if path.name != SUMS:
-            digest = hashlib.sha256()
             with open(path, 'rb') as file:
-                while chunk := file.read(2**22):
-                    digest.update(chunk)
-            sums[path.name] = digest.hexdigest()
+                sums[path.name] = file_hash(file)
     return sums

@@ -3,6 +3,7 @@
 import copy
 import multiprocessing
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import demo
 from animate import Normalization, animate, explained_animation, find_best_frame
 from modules import engine as engine_module
 from modules import folding, predictors, program_cache
+from modules.checkpoint import StoredModels, save_checkpoint
 from modules.cli import UserError
 from modules.config import check_config
 from modules.engine import CompiledEngine, EagerEngine, build_engine
@@ -237,6 +239,35 @@ def test_programs_are_compiled_once(cache, monkeypatch):
     monkeypatch.setattr(engine_module, 'describe_cpu', lambda: 'another one')
     build()
     assert len(made) == 6
+
+
+def test_stored_weights_are_loaded_only_to_compile(cache, tmp_path, monkeypatch):
+    config, size = CONFIGS['tiny']
+    loads = []
+    load = StoredModels.load
+    monkeypatch.setattr(StoredModels, 'load', lambda self: loads.append(1) or load(self))
+
+    def frames(path):
+        stored = StoredModels(config, path)
+        return frames_of(build_engine(stored, config['model_params'], size), clip(size))
+
+    paths, expected = [tmp_path / 'one.safetensors', tmp_path / 'two.safetensors'], []
+    for seed, path in enumerate(paths):
+        models = seeded_models(config, seed, 'float32')
+        save_checkpoint(path, models._asdict())
+        expected.append(frames_of(models, clip(size)))
+    for path, frame in zip(paths, expected):
+        np.testing.assert_allclose(frames(path), frame, atol=2e-5)
+    assert len(loads) == 2
+    paths[0].rename(tmp_path / 'moved')
+    np.testing.assert_allclose(frames(tmp_path / 'moved'), expected[0], atol=2e-5)
+    assert len(loads) == 2
+    shutil.copyfile(paths[1], tmp_path / 'moved')  # other weights under the same name
+    np.testing.assert_allclose(frames(tmp_path / 'moved'), expected[1], atol=2e-5)
+    assert len(loads) == 2
+    paths[1].write_bytes(paths[1].read_bytes()[:-9])
+    with pytest.raises(UserError, match=r'two.safetensors: the safetensors file is damaged'):
+        frames(paths[1])
 
 
 def test_damaged_entries_are_made_anew(cache):

@@ -240,15 +240,12 @@ def main() -> None:
     measures = build_measures(options)
     with atomic_output(options.out, folder=True) as folder:
         dataset = FramesDataset(**config['dataset_params'], is_train=False)
-        from modules.build import build_models
-        from modules.checkpoint import load_models
+        from modules.checkpoint import StoredModels
         from modules.engine import build_engine
 
-        models = build_models(config)
-        load_models(config, models, options.checkpoint)
+        models = StoredModels(config, options.checkpoint)
         params, size = config['model_params'], config['dataset_params']['frame_shape'][:2]
         engine = build_engine(models, params, size, options.engine, options.precision)
-        del models  # a compiled engine has its own weights
         frames = folder / 'frames' if options.save_frames else None
         if frames is not None:
             frames.mkdir()
