@@ -377,8 +377,7 @@ def main() -> None:
     prepare_process()
     device = choose_device(options.cpu)
     from frames_dataset import FramesDataset, animation_pairs
-    from modules.build import build_models
-    from modules.checkpoint import load_models
+    from modules.checkpoint import StoredModels
     from modules.engine import build_engine
     from modules.visualizer import Visualizer
 
@@ -386,10 +385,9 @@ def main() -> None:
     drawn = animation_pairs(dataset, params['num_pairs'], options.seed)
     pairs = name_pairs(dataset.names, drawn)
     visualizer = Visualizer(**config['visualizer_params'])
-    models = build_models(config)
-    load_models(config, models, options.checkpoint)
+    models = StoredModels(config, options.checkpoint)
     folder = AnimationFolder(options.save_dir, options.outputs, params['format'])
-    run = run_of(config, models, pairs)
+    run = run_of(config, models.load(), pairs)
     if options.precision != 'fp32':
         run['precision'] = options.precision
     engine = build_engine(
@@ -400,7 +398,6 @@ def main() -> None:
         options.precision,
         explain='grid' in options.outputs,
     )
-    del models  # a compiled engine has its own weights
     with folder.open(run):
         written, failed = animate_pairs(
             engine, dataset.clips, pairs, folder, normalization, visualizer, device

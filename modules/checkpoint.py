@@ -190,11 +190,13 @@ class StoredModels:
     def __init__(self, config: Mapping[str, Any], checkpoint: Optional[PathLike] = None):
         self._config = config
         self._checkpoint = checkpoint if checkpoint is None else find_weights(checkpoint)
-        listed = listed_weights(config) if checkpoint is None else {'all': self._checkpoint}
-        self._paths = {name: find_weights(path) for name, path in listed.items() if path}
+        listed = listed_weights(config) if checkpoint is None else {}
+        wanted = ('generator', 'kp_detector')
+        self._paths = {name: find_weights(listed.get(name) or self._checkpoint) for name in wanted}
 
     def identity(self) -> str:
-        """SHA-256 of what the files hold: where it is the same, `load` gives the same weights.
+        """SHA-256 of what the files of generator and keypoint detector hold: where it is the same,
+        `load` gives both the same weights.
 
         Raises:
             UserError: a file can't be read.

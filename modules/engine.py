@@ -94,6 +94,9 @@ class CompiledEngine:
         size: (H, W) of the frames.
         bf16: compute the generator's convolutions in bfloat16.
         explain: also compute what `decode` returns beside the prediction; costs little.
+
+    Raises:
+        UserError: the stored networks can't be loaded, or have been changed meanwhile.
     """
 
     name = 'onednn'
@@ -110,9 +113,17 @@ class CompiledEngine:
         common = model_params['common_params']
         image, kp = [1, common['num_channels'], h, w], [1, common['num_kp'], 2]
         self.align_corners, self.explain = common['align_corners'], explain
-        loaded = functools.lru_cache(lambda: _loaded(models).eval())
+        identity = _identity(models)
+
+        @functools.lru_cache
+        def loaded() -> Models:
+            networks = _loaded(models).eval()
+            if _identity(models) != identity:  # and programs of the new weights bore the old name
+                raise UserError('the checkpoint has been changed while it was read; start again')
+            return networks
+
         store = _Store({
-            'weights': _identity(models),
+            'weights': identity,
             'model': json.dumps(model_params, sort_keys=True),
             'size': f'{h}x{w}',
             'sources': _hash_of_sources(),
@@ -275,7 +286,7 @@ def _decoder_of(
 
 
 def _hash_of_sources() -> str:
-    """Of all modules: those that compile programs, the networks, and what reads checkpoints."""
+    """Of all modules here: those that compile programs, the networks, and what reads checkpoints."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob('[!.]*.py')):
         digest.update(path.read_bytes())

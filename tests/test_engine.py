@@ -270,6 +270,45 @@ def test_stored_weights_are_loaded_only_to_compile(cache, tmp_path, monkeypatch)
         frames(paths[1])
 
 
+def test_weights_that_change_while_they_are_read_are_not_kept(cache, tmp_path, monkeypatch):
+    config, size = CONFIGS['tiny']
+    path = tmp_path / 'weights.safetensors'
+    save_checkpoint(path, seeded_models(config, 0, 'float32')._asdict())
+    load = StoredModels.load
+
+    def load_others(stored):
+        save_checkpoint(path, seeded_models(config, 1, 'float32')._asdict())
+        return load(stored)
+
+    monkeypatch.setattr(StoredModels, 'load', load_others)
+    with pytest.raises(UserError, match='changed while it was read; start again'):
+        build_engine(StoredModels(config, path), config['model_params'], size)
+    assert not cache.exists() or entries(cache) == []
+
+
+def test_identity_of_stored_weights(tmp_path):
+    """It is that of every file they are in, however these are named."""
+    folder = tmp_path / 'folder'
+    folder.mkdir()
+    for name in ('G', 'KP', 'other'):
+        (folder / f'{name}.npz').write_bytes(name.encode())
+    one, two = folder / 'G.npz', folder / 'KP.npz'
+
+    def of(generator=None, kp=None, checkpoint=None):
+        listed = {'ckpt_model': {'generator': generator, 'kp': kp, 'discriminator': None}}
+        return StoredModels(listed, checkpoint).identity()
+
+    assert of(one, one) == of(checkpoint=one)
+    assert len({of(one, one), of(one, two), of(two, one), of(two, two)}) == 4
+    found = [of(checkpoint=folder)]
+    (folder / 'other.npz').write_bytes(b'changed')
+    assert of(checkpoint=folder) == found[0]
+    for name in ('G', 'KP'):
+        (folder / f'{name}.npz').write_bytes(b'changed')
+        found.append(of(checkpoint=folder))
+    assert len(set(found)) == 3
+
+
 def test_damaged_entries_are_made_anew(cache):
     first = build()
     files = [path for path in cache.glob('*/*') if path.suffix != '.json']
