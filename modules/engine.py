@@ -286,7 +286,7 @@ def _decoder_of(
 
 
 def _hash_of_sources() -> str:
-    """Of all modules here: those that compile programs, the networks, and what reads checkpoints."""
+    """Of all modules: what compiles programs, the networks, and what reads checkpoints."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob('[!.]*.py')):
         digest.update(path.read_bytes())
