@@ -4,20 +4,13 @@ Our own format is a safetensors file, for inference and training alike: nothing 
 and its metadata carries the format's version, the config and whatever else JSON can hold.
 """
 
-import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
-from modules.checkpoint_file import (
-    FORMAT,
-    VERSION,
-    Checkpoint,
-    content_hash,
-    read_checkpoint,
-)
+from modules.checkpoint_file import FORMAT, VERSION, Checkpoint, content_hash, read_checkpoint
 from modules.cli import PathLike, UserError, atomic_output
 from modules.download import find_weights
 from modules.weight_names import NETWORKS, State, is_constant, is_counter, to_paddle_names
@@ -192,7 +185,8 @@ class StoredModels:
         self._checkpoint = checkpoint if checkpoint is None else find_weights(checkpoint)
         listed = listed_weights(config) if checkpoint is None else {}
         wanted = ('generator', 'kp_detector')
-        self._paths = {name: find_weights(listed.get(name) or self._checkpoint) for name in wanted}
+        self._paths = [find_weights(listed.get(name) or self._checkpoint) for name in wanted]
+        self._told: Optional[str] = None
 
     def identity(self) -> str:
         """SHA-256 of what the files of generator and keypoint detector hold: where it is the same,
@@ -201,20 +195,23 @@ class StoredModels:
         Raises:
             UserError: a file can't be read.
         """
-        held = {path: content_hash(path) for path in dict.fromkeys(self._paths.values())}
-        lines = (f'{name} {held[path]}' for name, path in sorted(self._paths.items()))
-        return hashlib.sha256('\n'.join(lines).encode()).hexdigest()
+        held = {path: content_hash(path) for path in set(self._paths)}
+        self._told = ' '.join(held[path] for path in self._paths)
+        return self._told
 
     def load(self) -> 'Models':
         """The networks, built and loaded.
 
         Raises:
-            UserError: as load_models.
+            UserError: as load_models, or the files have changed since `identity` told of them.
         """
         from modules.build import build_models
 
         models = build_models(self._config)
         load_models(self._config, models, self._checkpoint)
+        told = self._told
+        if told is not None and self.identity() != told:
+            raise UserError('the checkpoint has been changed while it was read; start again')
         return models
 
 

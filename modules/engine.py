@@ -113,17 +113,9 @@ class CompiledEngine:
         common = model_params['common_params']
         image, kp = [1, common['num_channels'], h, w], [1, common['num_kp'], 2]
         self.align_corners, self.explain = common['align_corners'], explain
-        identity = _identity(models)
-
-        @functools.lru_cache
-        def loaded() -> Models:
-            networks = _loaded(models).eval()
-            if _identity(models) != identity:  # and programs of the new weights bore the old name
-                raise UserError('the checkpoint has been changed while it was read; start again')
-            return networks
-
+        loaded = functools.lru_cache(lambda: _loaded(models).eval())
         store = _Store({
-            'weights': identity,
+            'weights': _identity(models),
             'model': json.dumps(model_params, sort_keys=True),
             'size': f'{h}x{w}',
             'sources': _hash_of_sources(),
