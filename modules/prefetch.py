@@ -11,44 +11,41 @@ _END = object()
 def prefetch(items: Iterable[T], ahead: int = 2) -> Iterator[T]:
     """The items, of which up to `ahead` are got ready while the last one is being used.
 
-    What the iteration raises is raised here, in its place. A consumer that stops early stops it.
+    What the iteration raises is raised here, in its place. A consumer that stops early stops it,
+    be it by a signal: locks written in C can't be left closed by one, as those of queue.Queue can.
     """
-    ready: queue.Queue = queue.Queue(ahead)
-    stopped = threading.Event()
-
-    def put(entry: object) -> None:
-        while not stopped.is_set():
-            try:
-                return ready.put(entry, timeout=0.1)
-            except queue.Full:
-                continue
+    wishes: queue.SimpleQueue = queue.SimpleQueue()  # for one item each
+    ready: queue.SimpleQueue = queue.SimpleQueue()
+    stopped = False
 
     def work() -> None:
-        iterator = iter(items)
+        iterator = None
         try:
-            while not stopped.is_set():
-                try:
-                    item = next(iterator)
-                except StopIteration:
-                    return put((_END, None))
-                except BaseException as error:  # for the consumer
-                    return put((_END, error))
-                put((item, None))
+            while wishes.get() and not stopped:
+                iterator = iter(items) if iterator is None else iterator
+                ready.put((next(iterator, _END), None))
+        except BaseException as error:  # for the consumer
+            ready.put((_END, error))
         finally:
             close = getattr(iterator, 'close', None)
             if close is not None:
                 close()
 
     worker = threading.Thread(target=work, name='prefetch', daemon=True)
-    worker.start()
     try:
+        worker.start()
+        for _ in range(ahead):
+            wishes.put(True)
         while True:
             item, error = ready.get()
             if error is not None:
                 raise error
             if item is _END:
                 return
+            wishes.put(True)
             yield item
     finally:
-        stopped.set()
-        worker.join()
+        stopped = True
+        wishes.put(False)
+        if worker.is_alive():  # else it has ended, or will at once
+            worker.join()

@@ -1,5 +1,8 @@
 """Items ahead of their use: the same ones, the same failures, no thread left behind."""
 
+import faulthandler
+import itertools
+import signal
 import threading
 import time
 
@@ -53,3 +56,27 @@ def test_the_source_is_closed_by_its_own_thread():
     next(ahead)
     ahead.close()
     assert closed == ['prefetch']
+
+
+@pytest.mark.skipif(not hasattr(signal, 'setitimer'), reason='no interval timers on this system')
+def test_a_signal_at_any_moment_stops_it():
+    """Each round is interrupted a little later; a lock left closed would hang the end of one."""
+
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    faulthandler.dump_traceback_later(60, exit=True)  # a hanging thread can't be ended otherwise
+    try:
+        for round_number in range(3000):
+            items = prefetch(itertools.count())
+            next(items)
+            with pytest.raises(KeyboardInterrupt):
+                signal.setitimer(signal.ITIMER_REAL, 1e-5 + round_number * 1e-7)
+                for _ in items:
+                    pass
+            del items
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+        signal.signal(signal.SIGALRM, before)
+    assert not threads()
