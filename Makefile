@@ -1,6 +1,6 @@
 # make setup   installs the pinned requirements into .venv, which belongs to this Makefile
 # make demo    animates the bundled picture with the bundled clip
-# make demo-train   trains the networks of the demo anew, about three hours on two cores; stopped and
+# make demo-train   trains the networks of the demo anew, about four hours on two cores; stopped and
 #              started again it goes on where it was
 # make test    checks the style and runs all tests
 # make lint    checks the style only
@@ -60,15 +60,20 @@ data/creatures-%: | setup
 	@mkdir -p data
 	$(RUN) tools/make_demo_dataset.py $@ --size $* --train $(COUNT) --format frames
 
+# $(call train,CONFIG,BEFORE): a run from the weights of the run before, or on with itself.
+define train
+@set -e; resume=$$(ls log/$(1)/*.safetensors 2>/dev/null | tail -n 1); \
+first=$$([ -z "$(2)" ] || ls log/$(2)/*.safetensors | tail -n 1); \
+if [ "$$resume" ]; then start=--resume; else start="$${first:+--checkpoint $$first}"; fi; \
+set -x; $(RUN) train.py --config config/$(1).yaml --save_dir log/$(1) --preload $$start
+endef
+
 demo-train: setup data/creatures-64 data/creatures-128
-	@set -e; resume=$$(ls log/demo-64/*.safetensors 2>/dev/null | tail -n 1); \
-	set -x; $(RUN) train.py --config config/demo-64.yaml --save_dir log/demo-64 --preload \
-	    $${resume:+--resume}
-	@set -e; resume=$$(ls log/demo-128/*.safetensors 2>/dev/null | tail -n 1); \
-	first=$$(ls log/demo-64/*.safetensors | tail -n 1); \
-	set -x; $(RUN) train.py --config config/demo-128.yaml --save_dir log/demo-128 --preload \
-	    $$([ "$$resume" ] && echo --resume || echo --checkpoint $$first)
-	@echo 'To use it: $(RUN) demo.py --config config/demo-128.yaml --checkpoint' log/demo-128/*-checkpoint.safetensors
+	$(call train,demo-64)
+	$(call train,demo-128,demo-64)
+	$(call train,demo-adv-128,demo-128)
+	@echo 'To use it: $(RUN) demo.py --config config/demo-128.yaml --checkpoint' \
+	    $$(ls log/demo-adv-128/*.safetensors | tail -n 1)
 
 test: lint
 	@$(RUN) -m pytest -q
