@@ -7,6 +7,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -268,6 +269,44 @@ def test_stored_weights_are_loaded_only_to_compile(cache, tmp_path, monkeypatch)
     paths[1].write_bytes(paths[1].read_bytes()[:-9])
     with pytest.raises(UserError, match=r'two.safetensors: the safetensors file is damaged'):
         frames(paths[1])
+
+
+def test_other_sources_make_other_programs(cache, tmp_path, monkeypatch):
+    copied = tmp_path / 'modules'
+    shutil.copytree(ROOT / 'modules', copied, ignore=shutil.ignore_patterns('__pycache__'))
+    monkeypatch.setattr(engine_module, '__file__', str(copied / 'engine.py'))
+    build()
+    (copied / '.editor.py').write_text('')  # hidden files are nobody's modules
+    build()
+    assert len(entries(cache)) == 3
+    with open(copied / 'util.py', 'a') as file:
+        file.write('# another\n')
+    build()
+    assert len(entries(cache)) == 6
+
+
+def test_memory_holds_programs_or_networks(cache, tmp_path, monkeypatch):
+    """Networks that were loaded to be compiled are gone before the last program, the largest."""
+    config, size = CONFIGS['tiny']
+    path = tmp_path / 'weights.safetensors'
+    save_checkpoint(path, seeded_models(config, 0, 'float32')._asdict())
+    networks, alive = [], []
+    load = StoredModels.load
+
+    def watched_load(stored):
+        models = load(stored)
+        networks.extend(weakref.ref(network) for network in models if network is not None)
+        return models
+
+    class WatchedProgram(Program):
+        def __init__(self, *args):
+            alive.append(sum(network() is not None for network in networks))
+            super().__init__(*args)
+
+    monkeypatch.setattr(StoredModels, 'load', watched_load)
+    monkeypatch.setattr(engine_module, 'Program', WatchedProgram)
+    build_engine(StoredModels(config, path), config['model_params'], size, 'onednn')
+    assert len(networks) >= 2 and len(alive) == 3 and alive[-1] == 0
 
 
 def test_weights_that_change_while_they_are_read_are_not_kept(cache, tmp_path, monkeypatch):
