@@ -62,9 +62,8 @@ data/creatures-%: | setup
 
 # $(call train,CONFIG,BEFORE): a run from the weights of the run before, or on with itself.
 define train
-@set -e; resume=$$(ls log/$(1)/*.safetensors 2>/dev/null | tail -n 1); \
-first=$$([ -z "$(2)" ] || ls log/$(2)/*.safetensors | tail -n 1); \
-if [ "$$resume" ]; then start=--resume; else start="$${first:+--checkpoint $$first}"; fi; \
+@set -e; start="$(if $(2),--checkpoint $$(ls log/$(2)/*.safetensors | tail -n 1))"; \
+if ls log/$(1)/*.safetensors >/dev/null 2>&1; then start=--resume; fi; \
 set -x; $(RUN) train.py --config config/$(1).yaml --save_dir log/$(1) --preload $$start
 endef
 

@@ -21,9 +21,10 @@ def prefetch(items: Iterable[T], ahead: int = 2) -> Iterator[T]:
     def work() -> None:
         iterator = None
         try:
-            while wishes.get() and not stopped:
-                iterator = iter(items) if iterator is None else iterator
-                ready.put((next(iterator, _END), None))
+            iterator, item = iter(items), None
+            while item is not _END and wishes.get() and not stopped:
+                item = next(iterator, _END)
+                ready.put((item, None))
         except BaseException as error:  # for the consumer
             ready.put((_END, error))
         finally:

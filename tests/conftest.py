@@ -1,6 +1,7 @@
 import atexit
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -24,6 +25,16 @@ needs_onednn = pytest.mark.skipif(
 _CACHE = tempfile.mkdtemp()
 os.environ['XDG_CACHE_HOME'] = _CACHE
 atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
+
+
+@pytest.fixture
+def interruptible():
+    """Programs that the test starts can be interrupted, even where the tests ignore it (nohup)."""
+    numbers = signal.SIGINT, signal.SIGHUP
+    before = [signal.signal(number, signal.default_int_handler) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before):
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope='module')

@@ -265,7 +265,7 @@ def test_killed_at_random_moments_and_resumed(whole_run, dataset, tmp_path):
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_saves_and_stops(whole_run, dataset, tmp_path, number):
+def test_a_signal_saves_and_stops(interruptible, whole_run, dataset, tmp_path, number):
     config = write_config(tmp_path / 'c.yaml', dataset)
     folder = tmp_path / 'run'
     process = start('--config', config, '--save_dir', folder, '--seed', 3)
