@@ -27,6 +27,7 @@ from modules.keypoint_detector import KPDetector
 from modules.sampling import grid_sample, to_pixels
 from modules.util import UpBlock2d, make_coordinate_grid, resize_bilinear
 from modules.winograd import (
+    PARTS,
     TILE,
     WinogradConv,
     WinogradTrunk,
@@ -174,7 +175,9 @@ class FrameDecoder(nn.Layer):
         if not len(generator.bottleneck):
             self.tiled = False
         if self.tiled:
-            self.bottleneck = nn.LayerList([WinogradTrunk(generator.bottleneck, bf16)])
+            self.bottleneck = nn.LayerList(
+                [WinogradTrunk(generator.bottleneck, self.features_size, bf16)]
+            )
         else:
             self.bottleneck = nn.LayerList([FixedResBlock(b) for b in generator.bottleneck])
         self.tiled_up = None
@@ -264,7 +267,7 @@ class FrameDecoder(nn.Layer):
         if self.tiled_up is not None:
             x = self.tiled_up(x)
         elif self.tiled:
-            x = undo_tiles(x.astype('float32'))
+            x = undo_tiles(x.astype('float32'), self.features_size)
         for block in self.up:
             x = block(x)
         prediction = self.tail(x)
@@ -275,14 +278,15 @@ class FrameDecoder(nn.Layer):
 
 
 class TiledUpBlock(nn.Layer):
-    """UpBlock2d, from tiles to an image: (4, 4, I, J, in) -> (1, out, 8 I, 8 J).
+    """UpBlock2d, from tiles to an image: (17, I J, in) -> (1, out, 8 I, 8 J).
 
     The four convolutions of the small image share their windows and transforms.
     """
 
     def __init__(self, block: UpBlock2d, size: Tuple[int, int], bf16: bool):
         super().__init__()
-        self.conv = WinogradConv(split_doubled(kernel_of(block.conv, block.norm), taps=3), bf16)
+        kernel = split_doubled(kernel_of(block.conv, block.norm), taps=3)
+        self.conv = WinogradConv(kernel, size, bf16)
         h, w = size
         # Where pixel (4 i + r, 4 j + s), phase (a, b), lies in (r, s, i, j, a, b).
         place = np.arange(4 * h * w).reshape(TILE, TILE, h // TILE, w // TILE, 2, 2)
@@ -292,6 +296,6 @@ class TiledUpBlock(nn.Layer):
 
     def forward(self, tiles: Tensor) -> Tensor:
         h, w = self.size
-        rows = self.conv(tiles).reshape([4 * h * w, -1])
+        rows = self.conv(tiles).reshape([4 * h * w * PARTS // TILE**2, -1])
         rows = paddle.gather(rows, self.place).astype('float32')  # it transposes bfloat16 slowly
         return rows.reshape([1, 2 * h, 2 * w, -1]).transpose([0, 3, 1, 2])

@@ -1,11 +1,12 @@
 """3x3 convolutions by Winograd's F(4x4, 3x3): a quarter of the multiplications, as matrix products.
 
-Between these layers an image stays in tiles of 4 x 4 pixels: (4, 4, I, J, C), where [r, s, i, j] is
-pixel (4 i + r, 4 j + s). Cutting out the overlapping 6 x 6 windows is then copying long pieces of
-memory, and what comes out is in tiles again.
+Between these layers an image stays in tiles of 4 x 4 pixels: (17, I J, C), where [4 r + s, J i + j]
+is pixel (4 i + r, 4 j + s), and [16] is zero: what surrounds the image. So cutting out the
+overlapping 6 x 6 windows is one gathering of rows, and what comes out of the products is in tiles
+again.
 """
 
-from typing import Iterable
+from typing import Iterable, Sequence, Tuple
 
 import numpy as np
 import paddle
@@ -24,10 +25,21 @@ from modules.folding import (
 )
 from modules.util import ResBlock2d
 
+PARTS = TILE * TILE + 1  # of an image in tiles: a tile's pixels, and the zeros around the image
+
 
 def constant(array: np.ndarray) -> Tensor:
     """A value that is compiled into the program, in float32."""
     return paddle.to_tensor(np.ascontiguousarray(array, np.float32))
+
+
+def as_shape(x: Tensor, shape: Sequence[int]) -> Tensor:
+    """Reshapes without a copy a tensor that nobody else reads, before or after.
+
+    Tensor.reshape copies in a compiled program, and so does Tensor.reshape_: these copies, on a
+    single thread, would take up to a quarter of a frame's time.
+    """
+    return paddle._C_ops.reshape_(x, list(shape))
 
 
 def suits_winograd(channels: int, h: int, w: int) -> bool:
@@ -36,62 +48,73 @@ def suits_winograd(channels: int, h: int, w: int) -> bool:
 
 
 def tile_order(x: Tensor) -> Tensor:
-    """Small (h, w, C) -> (4, 4, h/4, w/4, C)."""
+    """Small (h, w, C) -> (16, h w / 16, C), the pixels of tiles."""
     h, w, channels = x.shape
     x = x.reshape([h // TILE, TILE, w // TILE, TILE, channels])
-    return x.transpose([1, 3, 0, 2, 4])
+    return x.transpose([1, 3, 0, 2, 4]).reshape([TILE * TILE, -1, channels])
 
 
-def windows(tiles: Tensor) -> Tensor:
-    """The surroundings of every tile, zero outside: (4, 4, I, J, C) -> (6, 6, I, J, C)."""
-    _, _, i, j, channels = tiles.shape
-    zeros = paddle.zeros([1, TILE, 1, j, channels], tiles.dtype)
-    before = paddle.concat([zeros, tiles[3:, :, :-1]], axis=2)
-    after = paddle.concat([tiles[:1, :, 1:], zeros], axis=2)
-    rows = paddle.concat([before, tiles, after], axis=0)  # (6, 4, I, J, C)
-    zeros = paddle.zeros([6, 1, i, 1, channels], tiles.dtype)
-    before = paddle.concat([zeros, rows[:, 3:, :, :-1]], axis=3)
-    after = paddle.concat([rows[:, :1, :, 1:], zeros], axis=3)
-    return paddle.concat([before, rows, after], axis=1)
+def surrounded(pixels: Tensor) -> Tensor:
+    """Pixels of tiles, (16, I J, C) -> tiles."""
+    return paddle.concat([pixels, paddle.zeros([1, *pixels.shape[1:]], pixels.dtype)])
+
+
+def window_places(size: Tuple[int, int]) -> np.ndarray:
+    """Rows of C among those of the tiles of an image of this size, (17 I J, C), that are the tiles
+    with the pixel before and after, zero outside: (6 6 I J,).
+    """
+    h, w = size
+    place = np.arange(h * w).reshape(TILE, TILE, h // TILE, w // TILE)  # of r, s, i, j
+    image = place.transpose(2, 0, 3, 1).reshape(h, w)
+    image = np.pad(image, 1, constant_values=h * w)
+    windows = np.lib.stride_tricks.sliding_window_view(image, (TILE + 2, TILE + 2))
+    return windows[::TILE, ::TILE].transpose(2, 3, 0, 1).flatten()
 
 
 class WinogradConv(nn.Layer):
-    """A 3x3 convolution of padding 1: (4, 4, I, J, in) -> (4, 4, I, J, out).
+    """A 3x3 convolution of padding 1, of tiles: (17, I J, in) -> (17, I J, out).
 
     Args:
+        size: (4 I, 4 J), of the image.
         bf16: hold and give everything in bfloat16. Sums are in float32 all the same.
     """
 
-    def __init__(self, kernel: Kernel, bf16: bool = False):
+    def __init__(self, kernel: Kernel, size: Tuple[int, int], bf16: bool = False):
         super().__init__()
         self.dtype = 'bfloat16' if bf16 else 'float32'
         products, bias = to_winograd(kernel)
+        out_of = np.kron(TRANSFORM_OUTPUT, TRANSFORM_OUTPUT)
         arrays = {
             'weight': products,
             'bias': bias,
             'into': np.kron(TRANSFORM_INPUT, TRANSFORM_INPUT),
-            'out_of': np.kron(TRANSFORM_OUTPUT, TRANSFORM_OUTPUT),
+            'out_of': np.pad(out_of, ((0, 1), (0, 0))),  # with the zeros of the surroundings
             'zero': np.zeros(1),
         }
+        self.out = kernel.weight.shape[0]
         for name, array in arrays.items():
             self.register_buffer(name, constant(array).astype(self.dtype))
+        places = window_places(size).astype('int32')
+        self.register_buffer('places', paddle.to_tensor(places))
 
     def products(self, tiles: Tensor) -> Tensor:
-        """(4, 4, I, J, in) -> (36, I J out)."""
-        _, _, i, j, channels = tiles.shape
-        x = windows(tiles.astype(self.dtype)).reshape([36, i * j * channels])
+        """(17, I J, in) -> (36, I J out). Nobody else may read the tiles."""
+        _, count, channels = tiles.shape
+        rows = as_shape(tiles, [PARTS * count, channels])
+        x = as_shape(paddle.gather(rows, self.places), [36, count * channels])
         # Only a product with a sum or a ReLU after it is one that Paddle gives to oneDNN.
-        x = (self.into @ x + self.zero).reshape([36, i * j, channels])
-        return (x @ self.weight + self.bias).reshape([36, -1])
+        x = as_shape(self.into @ x + self.zero, [36, count, channels])
+        return as_shape(x @ self.weight + self.bias, [36, count * self.out])
 
     def forward(self, tiles: Tensor) -> Tensor:
-        """With a ReLU."""
-        _, _, i, j, _ = tiles.shape
-        return F.relu(self.out_of @ self.products(tiles)).reshape([TILE, TILE, i, j, -1])
+        """With a ReLU. Nobody else may read the tiles."""
+        _, count, _ = tiles.shape
+        x = F.relu(self.out_of @ self.products(tiles))
+        return as_shape(x, [PARTS, count, self.out])
 
 
 class WinogradTrunk(nn.Layer):
-    """ResBlock2d after ResBlock2d, in tiles: (4, 4, I, J, C) -> (4, 4, I, J, C).
+    """ResBlock2d after ResBlock2d, from pixels of tiles (16, I J, C) to tiles (17, I J, C).
 
     A block begins with relu(scale x + shift) = scale relu(x + shift / scale). The scale joins the
     convolution after it; x + shift / scale is what is handed from block to block, where the
@@ -99,7 +122,7 @@ class WinogradTrunk(nn.Layer):
     result and the next block's ReLU are by-products of matrix products.
     """
 
-    def __init__(self, blocks: Iterable[ResBlock2d], bf16: bool = False):
+    def __init__(self, blocks: Iterable[ResBlock2d], size: Tuple[int, int], bf16: bool = False):
         super().__init__()
         blocks = list(blocks)
         affines = [affine_of(block.norm1) for block in blocks]
@@ -118,24 +141,27 @@ class WinogradTrunk(nn.Layer):
                 scaled = first.weight * affine.scale[:, None, None]
                 first = first._replace(weight=scaled)
             second = second._replace(bias=second.bias + after - here)
-            convs += [WinogradConv(first, bf16), WinogradConv(second, bf16)]
+            convs += [WinogradConv(first, size, bf16), WinogradConv(second, size, bf16)]
         self.convs = nn.LayerList(convs)
         self.register_buffer('offset', constant(offsets[0]))
         self.register_buffer('scales', constant(np.stack([affine.scale for affine in affines])))
         self.register_buffer('shifts', constant(np.stack([affine.shift for affine in affines])))
 
     def begin(self, number: int, x: Tensor) -> Tensor:
-        """The input of a block's first convolution."""
+        """(17, I J C) -> the input of a block's first convolution, in tiles."""
+        channels = self.offset.shape[0]
+        shape = [PARTS, x.shape[1] // channels, channels]
         if self.simple[number]:
-            return F.relu(x)
-        dtype = x.dtype
-        return F.relu(x.astype('float32') * self.scales[number] + self.shifts[number]).astype(dtype)
+            return as_shape(F.relu(x), shape)
+        pixels = x.reshape(shape)[:-1].astype('float32')
+        pixels = F.relu(pixels * self.scales[number] + self.shifts[number])
+        return surrounded(pixels.astype(x.dtype))
 
-    def forward(self, x: Tensor) -> Tensor:
-        shape, rows = x.shape, [TILE * TILE, -1]
-        x = (x + self.offset).astype(self.convs[0].dtype)
+    def forward(self, pixels: Tensor) -> Tensor:
+        x = surrounded((pixels + self.offset).astype(self.convs[0].dtype))
+        shape = x.shape
+        x = as_shape(x, [PARTS, shape[1] * shape[2]])
         started = self.begin(0, x)
-        x = x.reshape(rows)
         for number in range(len(self.simple)):
             first, second = self.convs[2 * number], self.convs[2 * number + 1]
             products = second.products(first(started))
@@ -143,11 +169,11 @@ class WinogradTrunk(nn.Layer):
             if number + 1 < len(self.simple):
                 if self.simple[number + 1] and second.dtype == 'bfloat16':
                     # Paddle's own ReLU is slower in bfloat16 than the product with a fused one.
-                    started = F.relu(second.out_of @ products + x).reshape(shape)
+                    started = as_shape(F.relu(second.out_of @ products + x), shape)
                 else:
-                    started = self.begin(number + 1, result.reshape(shape))
+                    started = self.begin(number + 1, result)
             x = result
-        return x.reshape(shape)
+        return as_shape(x, shape)
 
 
 def _is_simple(affine: Affine) -> bool:
@@ -156,7 +182,8 @@ def _is_simple(affine: Affine) -> bool:
         return bool((affine.scale > 0).all() and (np.abs(affine.shift / affine.scale) < 16).all())
 
 
-def undo_tiles(tiles: Tensor) -> Tensor:
-    """(4, 4, I, J, C) -> (1, C, 4 I, 4 J)."""
-    _, _, i, j, channels = tiles.shape
-    return tiles.transpose([4, 2, 0, 3, 1]).reshape([1, channels, TILE * i, TILE * j])
+def undo_tiles(tiles: Tensor, size: Tuple[int, int]) -> Tensor:
+    """(17, I J, C) -> (1, C, 4 I, 4 J), which is (1, C, *size)."""
+    h, w = size
+    pixels = tiles[:-1].reshape([TILE, TILE, h // TILE, w // TILE, -1])
+    return pixels.transpose([4, 2, 0, 3, 1]).reshape([1, -1, h, w])
