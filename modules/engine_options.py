@@ -2,7 +2,7 @@
 
 import argparse
 
-ENGINES = ('auto', 'eager', 'onednn')
+ENGINES = ('auto', 'eager', 'onednn', 'cudnn')
 PRECISIONS = ('fp32', 'bf16', 'fp16')
 
 
@@ -12,8 +12,8 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         '--engine',
         choices=ENGINES,
         default='auto',
-        help='onednn: compiled for the CPU; eager: operation by operation, the reference; auto '
-        '(the default): onednn where it can be had',
+        help='onednn: compiled for the CPU; cudnn: compiled for the GPU; eager: operation by '
+        'operation, the reference; auto (the default): onednn where it can be had, else eager',
     )
     parser.add_argument(
         '--precision',

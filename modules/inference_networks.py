@@ -156,6 +156,7 @@ class FrameDecoder(nn.Layer):
         bf16: prepare for a predictor that computes convolutions in bfloat16.
         explain: also return deformation (1, h, w, 2), mask, sparse_deformed and, where estimated,
             occlusion_map.
+        winograd: compute wide convolutions by modules/winograd.py.
     """
 
     def __init__(
@@ -164,16 +165,16 @@ class FrameDecoder(nn.Layer):
         size: Tuple[int, int],
         bf16: bool = False,
         explain: bool = False,
+        winograd: bool = True,
     ):
         super().__init__()
         ups = list(generator.up_blocks)
         self.features_size = tuple(n >> len(ups) for n in size)  # (H', W')
         last = generator.down_blocks[-1] if len(generator.down_blocks) else generator.first
         self.num_features = last.conv._out_channels  # F
-        self.tiled = suits_winograd(self.num_features, *self.features_size)
+        suitable = suits_winograd(self.num_features, *self.features_size)
+        self.tiled = winograd and suitable and len(generator.bottleneck) > 0
         self.motion = MotionProgram(generator.dense_motion_network)
-        if not len(generator.bottleneck):
-            self.tiled = False
         if self.tiled:
             self.bottleneck = nn.LayerList(
                 [WinogradTrunk(generator.bottleneck, self.features_size, bf16)]

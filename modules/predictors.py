@@ -1,11 +1,11 @@
-"""Programs for Paddle's own predictor, which runs them by oneDNN on CPUs."""
+"""Programs for Paddle's own predictor, which runs them by oneDNN on CPUs, by cuDNN on GPUs."""
 
 import contextlib
 import os
 import tempfile
 import warnings
 from pathlib import Path
-from typing import Iterator, List, Sequence
+from typing import Iterator, List, Optional, Sequence
 
 import numpy as np
 import paddle
@@ -46,20 +46,25 @@ class Program:
         folder: where `compile_program` wrote it; not needed any more afterwards.
         bf16: compute convolutions and fused matrix products in bfloat16.
         shapes_kept: of how many shapes of its inputs oneDNN keeps what it has prepared.
+        gpu: number of the GPU that runs it; the CPU if None.
     """
 
-    def __init__(self, folder: Path, bf16: bool = False, shapes_kept: int = 10):
+    def __init__(
+        self,
+        folder: Path,
+        bf16: bool = False,
+        shapes_kept: int = 10,
+        gpu: Optional[int] = None,
+    ):
         weights = folder / f'{_NAME}.pdiparams'
         config = Config(
             str(folder / f'{_NAME}.json'), str(weights) if weights.exists() else ''
         )
-        config.disable_gpu()
         config.disable_glog_info()
-        config.enable_mkldnn()
-        config.set_mkldnn_cache_capacity(shapes_kept)
-        for unwanted in _UNWANTED_PASSES:
-            config.delete_pass(unwanted)
-        config.set_cpu_math_library_num_threads(num_threads())
+        if gpu is None:
+            _use_onednn(config, shapes_kept)
+        else:
+            _use_gpu(config, gpu)
         with _without_chatter():
             if bf16:
                 config.enable_mkldnn_bfloat16()
@@ -76,6 +81,20 @@ class Program:
         self._predictor.run()
         paddle.base.core.set_num_threads(num_threads())  # the predictor leaves a single one
         return [handle.copy_to_cpu() for handle in self._outputs]
+
+
+def _use_onednn(config: Config, shapes_kept: int) -> None:
+    config.disable_gpu()
+    config.enable_mkldnn()
+    config.set_mkldnn_cache_capacity(shapes_kept)
+    for unwanted in _UNWANTED_PASSES:
+        config.delete_pass(unwanted)
+    config.set_cpu_math_library_num_threads(num_threads())
+
+
+def _use_gpu(config: Config, number: int) -> None:
+    config.enable_use_gpu(100, number)  # MB of its memory to begin with
+    config.delete_pass('inplace_pass')  # wrong on CPUs, see above, and not made for them alone
 
 
 @contextlib.contextmanager

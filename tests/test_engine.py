@@ -462,12 +462,53 @@ def test_a_program_that_computes_something_else_is_not_used(cache, monkeypatch, 
     assert entries(cache) == []
 
 
-def test_gpus_run_eagerly(monkeypatch):
+@pytest.fixture
+def gpu(monkeypatch):
+    """A GPU, as far as engines are chosen; what would run on it runs on the CPU."""
     monkeypatch.setattr(paddle.device, 'get_device', lambda: 'gpu:0')
+    used = []
+
+    def use(config, number):
+        config.disable_gpu()
+        used.append(number)
+
+    monkeypatch.setattr(predictors, '_use_gpu', use)
+    return used
+
+
+def test_gpus_run_eagerly(gpu):
     models = SimpleNamespace(eval=lambda: None)
     assert choose(precision='fp16', models=models).dtype == 'float16'
     with pytest.raises(UserError, match='runs on the CPU; add --cpu'):
         choose('onednn', models=models)
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_programs_for_gpus(name, gpu, cache):
+    config, size = CONFIGS[name]
+    models = seeded_models(config, 1, 'float32')
+    compiled = build_engine(models, config['model_params'], size, 'cudnn')
+    assert compiled.name == 'cudnn' and gpu == [0, 0, 0]
+    frames = clip(size)
+    np.testing.assert_allclose(
+        frames_of(compiled, frames), frames_of(models, frames), atol=2e-5, rtol=0
+    )
+
+
+def test_where_gpus_do_not_run_programs(gpu, cache, monkeypatch, capsys):
+    with pytest.raises(UserError, match='cudnn: has only fp32; for bf16 use --engine eager'):
+        choose('cudnn', 'bf16')
+
+    def fail(config, number):
+        raise RuntimeError('no such\nGPU')
+
+    monkeypatch.setattr(predictors, '_use_gpu', fail)
+    assert choose('cudnn').name == 'eager'
+    note = 'note: the eager engine is used: its compiler failed (no such GPU)\n'
+    assert capsys.readouterr().err == note and entries(cache) == []
+    monkeypatch.setattr(paddle.device, 'get_device', lambda: 'cpu')
+    with pytest.raises(UserError, match='cudnn: runs on GPUs'):
+        choose('cudnn')
 
 
 @pytest.mark.parametrize('engine', ['eager', 'onednn'])
