@@ -31,6 +31,7 @@ from modules.util import Keypoints
 _TIDY_EVERY = 16
 # Failures of Paddle's compiler and predictor.
 _COMPILER_ERRORS = (RuntimeError, ValueError, TypeError, NotImplementedError, AttributeError)
+_GPU_ERRORS = (*_COMPILER_ERRORS, OSError, MemoryError, SystemError, IndexError)
 
 
 class EagerEngine:
@@ -121,7 +122,7 @@ class CompiledEngine:
             'size': f'{h}x{w}',
             'sources': _hash_of_sources(),
             'paddle': f'{paddle.__version__} {paddle.version.commit}',
-            'cpu': describe_cpu(),
+            'device': describe_cpu() if gpu is None else paddle.device.cuda.get_device_name(gpu),
             'engine': self.name,
         }, gpu)  # fmt: skip
         self._keypoints = store.program(
@@ -326,7 +327,7 @@ def _engine_on_gpu(number, models, model_params, size, engine, precision, explai
             raise UserError(f'--engine cudnn: has only fp32; for {precision} use --engine eager')
         try:
             return CompiledEngine(models, model_params, size, explain=explain, gpu=number)
-        except _COMPILER_ERRORS as error:
+        except _GPU_ERRORS as error:
             _note(f'the eager engine is used: {_failure(error)}')
     dtypes = {'fp32': 'float32', 'bf16': 'bfloat16', 'fp16': 'float16'}
     return EagerEngine(_loaded(models), dtypes[precision])

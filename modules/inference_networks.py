@@ -206,7 +206,8 @@ class FrameDecoder(nn.Layer):
         return x[0].transpose([1, 2, 0])
 
     def warp(self, rows: Tensor, deformation: Tensor, occlusion: Optional[Tensor]) -> Tensor:
-        """Features (H' W', F), warped and multiplied by the occlusion map: in tiles or (H', W', F).
+        """Features (H' W', F), warped and multiplied by the occlusion map: pixels of
+        tiles (16, I J, F) or (H', W', F).
 
         Paddle's grid sample runs on one thread and computes the weights anew for each channel.
         Gathering whole rows costs an eighth.

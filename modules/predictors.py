@@ -94,7 +94,9 @@ def _use_onednn(config: Config, shapes_kept: int) -> None:
 
 def _use_gpu(config: Config, number: int) -> None:
     config.enable_use_gpu(100, number)  # MB of its memory to begin with
-    config.delete_pass('inplace_pass')  # wrong on CPUs, see above, and not made for them alone
+    if not config.use_gpu():
+        raise RuntimeError('Paddle can use no GPU')
+    config.delete_pass('inplace_pass')  # is wrong on CPUs, see above, and the same on GPUs
 
 
 @contextlib.contextmanager

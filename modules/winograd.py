@@ -34,7 +34,7 @@ def constant(array: np.ndarray) -> Tensor:
 
 
 def as_shape(x: Tensor, shape: Sequence[int]) -> Tensor:
-    """Reshapes without a copy a tensor that nobody else reads, before or after.
+    """Reshapes without a copy a tensor that nobody else reads: to them its shape would change, too.
 
     Tensor.reshape copies in a compiled program, and so does Tensor.reshape_: these copies, on a
     single thread, would take up to a quarter of a frame's time.
@@ -60,8 +60,8 @@ def surrounded(pixels: Tensor) -> Tensor:
 
 
 def window_places(size: Tuple[int, int]) -> np.ndarray:
-    """Rows of C among those of the tiles of an image of this size, (17 I J, C), that are the tiles
-    with the pixel before and after, zero outside: (6 6 I J,).
+    """Which row of tiles, seen as (17 I J, C), each pixel of the 6 x 6 windows is; outside the
+    image, one of zeros. (36 I J,), in the order (6, 6, I, J).
     """
     h, w = size
     place = np.arange(h * w).reshape(TILE, TILE, h // TILE, w // TILE)  # of r, s, i, j

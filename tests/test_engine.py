@@ -14,17 +14,19 @@ import numpy as np
 import paddle
 import pytest
 from conftest import ROOT
+from paddle.static import InputSpec
 from tiny import TINY
 
 import demo
 from animate import Normalization, animate, explained_animation, find_best_frame
 from modules import engine as engine_module
-from modules import folding, predictors, program_cache
+from modules import folding, predictors, program_cache, winograd
 from modules.checkpoint import StoredModels, save_checkpoint
 from modules.cli import UserError
 from modules.config import check_config
 from modules.engine import CompiledEngine, EagerEngine, build_engine
 from modules.folding import Kernel
+from modules.inference_networks import FrameDecoder
 from modules.predictors import Program, compile_program
 from modules.program_cache import ProgramCache
 from modules.record import seeded_models
@@ -111,6 +113,27 @@ def test_frames_are_those_of_the_networks(name):
         if found is not None:
             assert found.shape == expected.shape
             np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=1e-4, err_msg=part)
+
+
+@pytest.mark.parametrize('bf16', [False, True])
+@pytest.mark.parametrize('scale', [1, 0])  # of a batch norm: 0 needs another way
+def test_what_is_reshaped_in_place_has_no_other_reader(scale, bf16):
+    config, size = CONFIGS['winograd']
+    config = copy.deepcopy(config)
+    config['model_params']['generator_params']['num_bottleneck_blocks'] = 3
+    models = seeded_models(config, 1, 'float32')
+    norm = models.generator.bottleneck[1].norm1
+    norm.weight.set_value(norm.weight * scale)
+    decoder = FrameDecoder(models.generator.eval(), size, bf16, explain=True)
+    shapes = engine_module._decoder_inputs(
+        decoder, models.generator, config['model_params']['common_params'], size
+    )
+    specs = [InputSpec(shape, 'float32') for shape in shapes]
+    static = paddle.jit.to_static(decoder, full_graph=True, input_spec=specs)
+    operations = static.forward.concrete_program.main_program.global_block().ops
+    reshaped = [op.operand_source(0) for op in operations if op.name() == 'pd_op.reshape_']
+    assert len(reshaped) > 20
+    assert all(len(value.all_used_ops()) == 1 for value in reshaped)
 
 
 @pytest.mark.parametrize('scales', [(0, 1, 1), (1, -0.5, -0.7), (1e-6, 1, 1)])
@@ -299,9 +322,9 @@ def test_memory_holds_programs_or_networks(cache, tmp_path, monkeypatch):
         return models
 
     class WatchedProgram(Program):
-        def __init__(self, *args):
+        def __init__(self, *args, **options):
             alive.append(sum(network() is not None for network in networks))
-            super().__init__(*args)
+            super().__init__(*args, **options)
 
     monkeypatch.setattr(StoredModels, 'load', watched_load)
     monkeypatch.setattr(engine_module, 'Program', WatchedProgram)
@@ -464,12 +487,17 @@ def test_a_program_that_computes_something_else_is_not_used(cache, monkeypatch, 
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """A GPU, as far as engines are chosen; what would run on it runs on the CPU."""
-    monkeypatch.setattr(paddle.device, 'get_device', lambda: 'gpu:0')
+    """A second GPU, as far as engines are chosen; what would run on it runs on the CPU, by Paddle's
+    own operations. Gives the numbers of the GPUs that programs are for.
+    """
+    monkeypatch.setattr(paddle.device, 'get_device', lambda: 'gpu:1')
+    monkeypatch.setattr(paddle.device.cuda, 'get_device_name', lambda number: f'No. {number}')
     used = []
 
     def use(config, number):
         config.disable_gpu()
+        config.disable_mkldnn()
+        config.delete_pass('inplace_pass')
         used.append(number)
 
     monkeypatch.setattr(predictors, '_use_gpu', use)
@@ -484,23 +512,29 @@ def test_gpus_run_eagerly(gpu):
 
 
 @pytest.mark.parametrize('name', CONFIGS)
-def test_programs_for_gpus(name, gpu, cache):
+def test_programs_for_gpus(name, gpu, cache, monkeypatch):
     config, size = CONFIGS[name]
     models = seeded_models(config, 1, 'float32')
-    compiled = build_engine(models, config['model_params'], size, 'cudnn')
-    assert compiled.name == 'cudnn' and gpu == [0, 0, 0]
+    CompiledEngine(models, config['model_params'], size, explain=True)  # may share no program
+    monkeypatch.setattr(winograd.WinogradConv, '__init__', None)  # is for CPUs
     frames = clip(size)
-    np.testing.assert_allclose(
-        frames_of(compiled, frames), frames_of(models, frames), atol=2e-5, rtol=0
-    )
+    for made in (3, 6):  # and from the cache
+        compiled = build_engine(models, config['model_params'], size, 'cudnn', explain=True)
+        assert compiled.name == 'cudnn' and gpu == [1] * made
+        np.testing.assert_allclose(
+            frames_of(compiled, frames), frames_of(models, frames), atol=2e-5, rtol=0
+        )
+    step = next(explained_animation(compiled, frames[0], frames, RELATIVE))
+    assert step.generated.mask is not None and step.generated.deformed is not None
 
 
-def test_where_gpus_do_not_run_programs(gpu, cache, monkeypatch, capsys):
+@pytest.mark.parametrize('kind', [RuntimeError, OSError, MemoryError])  # OSError: of CUDA
+def test_where_gpus_do_not_run_programs(kind, gpu, cache, monkeypatch, capsys):
     with pytest.raises(UserError, match='cudnn: has only fp32; for bf16 use --engine eager'):
         choose('cudnn', 'bf16')
 
     def fail(config, number):
-        raise RuntimeError('no such\nGPU')
+        raise kind('no such\nGPU')
 
     monkeypatch.setattr(predictors, '_use_gpu', fail)
     assert choose('cudnn').name == 'eager'
