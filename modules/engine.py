@@ -126,7 +126,7 @@ class CompiledEngine:
             'engine': self.name,
         }, gpu)  # fmt: skip
         self._keypoints = store.program(
-            'keypoints', lambda: (KeypointProgram(loaded().kp_detector), [image])
+            'keypoints', lambda: (KeypointProgram(loaded().kp_detector, gpu is None), [image])
         )
         self._source = store.program(
             'source', lambda: (SourceEncoder(loaded().generator), [image, kp])
@@ -135,7 +135,7 @@ class CompiledEngine:
         def decoder() -> Tuple[nn.Layer, List[List[int]]]:
             generator = loaded().generator
             loaded.cache_clear()  # the last that needs the networks, and the largest program
-            decoder = FrameDecoder(generator, tuple(size), bf16, explain, winograd=gpu is None)
+            decoder = FrameDecoder(generator, tuple(size), bf16, explain, onednn=gpu is None)
             return decoder, _decoder_inputs(decoder, generator, common, size)
 
         name = f'frame{" explained" * explain}{" bf16" * bf16}'

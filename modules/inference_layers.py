@@ -6,6 +6,7 @@ of one and compute with fixed weights: changing a network later does not change 
 
 from typing import Tuple
 
+import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
@@ -29,9 +30,10 @@ from modules.util import (
     UpBlock2d,
     upsample_nearest_x2,
 )
-from modules.winograd import constant
+from modules.winograd import as_shape, constant
 
 _WIDE = 1024  # channels
+_MANY = 2**21  # weights
 
 
 class FixedConv(nn.Layer):
@@ -55,35 +57,76 @@ class FixedConv(nn.Layer):
         return F.conv2d(x, self.weight, self.bias, stride=self.stride, padding=self.padding)
 
 
+class LeanConvRelu(nn.Layer):
+    """A 3x3 convolution of padding 1 and a ReLU, as a matrix product: (1, in, h, w) -> (1, out, h,
+    w).
+
+    Of a convolution's weights oneDNN keeps a copy in an order of its own; of a factor of a product
+    it keeps none, if that has three dimensions. Where weights are many and pixels few, this saves
+    much memory for little time.
+    """
+
+    def __init__(self, kernel: Kernel):
+        super().__init__()
+        weight = kernel.weight.transpose(2, 3, 1, 0)  # (3, 3, in, out)
+        self.register_buffer('weight', constant(weight.reshape(1, -1, weight.shape[3])))
+        self.register_buffer('bias', constant(kernel.bias))
+
+    def forward(self, x: Tensor) -> Tensor:
+        _, channels, h, w = x.shape
+        place = np.pad(np.arange(h * w).reshape(h, w), 1, constant_values=h * w)
+        place = np.lib.stride_tricks.sliding_window_view(place, (3, 3)).flatten()
+        rows = x.reshape([channels, h * w]).transpose([1, 0])
+        rows = paddle.concat([rows, paddle.zeros([1, channels], rows.dtype)])  # beyond the border
+        rows = paddle.gather(rows, paddle.to_tensor(place.astype('int32')))
+        y = F.relu(as_shape(rows, [1, h * w, 9 * channels]) @ self.weight + self.bias)
+        return y.transpose([0, 2, 1]).reshape([1, -1, h, w])
+
+
+def conv_relu(kernel: Kernel, padding: int, lean: bool) -> nn.Layer:
+    """A convolution and a ReLU.
+
+    Args:
+        lean: save memory, by oneDNN in float32, where there are many weights.
+    """
+    suits = kernel.weight.shape[2:] == (3, 3) and padding == 1 and kernel.weight.size >= _MANY
+    if lean and suits:
+        return LeanConvRelu(kernel)
+    return nn.Sequential(FixedConv(kernel, padding), nn.ReLU())
+
+
 class FixedBlock(nn.Layer):
     """SameBlock2d or, with `halve`, DownBlock2d."""
 
-    def __init__(self, block: SameBlock2d):
+    def __init__(self, block: SameBlock2d, lean: bool = False):
         super().__init__()
-        self.conv = FixedConv(kernel_of(block.conv, block.norm), block.conv._updated_padding[0])
+        kernel = kernel_of(block.conv, block.norm)
+        self.conv = conv_relu(kernel, block.conv._updated_padding[0], lean)
         self.halve = isinstance(block, DownBlock2d)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.conv(x))
+        x = self.conv(x)
         return F.avg_pool2d(x, 2) if self.halve else x
 
 
 class FixedUpBlock(nn.Layer):
     """UpBlock2d: (1, in, h, w) -> (1, out, 2h, 2w)."""
 
-    def __init__(self, block: UpBlock2d):
+    def __init__(self, block: UpBlock2d, lean: bool = False):
         super().__init__()
         kernel = kernel_of(block.conv, block.norm)
         # Wide blocks are deep ones: images of a few pixels, whose time goes into reading weights,
         # of which the four convolutions have 16/9 as many.
         self.split = block.conv._in_channels < _WIDE
-        self.conv = FixedConv(split_doubled(kernel, taps=2) if self.split else kernel, padding=1)
+        if self.split:
+            kernel = split_doubled(kernel, taps=2)
+        self.conv = conv_relu(kernel, 1, lean)
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.split:
-            return F.relu(self.conv(upsample_nearest_x2(x)))
+            return self.conv(upsample_nearest_x2(x))
         _, _, h, w = x.shape
-        y = F.relu(self.conv(x))  # (1, 4 out, h + 1, w + 1)
+        y = self.conv(x)  # (1, 4 out, h + 1, w + 1)
         y = y.reshape([4, -1, h + 1, w + 1])
         parts = [y[2 * a + b, :, a : a + h, b : b + w] for a in (0, 1) for b in (0, 1)]
         y = paddle.stack(parts, axis=1)  # (out, 4, h, w)
@@ -108,10 +151,10 @@ class FixedResBlock(nn.Layer):
 class FixedHourglass(nn.Layer):
     """Hourglass: (1, in, h, w) -> (1, out_filters, h, w)."""
 
-    def __init__(self, hourglass: Hourglass):
+    def __init__(self, hourglass: Hourglass, lean: bool):
         super().__init__()
-        self.down = nn.LayerList([FixedBlock(b) for b in hourglass.encoder.down_blocks])
-        self.up = nn.LayerList([FixedUpBlock(b) for b in hourglass.decoder.up_blocks])
+        self.down = nn.LayerList([FixedBlock(b, lean) for b in hourglass.encoder.down_blocks])
+        self.up = nn.LayerList([FixedUpBlock(b, lean) for b in hourglass.decoder.up_blocks])
 
     def forward(self, x: Tensor) -> Tensor:
         outs = [x]

@@ -48,12 +48,15 @@ def merged(*convs) -> FixedConv:
 class KeypointProgram(nn.Layer):
     """KPDetector: image (1, C, H, W) -> value (1, K, 2) and, where estimated, jacobian
     (1, K, 2, 2).
+
+    Args:
+        onednn: prepare for a predictor that uses oneDNN.
     """
 
-    def __init__(self, detector: KPDetector):
+    def __init__(self, detector: KPDetector, onednn: bool = True):
         super().__init__()
         self.down = detector.down if detector.scale_factor != 1 else None
-        self.hourglass = FixedHourglass(detector.predictor)
+        self.hourglass = FixedHourglass(detector.predictor, lean=onednn)
         self.num_kp = detector.kp._out_channels
         heads = [detector.kp] + ([] if detector.jacobian is None else [detector.jacobian])
         self.heads = merged(*heads)
@@ -107,9 +110,9 @@ class SourceEncoder(nn.Layer):
 class MotionProgram(nn.Layer):
     """DenseMotionNetwork, of which only the arithmetic differs."""
 
-    def __init__(self, network: DenseMotionNetwork):
+    def __init__(self, network: DenseMotionNetwork, lean: bool):
         super().__init__()
-        self.hourglass = FixedHourglass(network.hourglass)
+        self.hourglass = FixedHourglass(network.hourglass, lean)
         heads = [network.mask] + ([] if network.occlusion is None else [network.occlusion])
         self.heads = merged(*heads)
         self.motions = network.mask._out_channels  # K + 1
@@ -156,7 +159,7 @@ class FrameDecoder(nn.Layer):
         bf16: prepare for a predictor that computes convolutions in bfloat16.
         explain: also return deformation (1, h, w, 2), mask, sparse_deformed and, where estimated,
             occlusion_map.
-        winograd: compute wide convolutions by modules/winograd.py.
+        onednn: prepare for a predictor that uses oneDNN.
     """
 
     def __init__(
@@ -165,7 +168,7 @@ class FrameDecoder(nn.Layer):
         size: Tuple[int, int],
         bf16: bool = False,
         explain: bool = False,
-        winograd: bool = True,
+        onednn: bool = True,
     ):
         super().__init__()
         ups = list(generator.up_blocks)
@@ -173,8 +176,10 @@ class FrameDecoder(nn.Layer):
         last = generator.down_blocks[-1] if len(generator.down_blocks) else generator.first
         self.num_features = last.conv._out_channels  # F
         suitable = suits_winograd(self.num_features, *self.features_size)
-        self.tiled = winograd and suitable and len(generator.bottleneck) > 0
-        self.motion = MotionProgram(generator.dense_motion_network)
+        self.tiled = onednn and suitable and len(generator.bottleneck) > 0
+        self.motion = MotionProgram(
+            generator.dense_motion_network, lean=onednn and not bf16
+        )
         if self.tiled:
             self.bottleneck = nn.LayerList(
                 [WinogradTrunk(generator.bottleneck, self.features_size, bf16)]

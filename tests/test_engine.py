@@ -20,12 +20,13 @@ from tiny import TINY
 import demo
 from animate import Normalization, animate, explained_animation, find_best_frame
 from modules import engine as engine_module
-from modules import folding, predictors, program_cache, winograd
+from modules import folding, inference_layers, predictors, program_cache, winograd
 from modules.checkpoint import StoredModels, save_checkpoint
 from modules.cli import UserError
 from modules.config import check_config
 from modules.engine import CompiledEngine, EagerEngine, build_engine
 from modules.folding import Kernel
+from modules.inference_layers import LeanConvRelu
 from modules.inference_networks import FrameDecoder
 from modules.predictors import Program, compile_program
 from modules.program_cache import ProgramCache
@@ -134,6 +135,24 @@ def test_what_is_reshaped_in_place_has_no_other_reader(scale, bf16):
     reshaped = [op.operand_source(0) for op in operations if op.name() == 'pd_op.reshape_']
     assert len(reshaped) > 20
     assert all(len(value.all_used_ops()) == 1 for value in reshaped)
+
+
+@pytest.mark.parametrize('name', ['tiny', 'nothing halved, odd'])
+def test_convolutions_with_many_weights(name, cache, monkeypatch):
+    config, size = CONFIGS[name]
+    models = seeded_models(config, 1, 'float32')
+    forward, shapes = LeanConvRelu.forward, set()
+
+    def watched(self, x):
+        shapes.add(tuple(x.shape[2:]))
+        return forward(self, x)
+
+    monkeypatch.setattr(LeanConvRelu, 'forward', watched)
+    monkeypatch.setattr(inference_layers, '_MANY', 1)
+    frames = clip(size)
+    compiled = CompiledEngine(models, config['model_params'], size)
+    assert len(shapes) >= 2
+    np.testing.assert_allclose(frames_of(compiled, frames), frames_of(models, frames), atol=2e-5)
 
 
 @pytest.mark.parametrize('scales', [(0, 1, 1), (1, -0.5, -0.7), (1e-6, 1, 1)])
