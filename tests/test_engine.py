@@ -31,6 +31,7 @@ from modules.inference_networks import FrameDecoder
 from modules.predictors import Program, compile_program
 from modules.program_cache import ProgramCache
 from modules.record import seeded_models
+from modules.runtime import describe_cpu
 
 RELATIVE = Normalization(True, True)
 
@@ -171,6 +172,10 @@ def test_scales_of_any_sign_and_size(scales):
     np.testing.assert_allclose(frames_of(compiled, frames), frames_of(models, frames), atol=2e-5)
 
 
+@pytest.mark.skipif(
+    'avx512bw' not in describe_cpu().split(),
+    reason='without AVX-512 oneDNN cannot even emulate bfloat16: it ends the process',
+)
 @pytest.mark.parametrize('name', ['tiny', 'winograd'])
 def test_bf16_is_close_and_finds_the_same_keypoints(name, monkeypatch):
     monkeypatch.setattr(engine_module, '_has_bf16', lambda: True)
