@@ -58,8 +58,9 @@ class FixedConv(nn.Layer):
 
 
 class LeanConvRelu(nn.Layer):
-    """A 3x3 convolution of padding 1 and a ReLU, as a matrix product: (1, in, h, w) -> (1, out, h,
-    w).
+    """A 3x3 convolution of padding 1 and a ReLU, as one matrix product.
+
+    (1, in, h, w) -> (1, out, h, w).
 
     Of a convolution's weights oneDNN keeps a copy in an order of its own; of a factor of a product
     it keeps none, if that has three dimensions. Where weights are many and pixels few, this saves
