@@ -6,6 +6,7 @@ import json
 import numpy as np
 import paddle
 import pytest
+from conftest import ROOT
 from paddle import nn
 from places import full_disk
 from tiny_checkpoint import CONFIG, LEGACY, PART, TINY, assert_same, values
@@ -52,6 +53,19 @@ def test_blur_kernels_of_another_scale_are_passed_over_on_request_only(models, o
     load_checkpoint(LEGACY, kp_detector=detector, rescaled=True)
     expected = {**official['kp_detector'], 'down.weight': kernel}
     assert_loaded(detector, expected)
+
+
+@pytest.mark.parametrize('before, after', [('demo-64', 'demo-128'), ('demo-128', 'demo-adv-128')])
+def test_each_part_of_the_demos_training_goes_on_from_the_one_before(tmp_path, before, after):
+    """As `make demo-train` has them do."""
+    before, after = (load_config(ROOT / 'config' / f'{name}.yaml') for name in (before, after))
+    ends, begins = build_models(before), build_models(after)
+    save_checkpoint(tmp_path / 'c.safetensors', ends._asdict(), before)
+    load_models(after, begins, tmp_path / 'c.safetensors', rescaled=True)
+    for ours, theirs in zip(begins, ends):
+        weights = dict(theirs.named_parameters())
+        for name, weight in ours.named_parameters():
+            np.testing.assert_array_equal(weight.numpy(), weights[name].numpy())
 
 
 def test_loads_into_the_dtype_of_the_network(models, official):
