@@ -5,8 +5,9 @@ is read and written at a constant rate: frame i belongs to second i / fps (see `
 """
 
 from modules.video.decoding import FOLDER_FPS
-from modules.video.pictures import IMAGE_SUFFIXES, read_image, resize_frame
+from modules.video.pictures import IMAGE_SUFFIXES, read_image
 from modules.video.reading import VideoReader, read_frames
+from modules.video.resizing import resize_frame
 from modules.video.writing import VideoWriter
 
 __all__ = [
