@@ -8,6 +8,7 @@ import av
 
 from modules.cli import PathLike
 from modules.video.opening import damage_error, errors_named, open_clip, picture_track
+from modules.video.packets import holds_picture
 from modules.video.survey import Clip
 
 Frame = TypeVar('Frame')
@@ -72,7 +73,8 @@ def _packets(
     """
     if start is not None:
         container.seek(start, stream=stream)
-    packets = (packet for packet in container.demux(stream) if packet.size)
+    codec = stream.codec_context.name
+    packets = (packet for packet in container.demux(stream) if holds_picture(packet, codec))
     if start is not None:
         landed = next(packets, None)
         if not (landed and landed.is_keyframe and landed.pts is not None and landed.pts <= start):

@@ -68,6 +68,11 @@ class _Line:
         return is_joint
 
 
+def holds_picture(packet: av.Packet, codec: str) -> bool:
+    """Not the end of a stream, nor the headers of an Ogg that is joined to the one before."""
+    return packet.size > 0 and not (codec == 'theora' and bytes(packet)[1:7] == b'theora')
+
+
 def read_packets(container: av.container.InputContainer, stream: av.VideoStream) -> Packets:
     """Reads all packets without decoding them, up to one that is damaged.
 
@@ -75,7 +80,7 @@ def read_packets(container: av.container.InputContainer, stream: av.VideoStream)
     """
     by_number, sound = container.format.name == AVI, sound_track(container)
     line, pictures, joints = _Line(stream), [], {}
-    sound_end, damaged = None, None
+    sound_end, damaged, codec = None, None, stream.codec_context.name
     try:
         for packet in container.demux(*filter(None, (stream, sound))):
             if packet.stream_index != stream.index:
@@ -86,7 +91,7 @@ def read_packets(container: av.container.InputContainer, stream: av.VideoStream)
                 damaged = len(pictures)
                 if container.format.name != TRANSPORT:
                     break
-            if packet.size:
+            if holds_picture(packet, codec):
                 stamp = packet.dts if by_number else packet.pts
                 if stamp is not None and not by_number:
                     if line.begins_anew(packet):

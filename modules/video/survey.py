@@ -90,7 +90,8 @@ def survey(path: PathLike) -> Clip:
 
 def _tracks_left_out(container: av.container.InputContainer, path: PathLike) -> Iterator[str]:
     tracks = [stream for stream in picture_tracks(container) if stream.frames != 1]
-    if len(tracks) > 1:
+    is_avif = container.metadata.get('major_brand') == 'avis'  # with its transparency as a track
+    if len(tracks) > 1 and not is_avif:
         yield f'{path}: {len(tracks)} tracks of pictures, of which the default one is used'
 
 
