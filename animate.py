@@ -28,29 +28,30 @@ from typing import (
 import numpy as np
 from tqdm import tqdm
 
-from modules.animation_folder import OUTPUTS, AnimationFolder, Writer, name_pairs
-from modules.augmentation import to_float
-from modules.cli import ArgumentParser, UserError, run_command
-from modules.config import load_config
-from modules.engine_options import add_engine_options
-from modules.hashing import weights_hash
-from modules.normalization import (
+from modules.animation.normalization import (
     ABSOLUTE,
     Normalization,
     hull_area,
     movement_scale,
     normalize_kp,
 )
-from modules.runtime import choose_device, prepare_process
+from modules.animation.results import OUTPUTS, AnimationFolder, Writer, name_pairs
+from modules.config import load_config
+from modules.data.augmentation import to_float
+from modules.inference.options import add_engine_options
+from modules.runtime.commands import ArgumentParser, run_command
+from modules.runtime.errors import UserError
+from modules.runtime.hashing import weights_hash
+from modules.runtime.process import choose_device, prepare_process
 
 if TYPE_CHECKING:  # a mistake in the arguments is reported before Paddle is imported
     from paddle import Tensor
 
     from frames_dataset import Pair
     from modules.build import Models
-    from modules.clips import Clip
-    from modules.engine import Engine
+    from modules.data.clips import Clip
     from modules.generator import Generated
+    from modules.inference.engine import Engine
     from modules.util import Keypoints
     from modules.visualizer import Visualizer
 
@@ -98,7 +99,7 @@ def to_bytes(frame: np.ndarray) -> np.ndarray:
 
 def engine_of(models: Union['Models', 'Engine']) -> 'Engine':
     """An engine as it is; networks alone are computed eagerly."""
-    from modules.engine import as_engine
+    from modules.inference.engine import as_engine
 
     return as_engine(models)
 
@@ -143,7 +144,7 @@ class Animator:
 
     Args:
         models: networks with trained weights, which are switched to eval mode, or an engine
-            (modules/engine.py) made of them.
+            (modules/inference/engine.py) made of them.
         source: (H, W, C) float in [0, 1], of the size the model was trained for.
         initial: (H, W, C), the driving frame whose pose is the source's.
     """
@@ -377,8 +378,8 @@ def main() -> None:
     prepare_process()
     device = choose_device(options.cpu)
     from frames_dataset import FramesDataset, animation_pairs
-    from modules.checkpoint import StoredModels
-    from modules.engine import build_engine
+    from modules.checkpoints.models import StoredModels
+    from modules.inference.engine import build_engine
     from modules.visualizer import Visualizer
 
     dataset = FramesDataset(**config['dataset_params'], is_train=False)

@@ -16,12 +16,13 @@ from typing import Any, Dict, Iterator, Optional, Tuple
 import numpy as np
 from tqdm import tqdm
 
-from modules.cli import ArgumentParser, UserError, run_command
 from modules.config import load_config
-from modules.engine_options import add_engine_options
-from modules.prefetch import prefetch
-from modules.runtime import choose_device, prepare_process
+from modules.inference.options import add_engine_options
+from modules.runtime.commands import ArgumentParser, run_command
+from modules.runtime.errors import UserError
+from modules.runtime.process import choose_device, prepare_process
 from modules.video import IMAGE_SUFFIXES, VideoReader, VideoWriter, read_image, resize_frame
+from modules.video.prefetch import prefetch
 
 ROOT = Path(__file__).resolve().parent
 BUNDLED = ROOT / 'doc' / 'demo'
@@ -168,8 +169,8 @@ def main() -> None:
     prepare_process()
     device = choose_device(options.cpu)
     from animate import Normalization, animate, to_bytes
-    from modules.checkpoint import StoredModels
-    from modules.engine import build_engine
+    from modules.checkpoints.models import StoredModels
+    from modules.inference.engine import build_engine
 
     models = StoredModels(config, options.checkpoint)
     params = config['model_params']

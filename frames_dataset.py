@@ -13,12 +13,22 @@ from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, U
 import numpy as np
 from tqdm import tqdm
 
-from modules.augmentation import AllAugmentationTransform, to_float
-from modules.cli import PathLike, UserError
-from modules.clips import FOLDER, Clip, Part, Size, check_sizes, group_by_id, list_part, open_clip
-from modules.frame_cache import GIGABYTE, FrameCache, read_entry
-from modules.loading import Key
-from modules.runtime import available_cores
+from modules.data.augmentation import AllAugmentationTransform, to_float
+from modules.data.clips import (
+    FOLDER,
+    Clip,
+    Part,
+    Size,
+    check_sizes,
+    group_by_id,
+    list_part,
+    open_clip,
+)
+from modules.data.frame_cache import GIGABYTE, FrameCache, read_entry
+from modules.data.loader import Key
+from modules.runtime.errors import UserError
+from modules.runtime.files import PathLike
+from modules.runtime.process import available_cores
 
 ATTEMPTS = 100  # clips in a row that can't be read, after which training gives up
 WARNINGS = 20  # lines of a kind that are printed

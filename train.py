@@ -15,15 +15,11 @@ from typing import Any, Callable, Dict, Mapping, NoReturn, Optional
 import numpy as np
 import yaml
 
-from modules.cli import ArgumentParser, UserError, run_command
 from modules.config import load_config
-from modules.runtime import (
-    choose_device,
-    ending_signals,
-    keep_freed_memory,
-    prepare_process,
-    seed_everything,
-)
+from modules.runtime.commands import ArgumentParser, run_command
+from modules.runtime.errors import UserError
+from modules.runtime.heap import keep_freed_memory
+from modules.runtime.process import choose_device, ending_signals, prepare_process, seed_everything
 
 NEEDED = ('dataset_params', 'train_params')
 
@@ -112,7 +108,7 @@ class LossLog:
         """Notes a step's losses, and fetches those of the step before."""
         import paddle
 
-        from modules.distributed import mean_over_processes
+        from modules.runtime.distributed import mean_over_processes
 
         values = mean_over_processes(paddle.stack(list(losses.values())).astype('float64'))
         self.fetch()
@@ -149,10 +145,10 @@ class LossLog:
 def build_trainer(config: Mapping[str, Any], options: argparse.Namespace):
     """Networks, losses and optimizers; weights from --checkpoint or ckpt_model where given."""
     from modules.build import build_models
-    from modules.checkpoint import load_models
+    from modules.checkpoints.frozen import build_vgg
+    from modules.checkpoints.models import load_models
     from modules.model import TrainingLosses
-    from modules.trainer import Trainer
-    from modules.vgg import build_vgg
+    from modules.training.trainer import Trainer
 
     models = build_models(config)
     if options.checkpoint or any(config['ckpt_model'].values()):
@@ -213,12 +209,12 @@ def train(trainer, order, dataset, folder, progress, config: Mapping[str, Any], 
     """The epochs from `progress` on; SIGINT, SIGTERM and SIGHUP end them after a checkpoint."""
     import paddle
 
-    from modules import distributed
-    from modules.loading import make_loader
-    from modules.progress_bar import ProgressBar
-    from modules.run_folder import Progress
-    from modules.runtime import available_cores
-    from modules.scalars import Curves
+    from modules.data.loader import make_loader
+    from modules.runtime import distributed
+    from modules.runtime.process import available_cores
+    from modules.training.curves import Curves
+    from modules.training.progress_bar import ProgressBar
+    from modules.training.run_folder import Progress
     from modules.visualizer import Visualizer
 
     params = config['train_params']
@@ -269,7 +265,8 @@ def train(trainer, order, dataset, folder, progress, config: Mapping[str, Any], 
 
 def run_test_mode(config: Mapping[str, Any], options: argparse.Namespace) -> None:
     """TEST_MODE: one loss of each kind on fixed inputs, everything computed written as .npz."""
-    from modules import record, test_mode
+    from modules import test_mode
+    from modules.parity import record
 
     pins = test_mode.read_pins()
     folder = options.save_dir or Path()
@@ -294,8 +291,8 @@ def main() -> None:
         choose_device(options.cpu)
         run_test_mode(config, options)
         return
-    from modules import distributed
-    from modules.scalars import check_package, open_scalars
+    from modules.runtime import distributed
+    from modules.training.curves import check_package, open_scalars
 
     kind = config['train_params']['scalars']
     check_package(kind)
@@ -304,8 +301,8 @@ def main() -> None:
     print(f'on {device}')
     seed_everything(options.seed)
     from frames_dataset import FramesDataset
-    from modules.loading import TrainingOrder
-    from modules.run_folder import START, RunFolder, newest_checkpoint, resume
+    from modules.data.loader import TrainingOrder
+    from modules.training.run_folder import START, RunFolder, newest_checkpoint, resume
 
     dataset = FramesDataset(**config['dataset_params'], preload=options.preload)
     trainer = build_trainer(config, options)

@@ -6,7 +6,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
-from modules.sampling import grid_sample
+from modules.ops.sampling import grid_sample
 from modules.util import (
     AntiAliasInterpolation2d,
     Conv2D,

@@ -6,7 +6,7 @@ import paddle.nn.functional as F
 from paddle import Tensor, nn
 
 from modules.dense_motion import DenseMotionNetwork
-from modules.sampling import grid_sample
+from modules.ops.sampling import grid_sample
 from modules.util import (
     Conv2D,
     DownBlock2d,

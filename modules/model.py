@@ -11,8 +11,8 @@ from modules import test_mode
 from modules.build import Models
 from modules.discriminator import Judgement, scale_name
 from modules.generator import Generated
-from modules.memory import mean_over_samples
-from modules.sampling import rearranges
+from modules.ops.recomputing import mean_over_samples
+from modules.ops.sampling import rearranges
 from modules.test_mode import tap
 from modules.transform import Transform
 from modules.util import AntiAliasInterpolation2d, Keypoints

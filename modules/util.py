@@ -11,9 +11,10 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
-from modules import distributed, onednn
-from modules.memory import recomputed
-from modules.sampling import rearranges
+from modules.ops import onednn
+from modules.ops.recomputing import recomputed
+from modules.ops.sampling import rearranges
+from modules.runtime import distributed
 from modules.test_mode import tap_op
 
 # Pixels of a batch from which a doubled image is worth the sums of its convolution's kernel.

@@ -20,7 +20,7 @@ from animate import (
     to_bytes,
 )
 from modules.build import build_models
-from modules.cli import UserError
+from modules.runtime.errors import UserError
 from modules.util import Keypoints
 
 SQUARE = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], 'float32')

@@ -13,18 +13,18 @@ import numpy as np
 import pytest
 import yaml
 from conftest import ROOT
-from dataset_files import cut_short, write_folder, write_strip, write_video
 from PIL import Image
-from tiny_checkpoint import CONFIG, LEGACY, TINY
 
 import animate
-from modules.animation_folder import AnimationFolder, name_pairs
+from modules.animation.normalization import Normalization
+from modules.animation.results import AnimationFolder, name_pairs
 from modules.build import build_models
-from modules.checkpoint import load_models, save_checkpoint
-from modules.cli import UserError
-from modules.clips import open_clip
-from modules.normalization import Normalization
+from modules.checkpoints.models import load_models, save_checkpoint
+from modules.data.clips import open_clip
+from modules.runtime.errors import UserError
 from modules.video import VideoReader, VideoWriter
+from tests.support.dataset_files import cut_short, write_folder, write_strip, write_video
+from tests.support.tiny_checkpoint import CONFIG, LEGACY, TINY
 
 NTSC = Fraction(30000, 1001)
 RELATIVE = {'use_relative_movement': True, 'use_relative_jacobian': True}

@@ -9,10 +9,11 @@ import sys
 
 import pytest
 from conftest import ROOT
-from places import foreign_folder
 
-from modules.cli import UserError, atomic_output, check_output
-from modules.runtime import ending_signals
+from modules.runtime.errors import UserError
+from modules.runtime.files import atomic_output, check_output
+from modules.runtime.process import ending_signals
+from tests.support.places import foreign_folder
 
 
 def run_main(body, redirection, cwd):

@@ -17,8 +17,8 @@ from test_video import beep
 
 import demo
 from animate import to_bytes
-from modules.cli import UserError
-from modules.runtime import choose_device
+from modules.runtime.errors import UserError
+from modules.runtime.process import choose_device
 from modules.video import VideoReader, VideoWriter, read_image, resize_frame
 
 DATA = ROOT / 'tests' / 'data' / 'demo_tiny'

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modules import download
-from modules.checkpoint_file import read_weights
-from modules.cli import UserError
-from modules.download import KNOWN_WEIGHTS, fetch, fetch_weights, find_weights
+from modules.checkpoints import download
+from modules.checkpoints.download import KNOWN_WEIGHTS, fetch, fetch_weights, find_weights
+from modules.checkpoints.reading import read_weights
+from modules.runtime.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -15,23 +15,25 @@ import paddle
 import pytest
 from conftest import ROOT
 from paddle.static import InputSpec
-from tiny import TINY
 
 import demo
 from animate import Normalization, animate, explained_animation, find_best_frame
-from modules import engine as engine_module
-from modules import folding, inference_layers, predictors, program_cache, winograd
-from modules.checkpoint import StoredModels, save_checkpoint
-from modules.cli import UserError
+from modules.checkpoints.models import StoredModels, save_checkpoint
 from modules.config import check_config
-from modules.engine import CompiledEngine, EagerEngine, build_engine
-from modules.folding import Kernel
-from modules.inference_layers import LeanConvRelu
-from modules.inference_networks import FrameDecoder
-from modules.predictors import Program, compile_program
-from modules.program_cache import ProgramCache
-from modules.record import seeded_models
-from modules.runtime import describe_cpu
+from modules.inference import engine as engine_module
+from modules.inference import folding, program_cache, winograd
+from modules.inference import layers as inference_layers
+from modules.inference.engine import CompiledEngine, EagerEngine, build_engine
+from modules.inference.folding import Kernel
+from modules.inference.layers import LeanConvRelu
+from modules.inference.networks import FrameDecoder
+from modules.inference.program_cache import ProgramCache
+from modules.ops import predictors
+from modules.ops.predictors import Program, compile_program
+from modules.parity.record import seeded_models
+from modules.runtime.errors import UserError
+from modules.runtime.process import describe_cpu
+from tests.support.tiny import TINY
 
 RELATIVE = Normalization(True, True)
 
@@ -321,9 +323,9 @@ def test_stored_weights_are_loaded_only_to_compile(cache, tmp_path, monkeypatch)
 def test_other_sources_make_other_programs(cache, tmp_path, monkeypatch):
     copied = tmp_path / 'modules'
     shutil.copytree(ROOT / 'modules', copied, ignore=shutil.ignore_patterns('__pycache__'))
-    monkeypatch.setattr(engine_module, '__file__', str(copied / 'engine.py'))
+    monkeypatch.setattr(engine_module, '__file__', str(copied / 'inference' / 'engine.py'))
     build()
-    (copied / '.editor.py').write_text('')  # hidden files are nobody's modules
+    (copied / 'ops' / '.editor.py').write_text('')  # hidden files are nobody's modules
     build()
     assert len(entries(cache)) == 3
     with open(copied / 'util.py', 'a') as file:

@@ -11,10 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from crafted import (
-    pdparams,
-)
-from hostile import EXECUTING, hostile_files
+
+from tests.support.crafted import pdparams
+from tests.support.hostile import EXECUTING, hostile_files
 
 ROOT = Path(__file__).resolve().parent.parent
 MEGABYTES = 500  # over what the process takes before it reads the first file

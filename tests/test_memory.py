@@ -12,7 +12,9 @@ from conftest import ROOT, needs_onednn
 from paddle import nn
 from paddle.autograd import PyLayer
 
-from modules import memory, onednn, runtime
+from modules.ops import onednn
+from modules.ops import recomputing as memory
+from modules.runtime import process as runtime
 from modules.util import DownBlock2d
 
 MEGABYTE = 2**20

@@ -6,13 +6,12 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
-from tiny import TINY
 
 from modules import util
 from modules.build import build_models
 from modules.config import check_config
 from modules.model import frozen
-from modules.sampling import grid_sample
+from modules.ops.sampling import grid_sample
 from modules.transform import Transform
 from modules.util import (
     AntiAliasInterpolation2d,
@@ -26,6 +25,7 @@ from modules.util import (
     resize_bilinear,
     upsample_nearest_x2,
 )
+from tests.support.tiny import TINY
 
 
 def small_config(**changes):

@@ -6,8 +6,8 @@ import paddle.nn.functional as F
 import pytest
 from conftest import needs_onednn
 
-from modules import onednn
-from modules.sampling import grid_sample
+from modules.ops import onednn
+from modules.ops.sampling import grid_sample
 from modules.util import add_bias, conv2d
 from modules.vgg import Vgg19
 

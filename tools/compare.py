@@ -21,21 +21,17 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from demo import (  # noqa: E402
+from demo import (
     add_animation_options,
     choose_bundled,
     note,
     read_config_and_source,
     read_resized,
 )
-from modules.cli import ArgumentParser, run_command  # noqa: E402
-from modules.runtime import choose_device, prepare_process  # noqa: E402
-from modules.video import VideoReader, VideoWriter  # noqa: E402
-from tools.official_animation import (  # noqa: E402
-    Animation,
-    official_animation,
-    require_official,
-)
+from modules.runtime.commands import ArgumentParser, run_command
+from modules.runtime.process import choose_device, prepare_process
+from modules.video import VideoReader, VideoWriter
+from tools.official.animation import Animation, official_animation, require_official
 
 MAGNIFIED = 10  # times the difference, to be seen
 
@@ -135,7 +131,7 @@ def main() -> None:
 
     from animate import Normalization, animate
     from modules.build import build_models
-    from modules.checkpoint import load_models
+    from modules.checkpoints.models import load_models
 
     models = build_models(config)
     load_models(config, models, options.checkpoint)

@@ -31,18 +31,15 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from modules.cli import ArgumentParser, UserError, atomic_output, run_command  # noqa: E402
-from modules.config import load_config  # noqa: E402
-from modules.runtime import choose_device, prepare_process  # noqa: E402
-from modules.video import VideoWriter  # noqa: E402
-from tools.bootstrap import half_width  # noqa: E402
-from tools.creatures import HeldOutCase, held_out_cases  # noqa: E402
-from tools.official_animation import (  # noqa: E402
-    Animate,
-    Animation,
-    official_animation,
-    require_official,
-)
+from modules.config import load_config
+from modules.runtime.commands import ArgumentParser, run_command
+from modules.runtime.errors import UserError
+from modules.runtime.files import atomic_output
+from modules.runtime.process import choose_device, prepare_process
+from modules.video import VideoWriter
+from tools.creature_drawing.creatures import HeldOutCase, held_out_cases
+from tools.evaluation.bootstrap import half_width
+from tools.official.animation import Animate, Animation, official_animation, require_official
 
 MOVING = 15 / 255  # least change, in some channel, of a pixel that moves
 TASKS = ('reconstruction', 'absolute', 'relative')
@@ -187,7 +184,7 @@ def main() -> None:
     prepare_process()
     choose_device(options.cpu)
     from modules.build import build_models
-    from modules.checkpoint import load_models
+    from modules.checkpoints.models import load_models
 
     models = build_models(config)
     load_models(config, models, options.checkpoint)

@@ -12,7 +12,8 @@ import av
 import numpy as np
 from av.sidedata.sidedata import Type as SideDataType
 
-from modules.cli import PathLike, UserError, reason_of
+from modules.runtime.errors import UserError, reason_of
+from modules.runtime.files import PathLike
 from modules.video.pictures import over_white
 
 Rate = Union[int, float, Fraction]

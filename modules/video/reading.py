@@ -10,7 +10,8 @@ from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Union
 import av
 import numpy as np
 
-from modules.cli import PathLike, UserError
+from modules.runtime.errors import UserError
+from modules.runtime.files import PathLike
 from modules.video.decoding import (
     FOLDER_FPS,
     Rate,
