@@ -12,8 +12,9 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from animate import Normalization, animate
 from frames_dataset import FramesDataset
+from modules.animation.animator import animate
+from modules.animation.normalization import Normalization
 from modules.parity.record import STEP_INPUTS, seeded_models, to_tensor
 from modules.parity.weights import seed_networks
 from modules.runtime.errors import UserError

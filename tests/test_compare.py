@@ -11,7 +11,8 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
-from animate import Normalization, animate
+from modules.animation.animator import animate
+from modules.animation.normalization import Normalization
 from modules.build import build_models
 from modules.checkpoints.models import load_models, read_checkpoint, save_checkpoint
 from modules.runtime.errors import UserError

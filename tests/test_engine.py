@@ -17,7 +17,8 @@ from conftest import ROOT
 from paddle.static import InputSpec
 
 import demo
-from animate import Normalization, animate, explained_animation, find_best_frame
+from modules.animation.animator import animate, explained_animation, find_best_frame
+from modules.animation.normalization import Normalization
 from modules.checkpoints.models import StoredModels, save_checkpoint
 from modules.config import check_config
 from modules.inference import engine as engine_module

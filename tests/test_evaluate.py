@@ -14,12 +14,13 @@ import yaml
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-import animate
+from modules.animation import animator
 from modules.build import build_models
 from modules.checkpoints.models import load_models
 from modules.data.clips import open_clip
 from modules.runtime.errors import UserError
 from modules.video import VideoReader
+from modules.video.levels import to_bytes
 from tests.support.dataset_files import cut_short, frames, write_folder
 from tests.support.tiny_checkpoint import CONFIG, LEGACY, ROOT, TINY
 from tools import convert_torch, evaluate, make_demo_dataset
@@ -78,7 +79,7 @@ def becomes(monkeypatch):
             for number, frame in enumerate(driving):
                 yield change(number, frame)
 
-        monkeypatch.setattr(animate, 'animate', made)
+        monkeypatch.setattr(animator, 'animate', made)
 
     return replace
 
@@ -111,8 +112,8 @@ def test_figures_are_those_of_the_saved_frames(tmp_path, data, run, capsys):
         truths, results = read_folder(clip), read_folder(folder)
         assert len(truths) == len(results) == int(row['frames']) == FRAMES
         driving = truths.astype('float32') / 255
-        made = np.stack(list(animate.animate(models, driving[0], driving)))
-        assert np.array_equal(animate.to_bytes(made), results)
+        made = np.stack(list(animator.animate(models, driving[0], driving)))
+        assert np.array_equal(to_bytes(made), results)
         l1 = np.abs(made - driving).mean(axis=(1, 2, 3))
         assert float(row['l1']) == pytest.approx(l1.mean(), rel=1e-5)
         figures['l1'].append(l1)

@@ -32,14 +32,15 @@ sys.path.insert(0, str(ROOT))
 
 from frames_dataset import FramesDataset
 from modules.config import load_config
-from modules.data.augmentation import to_float
 from modules.data.clips import Clip
 from modules.inference.options import add_engine_options
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.errors import UserError
 from modules.runtime.files import atomic_output
+from modules.runtime.messages import warn
 from modules.runtime.process import choose_device, prepare_process
 from modules.video import VideoWriter
+from modules.video.levels import to_float
 from tools.evaluation.detectors import FramePair, build_detector, build_embedder
 from tools.evaluation.metrics import (
     DEFINITIONS,
@@ -153,7 +154,8 @@ def read_whole(clip: Clip) -> Iterator[np.ndarray]:
 
 def reconstruct(engine, clip: Clip) -> Iterator[FramePair]:
     """The frames of a clip and what becomes of the first one by their motion, one by one."""
-    from animate import animate, to_bytes
+    from modules.animation.animator import animate
+    from modules.video.levels import to_bytes
 
     frames = read_whole(clip)
     first = next(frames)
@@ -227,10 +229,6 @@ def evaluate(
 def frames_name(number: int, clip: Clip) -> str:
     """The folder of a reconstruction: the line in videos.csv, and the name without dots."""
     return f'{number:04d}_{clip.name.replace(".", "_")}'
-
-
-def warn(message: str) -> None:
-    print(f'warning: {message}', file=sys.stderr)
 
 
 def main() -> None:

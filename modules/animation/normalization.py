@@ -1,14 +1,13 @@
 """How the keypoints of a driving frame are carried over to the source (paper Sec. 3.4)."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import paddle
 from scipy.spatial import ConvexHull, QhullError
 
 from modules.runtime.errors import UserError
-
-if TYPE_CHECKING:  # scripts read the options before Paddle is imported
-    from modules.util import Keypoints
+from modules.util import Keypoints
 
 
 class Normalization(NamedTuple):
@@ -40,19 +39,19 @@ def hull_area(kp_value: np.ndarray) -> float:
         ) from error
 
 
-def movement_scale(kp_source: 'Keypoints', kp_initial: 'Keypoints') -> float:
+def movement_scale(kp_source: Keypoints, kp_initial: Keypoints) -> float:
     """sqrt(area of the source's keypoints / area of the initial driving frame's)."""
     areas = [hull_area(kp.value[0].numpy()) for kp in (kp_source, kp_initial)]
     return float(np.sqrt(areas[0]) / np.sqrt(areas[1]))
 
 
 def normalize_kp(
-    kp_source: 'Keypoints',
-    kp_driving: 'Keypoints',
-    kp_initial: 'Keypoints',
+    kp_source: Keypoints,
+    kp_driving: Keypoints,
+    kp_initial: Keypoints,
     normalization: Normalization,
     scale: float = 1.0,
-) -> 'Keypoints':
+) -> Keypoints:
     """The driving keypoints as the source's (paper Eq. 12).
 
     Args:
@@ -61,8 +60,6 @@ def normalize_kp(
     """
     if not normalization.use_relative_movement:
         return kp_driving
-    import paddle
-
     value = (kp_driving.value - kp_initial.value) * scale + kp_source.value
     jacobian = kp_driving.jacobian
     if normalization.use_relative_jacobian and jacobian is not None:

@@ -9,7 +9,6 @@ import tempfile
 from fractions import Fraction
 from pathlib import Path
 from typing import (
-    TYPE_CHECKING,
     Any,
     Dict,
     Iterable,
@@ -24,12 +23,10 @@ from typing import (
 import numpy as np
 from PIL import Image
 
+from frames_dataset import Pair
 from modules.runtime.errors import UserError
 from modules.runtime.files import PathLike, atomic_output
 from modules.video import VideoWriter
-
-if TYPE_CHECKING:  # the folder is looked at before Paddle is imported
-    from frames_dataset import Pair
 
 try:
     import fcntl
@@ -162,7 +159,7 @@ class AnimationFolder:
             )
 
 
-def name_pairs(clips: Sequence[str], pairs: Iterable['Pair']) -> Dict[str, 'Pair']:
+def name_pairs(clips: Sequence[str], pairs: Iterable[Pair]) -> Dict[str, Pair]:
     """Pairs by the name of their outputs, DRIVING-SOURCE; `clips` are the names of all clips.
 
     Raises:

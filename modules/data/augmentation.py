@@ -13,16 +13,10 @@ from numpy.random import Generator
 from skimage.transform import resize, rotate
 
 from modules.data.hue import shift_hue
+from modules.video.levels import to_float
 
 Params = Optional[Mapping[str, object]]
 Transform = Callable[[np.ndarray, Generator], np.ndarray]
-
-
-def to_float(clip: np.ndarray) -> np.ndarray:
-    """uint8 -> float32 in [0, 1]; float32 as it is. Any shape."""
-    if clip.dtype == np.uint8:
-        return np.divide(clip, np.float32(255), dtype=np.float32)
-    return clip
 
 
 class RandomFlip:

@@ -8,7 +8,6 @@ import functools
 import gc
 import hashlib
 import json
-import sys
 from pathlib import Path
 from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
@@ -25,6 +24,7 @@ from modules.ops.predictors import Program, compile_program
 from modules.runtime.errors import UserError
 from modules.runtime.hashing import weights_hash
 from modules.runtime.heap import release_freed_memory
+from modules.runtime.messages import note
 from modules.runtime.process import describe_cpu
 from modules.util import Keypoints
 
@@ -334,7 +334,7 @@ def _engine_on_gpu(number, models, model_params, size, engine, precision, explai
         try:
             return CompiledEngine(models, model_params, size, explain=explain, gpu=number)
         except _GPU_ERRORS as error:
-            _note(f'the eager engine is used: {_failure(error)}')
+            note(f'the eager engine is used: {_failure(error)}')
     dtypes = {'fp32': 'float32', 'bf16': 'bfloat16', 'fp16': 'float16'}
     return EagerEngine(_loaded(models), dtypes[precision])
 
@@ -344,13 +344,13 @@ def _engine_on_cpu(models, model_params, size, engine, precision, explain) -> En
         raise UserError('--engine cudnn: runs on GPUs, and Paddle sees none or was told --cpu')
     if engine == 'eager':
         if precision != 'fp32':
-            _note(f'--precision {precision}: the eager engine has only fp32 on the CPU')
+            note(f'--precision {precision}: the eager engine has only fp32 on the CPU')
         return EagerEngine(_loaded(models))
     if precision == 'fp16':
         raise UserError('--precision fp16: is for GPUs; on the CPU choose bf16')
     lacks = _lack_of_onednn()
     if lacks is None and precision == 'bf16' and not _has_bf16():
-        _note('--precision bf16: this CPU has no instructions for it, so fp32 is used')
+        note('--precision bf16: this CPU has no instructions for it, so fp32 is used')
         precision = 'fp32'
     if lacks is None:
         try:
@@ -361,7 +361,7 @@ def _engine_on_cpu(models, model_params, size, engine, precision, explain) -> En
             lacks = _failure(error)
     if engine == 'onednn':
         raise UserError(f'--engine onednn: {lacks}; use --engine eager')
-    _note(f'the slow eager engine is used: {lacks}')
+    note(f'the slow eager engine is used: {lacks}')
     return EagerEngine(_loaded(models))
 
 
@@ -378,7 +378,3 @@ def _lack_of_onednn() -> Optional[str]:
 def _has_bf16() -> bool:
     flags = describe_cpu().split()
     return 'avx512_bf16' in flags or 'amx_bf16' in flags
-
-
-def _note(message: str) -> None:
-    print(f'note: {message}', file=sys.stderr)

@@ -7,7 +7,6 @@ values are those of Paddle's own kernels but for rounding, in a tenth to two thi
 
 import functools
 import itertools
-import sys
 import tempfile
 import warnings
 from pathlib import Path
@@ -22,6 +21,7 @@ from paddle.static import InputSpec
 
 from modules.ops.predictors import Program, compile_program
 from modules.runtime.heap import bound_freed_memory
+from modules.runtime.messages import note
 
 Shape = Tuple[int, ...]
 
@@ -232,7 +232,7 @@ def _works() -> bool:
     except Exception as error:
         agrees, reason = False, (str(error).strip().splitlines() or [type(error).__name__])[-1]
     if not agrees:
-        print(f'note: convolutions without oneDNN, so slower: {reason}', file=sys.stderr)
+        note(f'convolutions without oneDNN, so slower: {reason}')
     return agrees
 
 

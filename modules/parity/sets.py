@@ -8,7 +8,8 @@ import numpy as np
 import paddle
 from paddle import Tensor
 
-from animate import Normalization, animate, movement_scale, normalize_kp, to_batch, to_bytes
+from modules.animation.animator import animate, to_batch
+from modules.animation.normalization import Normalization, movement_scale, normalize_kp
 from modules.build import Models, build_models
 from modules.checkpoints.models import load_checkpoint
 from modules.checkpoints.weight_names import to_official_names
@@ -21,6 +22,7 @@ from modules.training.trainer import Trainer
 from modules.transform import Transform
 from modules.util import AntiAliasInterpolation2d, Keypoints, kp2gaussian, make_coordinate_grid
 from modules.video import read_image
+from modules.video.levels import to_bytes
 
 _INPUTS = {
     'unit': r'kp|image|tps_(affine_noise|control_params)|norm\.kp_.*',

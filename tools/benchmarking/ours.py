@@ -65,7 +65,8 @@ def relative_animation(job: Dict[str, Any], models: List[Any]) -> Iterator[np.nd
     """As demo.py --relative does it. Whatever has to be prepared is done on the way to the first
     frame; `models` is emptied, since nobody else may keep them in memory.
     """
-    from animate import Normalization, animate
+    from modules.animation.animator import animate
+    from modules.animation.normalization import Normalization
     from modules.inference.engine import build_engine
 
     inputs, params = read_inputs(job['inputs']), job['config']['model_params']

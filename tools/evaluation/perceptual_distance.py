@@ -129,7 +129,7 @@ class LpipsMeasure:
         self._network = network
 
     def __call__(self, pair: FramePair) -> Tallies:
-        from animate import to_batch
+        from modules.animation.animator import to_batch
 
         batches = (to_batch(frame / 255) for frame in (pair.truth, pair.result))
         return {'lpips': Tally(self._network(*batches).item(), 1)}
