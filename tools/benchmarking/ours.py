@@ -67,7 +67,7 @@ def relative_animation(job: Dict[str, Any], models: List[Any]) -> Iterator[np.nd
     """
     from modules.animation.animator import animate
     from modules.animation.normalization import Normalization
-    from modules.inference.engine import build_engine
+    from modules.inference.choice import build_engine
 
     inputs, params = read_inputs(job['inputs']), job['config']['model_params']
     size = inputs['source'].shape[:2]
