@@ -22,7 +22,7 @@ SECONDS = 5
 WORKER = """
 import json, resource, sys, time
 import numpy, safetensors, safetensors.numpy
-from modules.checkpoint_file import read_checkpoint
+from modules.checkpoints.reading import read_checkpoint
 from modules.runtime.errors import UserError
 
 with open('/proc/self/status') as status:

@@ -72,7 +72,7 @@ class CompiledEngine:
         common = model_params['common_params']
         image, kp = [1, common['num_channels'], h, w], [1, common['num_kp'], 2]
         self.align_corners, self.explain = common['align_corners'], explain
-        loaded = functools.lru_cache(lambda: loaded(models).eval())
+        loaded = functools.lru_cache(lambda: loaded_models(models).eval())
         store = _Store({
             'weights': _identity(models),
             'model': json.dumps(model_params, sort_keys=True),
@@ -145,7 +145,7 @@ class CompiledEngine:
         return Generated(prediction, deformed, mask, sparse_deformed, occlusion_map)
 
 
-def loaded(models: Union[Models, StoredModels]) -> Models:
+def loaded_models(models: Union[Models, StoredModels]) -> Models:
     return models.load() if isinstance(models, StoredModels) else models
 
 
