@@ -128,6 +128,16 @@ class Conv2D(nn.Conv2D):
         return F.conv2d_transpose(x, kernel, bias, stride=2, padding=1)
 
 
+def _both_trained(weight: Tensor, bias: Tensor) -> Tuple[Tensor, Tensor]:
+    """Of batch norm, to whose weight and bias Paddle's kernel gives gradients together or not."""
+    if weight.stop_gradient == bias.stop_gradient:
+        return weight, bias
+    tensors = [t.detach() if t.stop_gradient else t for t in (weight, bias)]
+    for tensor in tensors:
+        tensor.stop_gradient = False
+    return tuple(tensors)
+
+
 class BatchNorm2D(nn.BatchNorm2D):
     """Batch norm (momentum 0.9, epsilon 1e-5) that keeps PyTorch's, the unbiased, variance.
 
@@ -154,27 +164,27 @@ class BatchNorm2D(nn.BatchNorm2D):
         if not rearranges(x) or distributed.world_size() > 1:
             y = self(convolve(x))
             return y if then is None else then(y)
-        y = convolve(x, with_bias=False)
-        if then is None:
-            return self(y, conv.bias)
-        return recomputed(lambda y, again: then(self(y, conv.bias, again)), y)
+        return self(convolve(x, with_bias=False), conv.bias, then)
 
     def forward(
-        self, x: Tensor, omitted_bias: Optional[Tensor] = None, again: bool = False
+        self,
+        x: Tensor,
+        omitted_bias: Optional[Tensor] = None,
+        then: Optional[Callable[[Tensor], Tensor]] = None,
     ) -> Tensor:
         """
         Args:
             x: (B, C, h, w).
             omitted_bias: of the convolution that led to `x`, (C,), where it was not added.
-            again: the running statistics know this batch.
+            then: see `after`.
         """
         if not self.training:
-            bias = self.bias
+            mean, variance, bias = self._mean, self._variance, self.bias
             if omitted_bias is not None:
-                bias = bias + omitted_bias * self.weight * (self._variance + self._epsilon).rsqrt()
-            return F.batch_norm(
-                x, self._mean, self._variance, self.weight, bias, epsilon=self._epsilon
-            )
+                bias = bias + omitted_bias * self.weight * (variance + self._epsilon).rsqrt()
+            if then is not None:  # backward is to meet these values
+                mean, variance = mean.clone(), variance.clone()
+            return self._norm(x, bias, mean, variance, then)
         count = x.size // x.shape[1]
         if count == 1:
             raise ValueError('batch norm needs more than one value per channel to train')
@@ -186,22 +196,34 @@ class BatchNorm2D(nn.BatchNorm2D):
         bias = self.bias
         if omitted_bias is not None:
             bias = bias + 0 * omitted_bias  # gives it the gradient 0, not none
-        y = F.batch_norm(
-            x,
-            mean,
-            variance,
-            self.weight,
-            bias,
-            training=True,
-            momentum=0.0,
-            epsilon=self._epsilon,
-            data_format=self._data_format,
-        )
-        if not again:
-            if omitted_bias is not None:
-                mean = mean + omitted_bias.detach()
-            self.update_statistics(mean, variance, count)
+        y = self._norm(x, bias, mean, variance, then)
+        if omitted_bias is not None:
+            mean = mean + omitted_bias.detach()
+        self.update_statistics(mean, variance, count)
         return y
+
+    def _norm(self, x: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, then) -> Tensor:
+        """By `mean` and `variance` (C,), into which training first writes the batch's (biased)."""
+        training = self.training  # as it is now, not in backward
+
+        def norm(x, weight, bias, mean, variance):
+            y = F.batch_norm(
+                x,
+                mean,
+                variance,
+                weight,
+                bias,
+                training=training,
+                momentum=0.0,
+                epsilon=self._epsilon,
+                data_format=self._data_format,
+            )
+            return y if then is None else then(y)
+
+        weight, bias = _both_trained(self.weight, bias)
+        if then is None:
+            return norm(x, weight, bias, mean, variance)
+        return recomputed(norm, x, weight, bias, mean, variance)
 
     @paddle.no_grad()
     def update_statistics(self, mean: Tensor, variance: Tensor, count: int) -> None:
