@@ -3,14 +3,13 @@
 Compiled engines (modules/inference/) answer to the same methods.
 """
 
-import contextlib
 from typing import Any, Protocol, Union, runtime_checkable
 
-import paddle
 from paddle import Tensor
 
 from modules.build import Models
 from modules.generator import EncodedSource, Generated
+from modules.ops.precision import autocast
 from modules.util import Keypoints
 
 
@@ -71,9 +70,7 @@ class EagerEngine:
         return Generated(*(part if part is None else part.astype('float32') for part in generated))
 
     def _precision(self):
-        if self.dtype == 'float32':
-            return contextlib.nullcontext()
-        return paddle.amp.auto_cast(dtype=self.dtype)
+        return autocast(self.dtype)
 
 
 def as_engine(models: Union[Models, Engine]) -> Engine:

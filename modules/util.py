@@ -13,6 +13,7 @@ import paddle.nn.functional as F
 from paddle import Tensor, nn
 
 from modules.ops import onednn
+from modules.ops.precision import full_precision
 from modules.ops.recomputing import recomputed
 from modules.ops.sampling import rearranges
 from modules.runtime import distributed
@@ -85,10 +86,12 @@ def add_bias(x: Tensor, bias: Tensor) -> Tensor:
 
 def conv2d(x: Tensor, weight: Tensor, bias: Optional[Tensor] = None, padding: int = 0) -> Tensor:
     """F.conv2d, the fastest way: (B, in, h, w) -> (B, out, h', w')."""
-    if not onednn.serves(x):
-        return F.conv2d(x, weight, bias, padding=padding)
-    y = onednn.conv2d(x, weight, padding)
-    return y if bias is None else add_bias(y, bias)
+    if onednn.serves(x):
+        y = onednn.conv2d(x, weight, padding)
+        return y if bias is None else add_bias(y, bias)
+    y = F.conv2d(x, weight, padding=padding)
+    # A float32 bias would make a result in low precision, and all that follows, float32 again.
+    return y if bias is None else y + bias.astype(y.dtype).reshape([1, -1, 1, 1])
 
 
 class Conv2D(nn.Conv2D):
@@ -362,6 +365,7 @@ class AntiAliasInterpolation2d(nn.Layer):
     def forward(self, x: Tensor) -> Tensor:
         if self.scale == 1:
             return x
-        return F.conv2d(
-            x, self.weight, stride=self.stride, padding=self.radius, groups=self.weight.shape[0]
-        )
+        with full_precision():
+            return F.conv2d(
+                x, self.weight, stride=self.stride, padding=self.radius, groups=self.weight.shape[0]
+            )

@@ -10,9 +10,10 @@ import paddle.nn.functional as F
 import pytest
 from conftest import needs_onednn
 
-from modules import memory, onednn
-from modules.distributed import SumOverProcesses
 from modules.model import frozen
+from modules.ops import onednn
+from modules.ops import recomputing as memory
+from modules.runtime.distributed import SumOverProcesses
 from modules.util import BatchNorm2D, Conv2D, DownBlock2d
 
 

@@ -8,6 +8,7 @@ from modules.build import Models
 from modules.checkpoints.models import StoredModels
 from modules.eager import EagerEngine, Engine
 from modules.inference.engine import COMPILER_ERRORS, GPU_ERRORS, CompiledEngine, loaded_models
+from modules.ops.precision import DTYPES, check_capability, gpu_capability
 from modules.runtime.errors import UserError
 from modules.runtime.messages import note
 from modules.runtime.process import describe_cpu
@@ -49,8 +50,8 @@ def _engine_on_gpu(number, models, model_params, size, engine, precision, explai
             return CompiledEngine(models, model_params, size, explain=explain, gpu=number)
         except GPU_ERRORS as error:
             note(f'the eager engine is used: {_failure(error)}')
-    dtypes = {'fp32': 'float32', 'bf16': 'bfloat16', 'fp16': 'float16'}
-    return EagerEngine(loaded_models(models), dtypes[precision])
+    check_capability('--precision', precision, gpu_capability())
+    return EagerEngine(loaded_models(models), DTYPES[precision])
 
 
 def _engine_on_cpu(models, model_params, size, engine, precision, explain) -> Engine:
