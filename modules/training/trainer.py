@@ -163,12 +163,13 @@ class Trainer:
         Returns:
             Whether they stepped.
         """
-        for optimizer in self.optimizers.values():
+        optimizers = self.optimizers.values()
+        for optimizer in optimizers:
             distributed.average_gradients(optimizer._parameter_list)
-        parameters = [p for optimizer in self.optimizers.values() for p in optimizer._parameter_list]
+        parameters = [p for optimizer in optimizers for p in optimizer._parameter_list]
         finite = self.scaler.unscale(p.grad for p in parameters if p.grad is not None)
         if finite:
-            for optimizer in self.optimizers.values():
+            for optimizer in optimizers:
                 # The first step names the optimizer's tensors; names that count up with every
                 # trainer of the process would not fit those of a checkpoint.
                 with paddle.utils.unique_name.guard():
