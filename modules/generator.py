@@ -6,7 +6,7 @@ import paddle.nn.functional as F
 from paddle import Tensor, nn
 
 from modules.dense_motion import DenseMotionNetwork
-from modules.ops.sampling import grid_sample
+from modules.ops.sampling import grid_sample, resize_bilinear
 from modules.util import (
     Conv2D,
     DownBlock2d,
@@ -14,7 +14,6 @@ from modules.util import (
     ResBlock2d,
     SameBlock2d,
     UpBlock2d,
-    resize_bilinear,
 )
 
 

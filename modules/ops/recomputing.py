@@ -6,6 +6,8 @@ import paddle
 from paddle import Tensor
 from paddle.autograd import PyLayer
 
+from modules.ops import device
+
 
 class _AtOnce(PyLayer):
     @staticmethod
@@ -27,13 +29,16 @@ class _AtOnce(PyLayer):
 def mean_over_samples(
     function: Callable[[Tensor, Tensor], Tensor], fake: Tensor, real: Tensor
 ) -> Tensor:
-    """A scalar `function` of both batches, a mean over samples, with the memory of a single one.
+    """A scalar `function` of both batches, a mean over samples; on the CPU one sample at a time.
 
-    It can be differentiated once, with respect to `fake`: the gradient is taken with the value.
+    There it takes the memory of a single sample, and can be differentiated once, with respect to
+    `fake`: the gradient is taken with the value.
 
     Args:
         function: with weights that are frozen, if any.
     """
+    if not device.rearranges(fake):
+        return function(fake, real)
     real = real.detach()
     total = 0
     for one_fake, one_real in zip(fake.split(fake.shape[0]), real.split(real.shape[0])):
