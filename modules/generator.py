@@ -1,5 +1,6 @@
 """Occlusion-aware generator (paper Sec. 3.2), after Johnson et al."""
 
+import itertools
 from typing import Any, Mapping, NamedTuple, Optional
 
 import paddle.nn.functional as F
@@ -79,7 +80,7 @@ class OcclusionAwareGenerator(nn.Layer):
         )
         widths = [min(max_features, block_expansion * 2**i) for i in range(num_down_blocks + 1)]
         self.first = SameBlock2d(num_channels, widths[0], 7, 3)
-        self.down_blocks = nn.LayerList([DownBlock2d(a, b) for a, b in zip(widths, widths[1:])])
+        self.down_blocks = nn.LayerList([DownBlock2d(a, b) for a, b in itertools.pairwise(widths)])
         self.bottleneck = nn.Sequential(
             *((f'r{i}', ResBlock2d(widths[-1])) for i in range(num_bottleneck_blocks))
         )

@@ -229,7 +229,7 @@ def _frame_rate(stamps: List[int], rates: List[Fraction], tick: Fraction) -> Fra
     for rate in [*rates, (len(stamps) - 1) / span] if span else rates:
         if _slots(stamps, stamps[0], tick * rate) == list(range(len(stamps))):
             return rate
-    steps = sorted(later - sooner for sooner, later in zip(stamps, stamps[1:]) if later > sooner)
+    steps = sorted(later - sooner for sooner, later in itertools.pairwise(stamps) if later > sooner)
     if not steps:
         return rates[0] if rates else Fraction(FOLDER_FPS)
     median = steps[len(steps) // 2]
