@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from places import foreign_folder, full_disk
 from skimage.transform import resize
 
-from modules.cli import UserError
+from modules.runtime.errors import UserError
 from modules.video import (
     VideoReader,
     VideoWriter,
@@ -22,6 +21,7 @@ from modules.video import (
     resize_frame,
     writing,
 )
+from tests.support.places import foreign_folder, full_disk
 
 NTSC = Fraction(30000, 1001)
 

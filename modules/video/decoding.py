@@ -6,7 +6,7 @@ from typing import Iterator, Optional, Tuple, TypeVar
 
 import av
 
-from modules.cli import PathLike
+from modules.runtime.files import PathLike
 from modules.video.opening import damage_error, errors_named, open_clip, picture_track
 from modules.video.packets import holds_picture
 from modules.video.survey import Clip

@@ -7,7 +7,7 @@ from typing import Dict, FrozenSet, Iterator, List, Optional, Sequence, Tuple, U
 
 import numpy as np
 
-from modules.cli import UserError
+from modules.runtime.errors import UserError
 from modules.video.pictures import IMAGE_SUFFIXES, Size, open_picture, read_image
 from modules.video.timing import Rate, exact_rate
 

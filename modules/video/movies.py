@@ -8,7 +8,7 @@ from typing import Dict, Iterator, List, Sequence
 import av
 import numpy as np
 
-from modules.cli import UserError
+from modules.runtime.errors import UserError
 from modules.video.colours import display_matrix, to_rgb
 from modules.video.decoding import decode, paced
 from modules.video.opening import damage_error, errors_named

@@ -9,7 +9,8 @@ from typing import Any, Iterator, List, Optional, Sequence, TypeVar
 
 import av
 
-from modules.cli import PathLike, UserError, reason_of
+from modules.runtime.errors import UserError, reason_of
+from modules.runtime.files import PathLike
 
 PYAV = int(av.__version__.split('.')[0])
 # PyAV 19 reads metadata that is not UTF-8 by itself; older ones must be told not to fail on it.

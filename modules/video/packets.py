@@ -1,5 +1,6 @@
 """The packets of a clip, on one line in time even where clips have been joined byte by byte."""
 
+import itertools
 from fractions import Fraction
 from typing import Dict, List, NamedTuple, Optional
 
@@ -36,7 +37,7 @@ class Packets(NamedTuple):
     def parts(self) -> List[List[Packet]]:
         """The packets of each of the joined clips."""
         places = [0, *self.joints, len(self.pictures)]
-        return [self.pictures[start:end] for start, end in zip(places, places[1:])]
+        return [self.pictures[start:end] for start, end in itertools.pairwise(places)]
 
 
 class _Line:

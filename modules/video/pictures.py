@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image, ImageOps
 from scipy import sparse
 
-from modules.cli import PathLike, UserError, reason_of
+from modules.runtime.errors import UserError, reason_of
+from modules.runtime.files import PathLike
 
 Size = Tuple[int, int]  # (height, width)
 

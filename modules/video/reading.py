@@ -7,7 +7,7 @@ from typing import Callable, FrozenSet, Iterable, Iterator, List, Optional, Sequ
 
 import numpy as np
 
-from modules.cli import PathLike
+from modules.runtime.files import PathLike
 from modules.video.animations import Animation, is_animation
 from modules.video.folders import Folder
 from modules.video.movies import Movie

@@ -7,7 +7,8 @@ from typing import Dict, Iterator, List, NamedTuple, Optional
 import av
 import numpy as np
 
-from modules.cli import PathLike, UserError
+from modules.runtime.errors import UserError
+from modules.runtime.files import PathLike
 from modules.video.opening import (
     damage_error,
     errors_named,

@@ -5,7 +5,7 @@ from typing import FrozenSet, Iterable, Iterator, NamedTuple, Optional, Sequence
 
 import numpy as np
 
-from modules.cli import PathLike
+from modules.runtime.files import PathLike
 
 Rate = Union[int, float, Fraction]
 FOLDER_FPS = 25

@@ -8,7 +8,7 @@ from typing import BinaryIO, Iterator, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from modules.cli import PathLike
+from modules.runtime.files import PathLike
 
 MOV, MATROSKA = 'mov,mp4,m4a,3gp,3g2,mj2', 'matroska,webm'
 # How a clip begins, of which libav plays one a file.

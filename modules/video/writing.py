@@ -11,7 +11,8 @@ import av
 import numpy as np
 from PIL import Image
 
-from modules.cli import PathLike, UserError, atomic_output, check_output, reason_of
+from modules.runtime.errors import UserError, reason_of
+from modules.runtime.files import PathLike, atomic_output, check_output
 from modules.video.colours import (
     BT601,
     BT709,
