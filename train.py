@@ -350,13 +350,14 @@ def main() -> None:
         distributed.world_size(),
     )
     main_process = distributed.rank() == 0
-    if main_process:
-        folder.create()
-    print(f'{len(dataset)} clips, {len(order)} steps an epoch, into {folder.path}', flush=True)
-    scalars = open_scalars(
-        kind if main_process else None, folder.path / 'scalars', trainer.step_count
-    )
-    with contextlib.closing(scalars):
+    with contextlib.ExitStack() as stack:
+        if main_process:
+            stack.enter_context(folder.open())
+        print(f'{len(dataset)} clips, {len(order)} steps an epoch, into {folder.path}', flush=True)
+        scalars = open_scalars(
+            kind if main_process else None, folder.path / 'scalars', trainer.step_count
+        )
+        stack.enter_context(contextlib.closing(scalars))
         train(trainer, order, dataset, folder, progress, config, scalars)
 
 
