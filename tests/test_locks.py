@@ -53,9 +53,9 @@ def test_a_file_is_no_folder(tmp_path):
 
 
 def test_who_comes_second_waits_and_is_told(tmp_path, capsys):
-    with hold(f'taking_turns(Path({str(tmp_path / "lock")!r}), "works")', 0.5) as run:
-        with taking_turns(tmp_path / 'lock', 'works'):
-            assert run.wait(20) == 0
+    run = hold(f'taking_turns(Path({str(tmp_path / "lock")!r}), "works")', 0.5)
+    with run, taking_turns(tmp_path / 'lock', 'works'):
+        assert run.wait(20) == 0
     assert capsys.readouterr().err == 'note: waiting for another process that works\n'
     with taking_turns(tmp_path / 'lock', 'works'):
         pass
