@@ -4,7 +4,6 @@ A clip is a video (mp4, gif, mov, ...), a folder of frames, or a picture of fram
 """
 
 import csv
-import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,12 +12,24 @@ from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, U
 import numpy as np
 from tqdm import tqdm
 
-from modules.augmentation import AllAugmentationTransform, to_float
-from modules.cli import PathLike, UserError
-from modules.clips import FOLDER, Clip, Part, Size, check_sizes, group_by_id, list_part, open_clip
-from modules.frame_cache import GIGABYTE, FrameCache, read_entry
-from modules.loading import Key
-from modules.runtime import available_cores
+from modules.data.augmentation import AllAugmentationTransform
+from modules.data.clips import (
+    FOLDER,
+    Clip,
+    Part,
+    Size,
+    check_sizes,
+    group_by_id,
+    list_part,
+    open_clip,
+)
+from modules.data.frame_cache import GIGABYTE, FrameCache, read_entry
+from modules.data.loader import Key
+from modules.runtime.errors import UserError
+from modules.runtime.files import PathLike
+from modules.runtime.messages import warn
+from modules.runtime.process import available_cores
+from modules.video.levels import to_float
 
 ATTEMPTS = 100  # clips in a row that can't be read, after which training gives up
 WARNINGS = 20  # lines of a kind that are printed
@@ -170,7 +181,7 @@ class FramesDataset:
         for name, message in damage:
             self.unreadable[name] += 1
             if self.unreadable[name] == 1:
-                _warn(f'{message} (another clip takes its place in such samples)')
+                warn(f'{message} (another clip takes its place in such samples)')
 
     def video(self, index: int) -> Clip:
         """A whole clip: its `frames()` come one by one, beside `name`, `fps`, `frame_count`."""
@@ -218,7 +229,7 @@ class FramesDataset:
         clips = [clip for clip in found if isinstance(clip, Clip)]
         broken = [message for message in found if isinstance(message, str)]
         if part.others:
-            _warn(f'{part.folder}: {len(part.others)} files are no clips, such as {part.others[0]}')
+            warn(f'{part.folder}: {len(part.others)} files are no clips, such as {part.others[0]}')
         _warn_all(broken, f'of {len(part.clips)} clips in {part.folder} are broken, left out')
         if broken and not clips:
             raise UserError(f'{part.folder}: no clip of {len(broken)} can be read; {broken[0]}')
@@ -228,7 +239,7 @@ class FramesDataset:
         damaged, left_out, reason = cache.fill(self.clips, available_cores())
         _warn_all([message for _, message in damaged], 'clips are damaged midway, used up to there')
         if left_out:
-            _warn(
+            warn(
                 f'{left_out} of {len(self.clips)} clips are not in the frame cache and will be '
                 f'read slowly: {reason}'
             )
@@ -305,7 +316,7 @@ def _listed_pairs(dataset: FramesDataset, pairs_list: PathLike) -> List[Pair]:
         )
     if len(pairs) < len(rows):
         absent = next(name for row in rows for name in row if name not in number)
-        _warn(
+        warn(
             f'{pairs_list}: {len(rows) - len(pairs)} of {len(rows)} pairs are passed over, since '
             f'{dataset.root_dir} lacks a clip of theirs, such as {absent}'
         )
@@ -320,7 +331,7 @@ def _open_cache(cache_dir: Optional[PathLike], cache_gb: float) -> Optional[Fram
     except UserError as error:
         if cache_dir is not None:
             raise
-        _warn(f'{error}; until then videos are read slowly')
+        warn(f'{error}; until then videos are read slowly')
         return None
 
 
@@ -338,11 +349,7 @@ def _available_memory() -> Optional[int]:
 
 def _warn_all(messages: Sequence[str], summary: str) -> None:
     for message in messages[:WARNINGS]:
-        _warn(message)
+        warn(message)
     if messages:
         rest = f' (the first {WARNINGS} are above)' if len(messages) > WARNINGS else ''
-        _warn(f'{len(messages)} {summary}{rest}; tools/check_dataset.py lists all')
-
-
-def _warn(message: str) -> None:
-    print(f'warning: {message}', file=sys.stderr)
+        warn(f'{len(messages)} {summary}{rest}; tools/check_dataset.py lists all')

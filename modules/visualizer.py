@@ -6,8 +6,8 @@ import numpy as np
 from paddle import Tensor
 from skimage.draw import disk
 
-from modules.cli import UserError
 from modules.generator import Generated
+from modules.runtime.errors import UserError
 from modules.util import Keypoints
 
 # The corners of Matplotlib's gist_rainbow: position, red, green, blue.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from modules.cli import UserError
+from modules.runtime.errors import UserError
 from modules.video import VideoReader, pictures, read_image
 
 SMALL = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)

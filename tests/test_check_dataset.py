@@ -6,7 +6,9 @@ import sys
 import pytest
 import yaml
 from conftest import ROOT
-from dataset_files import (
+
+from modules.runtime.errors import UserError
+from tests.support.dataset_files import (
     SIZE,
     cut_short,
     frames,
@@ -15,8 +17,6 @@ from dataset_files import (
     write_strip,
     write_video,
 )
-
-from modules.cli import UserError
 from tools import check_dataset
 
 

@@ -8,21 +8,21 @@ import paddle
 import pytest
 from conftest import ROOT
 from paddle import nn
-from places import full_disk
-from tiny_checkpoint import CONFIG, LEGACY, PART, TINY, assert_same, values
 
 from modules.build import build_models
-from modules.checkpoint import (
+from modules.checkpoints.models import (
     load_checkpoint,
     load_models,
     read_checkpoint,
     save_checkpoint,
     save_pdparams,
 )
-from modules.cli import UserError
+from modules.checkpoints.torch_file import write_torch
+from modules.checkpoints.weight_names import NETWORKS, to_paddle_names
 from modules.config import load_config
-from modules.torch_file import write_torch
-from modules.weight_names import NETWORKS, to_paddle_names
+from modules.runtime.errors import UserError
+from tests.support.places import full_disk
+from tests.support.tiny_checkpoint import CONFIG, LEGACY, PART, TINY, assert_same, values
 
 
 def assert_loaded(layer, state):

@@ -8,14 +8,21 @@ import sys
 import numpy as np
 import pytest
 from conftest import ROOT
-from dataset_files import SIZE, cut_short, frames, write_folder, write_strip, write_video
 
 import frames_dataset
 from frames_dataset import FramesDataset
-from modules import frame_cache
-from modules.cli import UserError
-from modules.clips import Clip, open_clip
-from modules.frame_cache import FrameCache, default_cache_dir, read_entry
+from modules.data import frame_cache
+from modules.data.clips import Clip, open_clip
+from modules.data.frame_cache import FrameCache, default_cache_dir, read_entry
+from modules.runtime.errors import UserError
+from tests.support.dataset_files import (
+    SIZE,
+    cut_short,
+    frames,
+    write_folder,
+    write_strip,
+    write_video,
+)
 
 SHAPE = [SIZE, SIZE, 3]
 

@@ -4,7 +4,13 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from dataset_files import (
+
+import frames_dataset
+from frames_dataset import FramesDataset, Pair, animation_pairs
+from modules.data.clips import group_by_id, list_part
+from modules.runtime.errors import UserError
+from modules.video import VideoReader
+from tests.support.dataset_files import (
     SIZE,
     cut_short,
     frames,
@@ -13,12 +19,6 @@ from dataset_files import (
     write_strip,
     write_video,
 )
-
-import frames_dataset
-from frames_dataset import FramesDataset, Pair, animation_pairs
-from modules.cli import UserError
-from modules.clips import group_by_id, list_part
-from modules.video import VideoReader
 
 SHAPE = [SIZE, SIZE, 3]
 

@@ -11,10 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from crafted import (
-    pdparams,
-)
-from hostile import EXECUTING, hostile_files
+
+from tests.support.crafted import pdparams
+from tests.support.hostile import EXECUTING, hostile_files
 
 ROOT = Path(__file__).resolve().parent.parent
 MEGABYTES = 500  # over what the process takes before it reads the first file
@@ -23,8 +22,8 @@ SECONDS = 5
 WORKER = """
 import json, resource, sys, time
 import numpy, safetensors, safetensors.numpy
-from modules.checkpoint_file import read_checkpoint
-from modules.cli import UserError
+from modules.checkpoints.reading import read_checkpoint
+from modules.runtime.errors import UserError
 
 with open('/proc/self/status') as status:
     size = next(int(line.split()[1]) for line in status if line.startswith('VmSize')) * 1024

@@ -5,13 +5,13 @@ import struct
 import sys
 import zlib
 
-import icc_profiles
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, JpegImagePlugin
 
-from modules.cli import UserError
+from modules.runtime.errors import UserError
 from modules.video import VideoReader, pictures, read_image, resize_frame
+from tests.support import icc_profiles
 
 COLOUR = (200, 150, 120)
 

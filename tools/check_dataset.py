@@ -18,8 +18,8 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from modules.cli import ArgumentParser, UserError, run_command  # noqa: E402
-from modules.clips import (  # noqa: E402
+from modules.config import load_config
+from modules.data.clips import (
     FOLDER,
     MOVIE,
     Clip,
@@ -31,9 +31,10 @@ from modules.clips import (  # noqa: E402
     open_clip,
     size_text,
 )
-from modules.config import load_config  # noqa: E402
-from modules.frame_cache import GIGABYTE  # noqa: E402
-from modules.runtime import available_cores  # noqa: E402
+from modules.data.frame_cache import GIGABYTE
+from modules.runtime.commands import ArgumentParser, run_command
+from modules.runtime.errors import UserError
+from modules.runtime.process import available_cores
 
 # How much smaller the cache's lossless frames usually are; drawn pictures shrink more, noise less.
 SHRINKING = 5

@@ -24,11 +24,12 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from modules.cli import ArgumentParser, UserError, atomic_output, run_command  # noqa: E402
-from modules.npz_file import write_npz  # noqa: E402
-from modules.video import VideoWriter  # noqa: E402
-from tools.creature_motion import KINDS, Motion  # noqa: E402
-from tools.creatures import (  # noqa: E402
+from modules.checkpoints.npz_file import write_npz
+from modules.runtime.commands import ArgumentParser, run_command
+from modules.runtime.errors import UserError
+from modules.runtime.files import atomic_output
+from modules.video import VideoWriter
+from tools.creature_drawing.creatures import (
     Creature,
     Joints,
     clip_times,
@@ -37,6 +38,7 @@ from tools.creatures import (  # noqa: E402
     joints,
     random_stream,
 )
+from tools.creature_drawing.motion import KINDS, Motion
 
 SUFFIXES = {'mp4': '.mp4', 'gif': '.gif', 'frames': '', 'stacked': '.png'}
 MOST_CREATURES = 100_000  # five digits in the names

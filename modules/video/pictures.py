@@ -22,7 +22,8 @@ from typing import (
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
-from modules.cli import PathLike, UserError, reason_of
+from modules.runtime.errors import UserError, reason_of
+from modules.runtime.files import PathLike
 from modules.video.colour_profiles import to_srgb
 from modules.video.rescued_pictures import (
     JPEG,
@@ -62,15 +63,29 @@ _KEYS: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-class _Pixels(NamedTuple):
+class Picture(NamedTuple):
     """What is drawn in a picture, upright."""
 
     colours: np.ndarray  # (H, W, 3) uint8, sRGB
     alpha: Optional[np.ndarray] = None  # (H, W) uint8; None: opaque
     is_keyed: bool = False  # transparent are certain colours, rather than pixels
 
+    def hides_all(self) -> Optional[bool]:
+        """As the function of this name; a colour that is transparent by its name is meant to be."""
+        if self.alpha is None:
+            return False
+        hides = hides_all(self.colours, self.alpha)
+        return None if hides and self.is_keyed else hides
 
-def read_image(path: PathLike, ignore_alpha: Optional[bool] = None) -> np.ndarray:
+    def shown(self, ignore_alpha: Optional[bool] = None) -> np.ndarray:
+        """(H, W, 3) uint8: on white, or as if all were opaque; None: that if alpha hides all."""
+        ignore_alpha = self.hides_all() if ignore_alpha is None else ignore_alpha
+        if self.alpha is None or ignore_alpha:
+            return self.colours
+        return over_white(np.concatenate([self.colours, self.alpha[..., None]], axis=2))
+
+
+def read_image(path: PathLike) -> np.ndarray:
     """Reads a picture of any format that Pillow knows; of an animated one, the first frame.
 
     HEIC is read where the package pillow-heif is installed. EXIF orientation is applied, colours
@@ -83,42 +98,23 @@ def read_image(path: PathLike, ignore_alpha: Optional[bool] = None) -> np.ndarra
     white is what viewers and web pages show. Where it hides a whole picture (some renderers save
     alpha 0 everywhere), the picture is shown as if it were opaque.
 
-    Args:
-        ignore_alpha: show the colours as if all were opaque, or never do so; see `ignores_alpha`.
-
     Returns:
         (H, W, 3) uint8, RGB.
 
     Raises:
         UserError: no such file, not a picture, damaged, or too many pixels.
     """
-    with _telling_errors(path):
-        pixels = _read(path)
-        if pixels.alpha is None:
-            return pixels.colours
-        if ignore_alpha is None:
-            ignore_alpha = bool(_hides_all(pixels))
-        if ignore_alpha:
-            return pixels.colours
-        return over_white(np.concatenate([pixels.colours, pixels.alpha[..., None]], axis=2))
+    return read_picture(path).shown()
 
 
-def ignores_alpha(paths: Iterable[PathLike]) -> bool:
-    """Whether the frames of a clip are shown as if they were opaque: alpha hides all of them.
-
-    Frames are looked at up to the first of which something is seen; mostly, that is the first.
+def read_picture(path: PathLike) -> Picture:
+    """Likewise, before transparency is laid over white: of a clip's frames all are treated alike.
 
     Raises:
         UserError: as read_image.
     """
-    hidden = False
-    for path in paths:
-        with _telling_errors(path):
-            hides = _hides_all(_read(path))
-        if hides is False:
-            return False
-        hidden = hidden or hides is True
-    return hidden
+    with _telling_errors(path):
+        return _read(path)
 
 
 def stored_size(path: PathLike) -> Tuple[int, int]:
@@ -165,7 +161,7 @@ def _telling_errors(path: PathLike) -> Iterator[None]:
         raise UserError(f'{path}: damaged picture ({reason}); replace it') from error
 
 
-def _read(path: PathLike) -> _Pixels:
+def _read(path: PathLike) -> Picture:
     """The pixels of a file; where Pillow fails on something else in it, without that."""
     try:
         with _opened(path) as image:
@@ -181,14 +177,14 @@ def _read(path: PathLike) -> _Pixels:
         raise
 
 
-def _rescue(path: PathLike) -> Optional[_Pixels]:
+def _rescue(path: PathLike) -> Optional[Picture]:
     """The pixels of a file without its metadata; None if it isn't these that are broken."""
     with open(path, 'rb') as file:
         bare = without_metadata(file)
     if bare is None:
         return None
 
-    def decode(data: bytes) -> _Pixels:
+    def decode(data: bytes) -> Picture:
         with _opened(io.BytesIO(data)) as image:
             return _decode(image, path, bare)
 
@@ -201,7 +197,7 @@ def _rescue(path: PathLike) -> Optional[_Pixels]:
         colours = with_missing_end(bare.data, lambda data: decode(data).colours)
     except Exception:  # not whole by far
         return None
-    return None if colours is None else _Pixels(colours)
+    return None if colours is None else Picture(colours)
 
 
 @contextlib.contextmanager
@@ -257,7 +253,7 @@ def _is_heic(source: Union[PathLike, IO[bytes]]) -> bool:
     return box == b'ftyp' and bool(found & _HEIC)
 
 
-def _decode(image: Image.Image, path: PathLike, bare: Optional[Bare] = None) -> _Pixels:
+def _decode(image: Image.Image, path: PathLike, bare: Optional[Bare] = None) -> Picture:
     """The pixels of an open picture; of a bare one, with its orientation and profile."""
     key = image.info.get('transparency')
     if key is not None and image.format == 'PNG':
@@ -271,7 +267,7 @@ def _decode(image: Image.Image, path: PathLike, bare: Optional[Bare] = None) -> 
     is_keyed = image.mode not in ('RGBA', 'RGBa', 'LA', 'La', 'PA')
     image, alpha = _split(image, key, path)
     colours = np.ascontiguousarray(turn(_to_array(to_srgb(image, profile))))
-    return _Pixels(colours, None if alpha is None else turn(alpha), is_keyed)
+    return Picture(colours, None if alpha is None else turn(alpha), is_keyed)
 
 
 def _to_array(image: Image.Image) -> np.ndarray:
@@ -298,7 +294,7 @@ def _orientation(image: Image.Image, bare: Optional[Bare]) -> Any:
 def _split(
     image: Image.Image, key: Any, path: PathLike
 ) -> Tuple[Image.Image, Optional[np.ndarray]]:
-    """A picture of mode L, RGB or CMYK, and the alpha of a picture; see _Pixels."""
+    """A picture of mode L, RGB or CMYK, and the alpha of a picture; as of Picture."""
     if image.mode == 'I' or image.mode.startswith('I;16'):
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
@@ -320,12 +316,28 @@ def _split(
     return (image if image.mode in ('RGB', 'CMYK') else image.convert('RGB')), None
 
 
-def _hides_all(pixels: _Pixels) -> Optional[bool]:
-    """Whether alpha hides a whole picture; None where nothing is beneath it but black, or a colour
-    that is transparent by its name."""
-    if pixels.alpha is None or pixels.alpha.any():
+def hides_all(colours: np.ndarray, alpha: np.ndarray) -> Optional[bool]:
+    """Whether alpha hides a whole picture; None where nothing is beneath it but black.
+
+    Args:
+        colours, alpha: (H, W, 3) and (H, W), of any dtype.
+    """
+    if alpha.any():
         return False
-    return None if pixels.is_keyed or not pixels.colours.any() else True
+    return True if colours.any() else None
+
+
+def ignores_alpha(hiding: Iterable[Optional[bool]]) -> bool:
+    """Whether a clip is shown as if it were opaque: nothing would be seen of any frame, as
+    `hides_all` says. Frames are asked up to the first that shows something, mostly that is the
+    first one.
+    """
+    found = False
+    for hides in hiding:
+        if hides is False:
+            return False
+        found = found or hides is True
+    return found
 
 
 def over_white(rgba: np.ndarray) -> np.ndarray:

@@ -11,8 +11,9 @@ import av
 import numpy as np
 from PIL import Image
 
-from modules.cli import PathLike, UserError, atomic_output, check_output, reason_of
-from modules.video.decoding import (
+from modules.runtime.errors import UserError, reason_of
+from modules.runtime.files import PathLike, atomic_output, check_output
+from modules.video.colours import (
     BT601,
     BT709,
     FULL,
@@ -20,12 +21,10 @@ from modules.video.decoding import (
     ONE_THREAD,
     SWS_BICUBIC,
     SWS_BT601,
-    Rate,
-    exact_rate,
-    fraction,
-    open_clip,
 )
+from modules.video.opening import fraction, open_clip
 from modules.video.pictures import Size
+from modules.video.timing import Rate, exact_rate
 
 MOVIE_SUFFIXES = ('.mp4', '.mov', '.mkv')
 # Browsers and libav take a GIF's delay below 2/100 s for a mistake and play it at 10 fps.
