@@ -5,6 +5,7 @@ import struct
 import sys
 import zlib
 
+import av
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, JpegImagePlugin
@@ -140,6 +141,28 @@ def test_folders_decide_once_about_alpha(tmp_path):
     assert all((frame == 255).all() for frame in frames[:3])
     assert (frames[3] == hidden()[..., :3]).all()
     assert (VideoReader(tmp_path).read_frames([1]) == 255).all()
+
+
+def write_clip(path, frames):
+    with av.open(path, 'w') as clip:
+        stream = clip.add_stream('png', rate=25)
+        stream.height, stream.width, stream.pix_fmt = 32, 32, 'rgba'
+        for frame in frames:
+            clip.mux(stream.encode(av.VideoFrame.from_ndarray(frame, 'rgba')))
+        clip.mux(stream.encode(None))
+
+
+def test_clips_decide_once_about_alpha(tmp_path):
+    path, frames = tmp_path / 'a.mov', np.array([hidden()] * 3)
+    write_clip(path, frames)
+    with VideoReader(path) as reader:
+        np.testing.assert_array_equal(list(reader), frames[..., :3])
+        np.testing.assert_array_equal(reader.read_frames([1]), frames[1:2, ..., :3])
+    frames[2, ..., 3] = 255
+    write_clip(path, frames)
+    with VideoReader(path) as reader:
+        first, second, third = reader
+    assert (first == 255).all() and (second == 255).all() and (third == frames[2, ..., :3]).all()
 
 
 def png(width, height, depth, colours, rows, key):
