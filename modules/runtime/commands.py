@@ -83,6 +83,9 @@ class _Messages:
 
     def __enter__(self) -> None:
         setattr(sys, self._name, self)
+        if hasattr(self._stream, 'reconfigure'):
+            # Names of files need not be UTF-8, and a terminal need not know all characters.
+            self._stream.reconfigure(errors='backslashreplace')
 
     def __exit__(self, *exception: object) -> None:
         setattr(sys, self._name, self._stream)
