@@ -10,7 +10,7 @@ import os
 import struct
 import time
 from pathlib import Path
-from typing import Mapping, Optional
+from typing import Any, Mapping, Optional
 
 import numpy as np
 from PIL import Image
@@ -124,7 +124,7 @@ class TensorBoard(Scalars):
         value = self._summary.Value(tag='picture', image=encoded)
         self._write(step, summary=self._summary(value=[value]))
 
-    def _write(self, step: int, **content) -> None:
+    def _write(self, step: int, **content: Any) -> None:
         event = self._event(wall_time=time.time(), step=step, **content)
         self._records.write(event.SerializeToString())
         if time.monotonic() >= self._flush_due:
