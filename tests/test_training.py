@@ -19,6 +19,7 @@ from modules.checkpoints.reading import read_checkpoint
 from modules.model import TrainingLosses
 from modules.parity import record
 from modules.runtime.locks import folder_of_one_run
+from modules.training.run_folder import find_checkpoints
 from modules.training.trainer import Trainer
 from modules.transform import Transform
 from tests.support.tiny import tiny_config
@@ -209,6 +210,8 @@ def assert_same_run(folder, other):
     for name in ours:
         np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
     assert (folder / 'log.txt').read_text() == (other / 'log.txt').read_text()
+    newest, others = (find_checkpoints(run)[-1] for run in (folder, other))
+    assert newest.read_bytes() == others.read_bytes()
 
 
 @pytest.fixture(scope='module')
