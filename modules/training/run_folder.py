@@ -6,12 +6,12 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 import numpy as np
 import yaml
-from PIL import Image
 
 from modules.checkpoints.models import load_checkpoint, save_checkpoint
 from modules.runtime.errors import UserError
 from modules.runtime.files import atomic_output
 from modules.training.trainer import Trainer
+from modules.video import write_picture
 
 CHECKPOINT_NAME = re.compile(r'\d{8}-\d{8}-checkpoint\.safetensors')
 
@@ -79,7 +79,7 @@ class RunFolder:
 
     def save_picture(self, epoch: int, picture: np.ndarray) -> None:
         with atomic_output(self.path / 'train-vis' / f'{epoch:08d}-rec.png') as path:
-            Image.fromarray(picture).save(path)
+            write_picture(path, picture)
 
 
 def find_checkpoints(folder: Path) -> List[Path]:

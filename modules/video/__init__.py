@@ -7,7 +7,7 @@ is read and written at a constant rate: frame i belongs to second i / fps (see `
 from modules.video.decoding import FOLDER_FPS
 from modules.video.pictures import IMAGE_SUFFIXES, read_image, resize_frame
 from modules.video.reading import VideoReader, read_frames
-from modules.video.writing import VideoWriter
+from modules.video.writing import VideoWriter, write_picture, write_video
 
 __all__ = [
     'FOLDER_FPS',
@@ -17,4 +17,6 @@ __all__ = [
     'read_frames',
     'read_image',
     'resize_frame',
+    'write_picture',
+    'write_video',
 ]
