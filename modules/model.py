@@ -12,7 +12,6 @@ from modules.build import Models
 from modules.discriminator import Judgement, scale_name
 from modules.generator import Generated
 from modules.ops.recomputing import mean_over_samples
-from modules.ops.sampling import rearranges
 from modules.test_mode import tap
 from modules.transform import Transform
 from modules.util import AntiAliasInterpolation2d, Keypoints
@@ -185,10 +184,7 @@ class TrainingLosses(nn.Layer):
 
         total = 0
         for scale in self.scales:
-            if rearranges(fake[scale]):
-                total += mean_over_samples(difference, fake[scale], real[scale])
-            else:
-                total += difference(fake[scale], real[scale])
+            total += mean_over_samples(difference, fake[scale], real[scale])
         return total
 
     def adversarial_losses(

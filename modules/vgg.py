@@ -6,7 +6,7 @@ import paddle
 from paddle import Tensor, nn
 from paddle.vision.models import vgg19
 
-from modules.ops import onednn
+from modules.ops.convolution import frozen_conv2d_relu
 from modules.runtime.seeding import seeded_value
 
 # The features after relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1 end at these layers.
@@ -31,11 +31,9 @@ class Vgg19(nn.Layer):
         outs = []
         for begin, end in zip((0, *SLICE_ENDS), SLICE_ENDS[:levels]):
             for layer in self.features[begin:end]:
-                if not onednn.serves(x):
-                    x = layer(x)
-                elif isinstance(layer, nn.Conv2D):
-                    x = onednn.frozen_conv2d_relu(x, layer.weight, layer.bias)
-                elif not isinstance(layer, nn.ReLU):
+                if isinstance(layer, nn.Conv2D):
+                    x = frozen_conv2d_relu(x, layer.weight, layer.bias)
+                elif not isinstance(layer, nn.ReLU):  # which is done already
                     x = layer(x)
             outs.append(x)
         return outs

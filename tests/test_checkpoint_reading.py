@@ -270,7 +270,7 @@ def test_memory_is_that_of_the_networks(tmp_path, form):
 
 def test_reading_imports_no_framework():
     code = (
-        'import sys; from modules.checkpoint import read_checkpoint;'
+        'import sys; from modules.checkpoints.models import read_checkpoint;'
         f' read_checkpoint({str(LEGACY)!r}); read_checkpoint({str(PART)!r});'
         " assert not {'torch', 'paddle'} & set(sys.modules)"
     )

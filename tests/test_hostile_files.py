@@ -22,8 +22,8 @@ SECONDS = 5
 WORKER = """
 import json, resource, sys, time
 import numpy, safetensors, safetensors.numpy
-from modules.checkpoint_file import read_checkpoint
-from modules.cli import UserError
+from modules.checkpoints.reading import read_checkpoint
+from modules.runtime.errors import UserError
 
 with open('/proc/self/status') as status:
     size = next(int(line.split()[1]) for line in status if line.startswith('VmSize')) * 1024

@@ -9,7 +9,7 @@ from PIL import Image
 from skimage.transform import resize
 
 from modules.runtime.errors import UserError
-from modules.video import VideoReader, read_frames, read_image, reading, resize_frame
+from modules.video import VideoReader, movies, read_frames, read_image, resize_frame
 from tests.support.clips import NTSC, drawn, encode, far, one_line, open_files
 from tests.support.places import foreign_folder
 
@@ -272,15 +272,14 @@ def test_variable_rate_stays_in_step(tmp_path, name):
     frames = drawn(len(times), 16, 16)
     encode(tmp_path / name, frames, 'libx264rgb', 90, 'rgb24', times, crf=0)
     with VideoReader(tmp_path / name) as reader:
-        assert abs(reader.fps - 30) < (0.1 if name == 'a.mkv' else 1e-9)  # mkv counts in 1/1000 s
-        assert reader.frame_count == 39
         ours = list(reader)
-        assert len(ours) == 39
-        np.testing.assert_array_equal(reader.read_frames(range(39)), ours)
-    for number, frame in enumerate(ours):
-        # On the screen when frame `number` is shown, times rounded to that rate.
-        due = [i for i, time in enumerate(times) if (2 * time + 3) // 6 <= number]
-        np.testing.assert_array_equal(frame, frames[due[-1]])
+        assert len(ours) == reader.frame_count and reader.fps <= 70
+        np.testing.assert_array_equal(reader.read_frames(range(len(ours))), ours)
+        shown = [number for number in range(len(ours)) if number not in reader.repeats]
+    assert len(shown) == len(times)
+    for number, time, frame in zip(shown, times, frames):
+        assert abs(number / reader.fps - time / 90) <= 0.011
+        np.testing.assert_array_equal(ours[number], frame)
 
 
 def test_avi_with_reordered_frames(tmp_path):
@@ -370,7 +369,8 @@ def test_clips_cut_short_are_refused(tmp_path, name, codec, capfd):
         packets = [packet for packet in c.demux(video=0) if packet.size][2::5]
         cuts = [packet.pos + packet.size // 2 for packet in packets]
         if name != 'a.flv':  # which says nowhere how many packets there are
-            cuts += [packet.pos for packet in packets]
+            if name != 'a.gif':  # which may well end between two pictures
+                cuts += [packet.pos for packet in packets]
             cuts += [len(data) * part // 12 for part in range(1, 12)]
     for cut in cuts:
         path.write_bytes(data[:cut])
@@ -564,9 +564,9 @@ def test_random_access_decodes_little(tmp_path, monkeypatch):
             decoded.append(step[0])
             yield step
 
-    decode = reading.decode
+    decode = movies.decode
     with VideoReader(path) as reader:
-        monkeypatch.setattr(reading, 'decode', counted)
+        monkeypatch.setattr(movies, 'decode', counted)
         reader.read_frames([52, 33])
         assert decoded == [*range(30, 35), *range(50, 54)]
         assert reader.read_frames([]).shape == (0, 48, 64, 3)

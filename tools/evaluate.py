@@ -241,7 +241,7 @@ def main() -> None:
     with atomic_output(options.out, folder=True) as folder:
         dataset = FramesDataset(**config['dataset_params'], is_train=False)
         from modules.checkpoints.models import StoredModels
-        from modules.inference.engine import build_engine
+        from modules.inference.choice import build_engine
 
         models = StoredModels(config, options.checkpoint)
         params, size = config['model_params'], config['dataset_params']['frame_shape'][:2]

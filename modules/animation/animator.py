@@ -14,8 +14,8 @@ from modules.animation.normalization import (
     normalize_kp,
 )
 from modules.build import Models
+from modules.eager import Engine, as_engine
 from modules.generator import Generated
-from modules.inference.engine import Engine, as_engine
 from modules.runtime.errors import UserError
 from modules.util import Keypoints
 

@@ -11,7 +11,7 @@ from modules.animation.animator import animate, find_best_frame
 from modules.animation.inputs import read_resized
 from modules.animation.normalization import Normalization
 from modules.checkpoints.models import StoredModels
-from modules.inference.engine import build_engine
+from modules.inference.choice import build_engine
 from modules.runtime.errors import UserError
 from modules.video import VideoWriter
 from modules.video.levels import to_bytes

@@ -13,7 +13,8 @@ from modules.animation.results import AnimationFolder, Writer, name_pairs
 from modules.build import Models
 from modules.checkpoints.models import StoredModels
 from modules.data.clips import Clip
-from modules.inference.engine import Engine, build_engine
+from modules.eager import Engine
+from modules.inference.choice import build_engine
 from modules.runtime.errors import UserError
 from modules.runtime.hashing import weights_hash
 from modules.video.levels import to_bytes, to_float

@@ -1,6 +1,6 @@
-"""What computes the networks of an animation: Paddle's eager mode, or programs compiled from them.
+"""The engine of programs compiled from the networks, for one frame size.
 
-An engine serves one frame size. Keypoints are always computed in float32.
+The eager one is in modules/eager.py, the choice between them in modules/inference/choice.py.
 """
 
 import contextlib
@@ -17,14 +17,12 @@ from paddle import Tensor, nn
 
 from modules.build import Models
 from modules.checkpoints.models import StoredModels
-from modules.generator import EncodedSource, Generated, deform
+from modules.generator import Generated, deform
 from modules.inference.networks import FrameDecoder, KeypointProgram, SourceEncoder
 from modules.inference.program_cache import ProgramCache, key_of
 from modules.ops.predictors import Program, compile_program
-from modules.runtime.errors import UserError
 from modules.runtime.hashing import weights_hash
 from modules.runtime.heap import release_freed_memory
-from modules.runtime.messages import note
 from modules.runtime.process import describe_cpu
 from modules.util import Keypoints
 
@@ -33,52 +31,8 @@ _TIDY_EVERY = 16
 # What the networks are written in, beside the operations.
 _NETWORK_SOURCES = ('build', 'dense_motion', 'generator', 'keypoint_detector', 'util')
 # Failures of Paddle's compiler and predictor.
-_COMPILER_ERRORS = (RuntimeError, ValueError, TypeError, NotImplementedError, AttributeError)
-_GPU_ERRORS = (*_COMPILER_ERRORS, OSError, MemoryError, SystemError, IndexError)
-
-
-class EagerEngine:
-    """The networks themselves, operation by operation: the reference.
-
-    Args:
-        models: networks with trained weights; they are switched to eval mode.
-        dtype: of the generator on GPUs: 'float32', 'bfloat16' or 'float16'.
-    """
-
-    name = 'eager'
-
-    def __init__(self, models: Models, dtype: str = 'float32'):
-        models.eval()
-        self.models = models
-        self.dtype = dtype
-
-    def detect(self, image: Tensor) -> Keypoints:
-        """(1, C, H, W) in [0, 1] -> keypoints."""
-        return self.models.kp_detector(image)
-
-    def encode(self, image: Tensor, kp_source: Keypoints) -> EncodedSource:
-        """What depends on the source alone, for `decode`."""
-        with self._precision():
-            return self.models.generator.encode(image)
-
-    def decode(
-        self,
-        source: EncodedSource,
-        kp_driving: Keypoints,
-        kp_source: Keypoints,
-        with_deformed: bool = False,
-    ) -> Generated:
-        """The source in the driving pose."""
-        with self._precision():
-            generated = self.models.generator.decode(source, kp_driving, kp_source, with_deformed)
-        if self.dtype == 'float32':
-            return generated
-        return Generated(*(part if part is None else part.astype('float32') for part in generated))
-
-    def _precision(self):
-        if self.dtype == 'float32':
-            return contextlib.nullcontext()
-        return paddle.amp.auto_cast(dtype=self.dtype)
+COMPILER_ERRORS = (RuntimeError, ValueError, TypeError, NotImplementedError, AttributeError)
+GPU_ERRORS = (*COMPILER_ERRORS, OSError, MemoryError, SystemError, IndexError)
 
 
 class CompiledSource(NamedTuple):
@@ -118,7 +72,7 @@ class CompiledEngine:
         common = model_params['common_params']
         image, kp = [1, common['num_channels'], h, w], [1, common['num_kp'], 2]
         self.align_corners, self.explain = common['align_corners'], explain
-        loaded = functools.lru_cache(lambda: _loaded(models).eval())
+        loaded = functools.lru_cache(lambda: loaded_models(models).eval())
         store = _Store({
             'weights': _identity(models),
             'model': json.dumps(model_params, sort_keys=True),
@@ -191,15 +145,7 @@ class CompiledEngine:
         return Generated(prediction, deformed, mask, sparse_deformed, occlusion_map)
 
 
-Engine = Union[EagerEngine, CompiledEngine]
-
-
-def as_engine(models: Union[Models, Engine]) -> Engine:
-    """An engine as it is; networks alone are computed eagerly."""
-    return models if isinstance(models, (EagerEngine, CompiledEngine)) else EagerEngine(models)
-
-
-def _loaded(models: Union[Models, StoredModels]) -> Models:
+def loaded_models(models: Union[Models, StoredModels]) -> Models:
     return models.load() if isinstance(models, StoredModels) else models
 
 
@@ -231,7 +177,7 @@ class _Store:
         entry = self.cache.find(key)
         if entry is not None:
             # A run that trims the cache may take it away meanwhile.
-            with contextlib.suppress(*_COMPILER_ERRORS, OSError):
+            with contextlib.suppress(*COMPILER_ERRORS, OSError):
                 return Program(entry, bf16, gpu=self.gpu)
         layer, shapes = make()
         random = np.random.default_rng(0)
@@ -294,87 +240,3 @@ def _hash_of_sources() -> str:
     for path in sorted([*networks, *rooms]):
         digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-# --- the choice ----------------------------------------------------------------------------------
-
-
-def build_engine(
-    models: Union[Models, StoredModels],
-    model_params: Mapping[str, Any],
-    size: Sequence[int],
-    engine: str = 'auto',
-    precision: str = 'fp32',
-    explain: bool = False,
-) -> Engine:
-    """The engine of these names for this machine. What it lacks is told in a line.
-
-    Args:
-        models, model_params, size, explain: as for CompiledEngine.
-        engine: one of engine_options.ENGINES; auto: the fastest in float32 that there is.
-        precision: one of engine_options.PRECISIONS, of the generator.
-
-    Raises:
-        UserError: the engine was asked for by its name, and this machine lacks it; or the stored
-            models can't be loaded.
-    """
-    wanted = models, model_params, size, engine, precision, explain
-    device = paddle.device.get_device()
-    if device != 'cpu':
-        return _engine_on_gpu(int(device.partition(':')[2] or 0), *wanted)
-    return _engine_on_cpu(*wanted)
-
-
-def _engine_on_gpu(number, models, model_params, size, engine, precision, explain) -> Engine:
-    if engine == 'onednn':
-        raise UserError('--engine onednn: runs on the CPU; add --cpu')
-    if engine == 'cudnn':
-        if precision != 'fp32':
-            raise UserError(f'--engine cudnn: has only fp32; for {precision} use --engine eager')
-        try:
-            return CompiledEngine(models, model_params, size, explain=explain, gpu=number)
-        except _GPU_ERRORS as error:
-            note(f'the eager engine is used: {_failure(error)}')
-    dtypes = {'fp32': 'float32', 'bf16': 'bfloat16', 'fp16': 'float16'}
-    return EagerEngine(_loaded(models), dtypes[precision])
-
-
-def _engine_on_cpu(models, model_params, size, engine, precision, explain) -> Engine:
-    if engine == 'cudnn':
-        raise UserError('--engine cudnn: runs on GPUs, and Paddle sees none or was told --cpu')
-    if engine == 'eager':
-        if precision != 'fp32':
-            note(f'--precision {precision}: the eager engine has only fp32 on the CPU')
-        return EagerEngine(_loaded(models))
-    if precision == 'fp16':
-        raise UserError('--precision fp16: is for GPUs; on the CPU choose bf16')
-    lacks = _lack_of_onednn()
-    if lacks is None and precision == 'bf16' and not _has_bf16():
-        note('--precision bf16: this CPU has no instructions for it, so fp32 is used')
-        precision = 'fp32'
-    if lacks is None:
-        try:
-            return CompiledEngine(models, model_params, size, precision == 'bf16', explain)
-        except _COMPILER_ERRORS as error:
-            if engine == 'onednn':
-                raise
-            lacks = _failure(error)
-    if engine == 'onednn':
-        raise UserError(f'--engine onednn: {lacks}; use --engine eager')
-    note(f'the slow eager engine is used: {lacks}')
-    return EagerEngine(_loaded(models))
-
-
-def _failure(error: Exception) -> str:
-    return f'its compiler failed ({" ".join(str(error).split())[:200]})'
-
-
-def _lack_of_onednn() -> Optional[str]:
-    if not paddle.base.core.is_compiled_with_onednn():
-        return 'this PaddlePaddle has no oneDNN'
-    return None
-
-
-def _has_bf16() -> bool:
-    flags = describe_cpu().split()
-    return 'avx512_bf16' in flags or 'amx_bf16' in flags

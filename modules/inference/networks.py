@@ -33,8 +33,8 @@ from modules.inference.winograd import (
     undo_tiles,
 )
 from modules.keypoint_detector import KPDetector
-from modules.ops.sampling import grid_sample, to_pixels
-from modules.util import UpBlock2d, make_coordinate_grid, resize_bilinear
+from modules.ops.sampling import grid_sample, resize_bilinear, to_pixels
+from modules.util import UpBlock2d, make_coordinate_grid
 
 
 def merged(*convs) -> FixedConv:

@@ -14,7 +14,8 @@ from modules.build import Models, build_models
 from modules.checkpoints.models import load_checkpoint
 from modules.checkpoints.weight_names import to_official_names
 from modules.config import check_config, load_config
-from modules.inference.engine import Engine, build_engine
+from modules.eager import Engine
+from modules.inference.choice import build_engine
 from modules.parity import record
 from modules.parity.record import STEP_INPUTS, Arrays, record_keypoints, to_tensor
 from modules.runtime.errors import UserError

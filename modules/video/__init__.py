@@ -4,9 +4,9 @@ A frame is an array (H, W, 3) of uint8, RGB; H and W are its height and width in
 is read and written at a constant rate: frame i belongs to second i / fps (see `VideoReader`).
 """
 
-from modules.video.decoding import FOLDER_FPS
 from modules.video.pictures import IMAGE_SUFFIXES, read_image, resize_frame
-from modules.video.reading import VideoReader, read_frames
+from modules.video.reading import VideoReader, map_frames, read_frames
+from modules.video.timing import FOLDER_FPS
 from modules.video.writing import VideoWriter, write_picture, write_video
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     'IMAGE_SUFFIXES',
     'VideoReader',
     'VideoWriter',
+    'map_frames',
     'read_frames',
     'read_image',
     'resize_frame',

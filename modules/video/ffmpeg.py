@@ -22,7 +22,7 @@ import imageio_ffmpeg
 
 from modules.runtime.errors import OUTPUT_ERRORS, UserError
 from modules.runtime.files import PathLike
-from modules.video.decoding import open_clip
+from modules.video.opening import fraction, open_clip, picture_tracks, sound_track
 from modules.video.pictures import Size
 
 # RGB to BT.709, 16-235. sRGB shares its primaries; its transfer function comes closest.
@@ -185,24 +185,23 @@ class Sound(NamedTuple):
 
 
 def find_sound(path: PathLike) -> Optional[Sound]:
-    """The first sound track of a clip whose codec is known, if there is one.
+    """The sound track of a clip that players play, if there is one.
 
     Raises:
         UserError: no such file, or not a clip.
     """
     with open_clip(path) as clip:
-        zero, pictures = 0.0, clip.streams.video
+        track = sound_track(clip)
+        if track is None:
+            return None
+        number, codec, zero = clip.streams.audio.index(track), track.codec_context, 0.0
+        pictures = picture_tracks(clip)
         if pictures and pictures[0].start_time is not None:
-            first = pictures[0].start_time * pictures[0].time_base
+            first = pictures[0].start_time * fraction(pictures[0].time_base)
             zero = max(0.0, round(float(first - Fraction(clip.start_time, av.time_base)), 4))
-        for number, track in enumerate(clip.streams.audio):
-            codec = track.codec_context
-            if codec is None:  # unknown to libav
-                continue
-            if codec.name in ('aac', 'mp3', 'mp3float'):
-                return Sound(path, number, ['-c:a', 'copy', '-copyinkf:a'], zero)
-            return Sound(path, number, ['-c:a', 'aac', '-ac', min(codec.channels, 2)], zero)
-    return None
+        if codec.name in ('aac', 'mp3', 'mp3float'):
+            return Sound(path, number, ['-c:a', 'copy', '-copyinkf:a'], zero)
+        return Sound(path, number, ['-c:a', 'aac', '-ac', min(codec.channels, 2)], zero)
 
 
 def _index_in_front(movie: Path) -> List[str]:

@@ -10,7 +10,6 @@ import numpy as np
 
 from modules.runtime.errors import OUTPUT_ERRORS, UserError, reason_of
 from modules.runtime.files import PathLike, atomic_output, check_output
-from modules.video.decoding import Rate, exact_rate
 from modules.video.ffmpeg import (
     Ffmpeg,
     FfmpegError,
@@ -21,6 +20,7 @@ from modules.video.ffmpeg import (
     frames_in_gif,
 )
 from modules.video.pictures import Size
+from modules.video.timing import Rate, exact_rate
 
 MOVIE_SUFFIXES = ('.mp4', '.mov', '.mkv')
 
