@@ -66,6 +66,8 @@ class Ffmpeg:
             start_new_session=True,
             restore_signals=False,
         )
+        assert self._process.stdin is not None
+        self._input = self._process.stdin
 
     def write(self, data: Any) -> None:
         """Passes on the bytes of a buffer.
@@ -75,14 +77,14 @@ class Ffmpeg:
             OSError: it has, because of the disk.
         """
         try:
-            self._process.stdin.write(data)
+            self._input.write(data)
         except BrokenPipeError:
             raise self._error() from None
 
     def finish(self) -> None:
         """Waits for the end; raises what `write` raises."""
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
+            self._input.close()
         if self._process.wait() != 0:
             raise self._error()
 
@@ -90,7 +92,7 @@ class Ffmpeg:
         """Ends ffmpeg if it still runs."""
         self._process.kill()
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
+            self._input.close()
         self._process.wait()
         self._log.close()
 
@@ -114,7 +116,7 @@ def find_ffmpeg() -> str:
         UserError: there is none.
     """
     try:
-        program = imageio_ffmpeg.get_ffmpeg_exe()
+        program: str = imageio_ffmpeg.get_ffmpeg_exe()
     except RuntimeError:
         program = 'ffmpeg'
     if shutil.which(program) is None:
@@ -162,11 +164,11 @@ class Sound(NamedTuple):
             OSError: the disk is full, or fails.
         """
         lead = min(self.zero, RUN_UP)
-        cut = ['-ss', self.zero - lead, '-itsoffset', -lead] if lead else []
+        cut = ['-ss', f'{self.zero - lead:.4f}', '-itsoffset', -lead] if lead else []
         with tempfile.TemporaryDirectory(dir=movie.parent) as folder:
             whole = Path(folder, movie.name)
             inputs = [
-                *('-i', _file(movie), *cut, '-t', float(seconds) + lead),
+                *('-i', _file(movie), *cut, '-t', f'{float(seconds) + lead:.6f}'),
                 # The option keeps playlists from reaching for the network.
                 *('-protocol_whitelist', 'file', '-i', _file(self.path)),
             ]
