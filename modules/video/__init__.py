@@ -7,7 +7,7 @@ is read and written at a constant rate: frame i belongs to second i / fps (see `
 from modules.video.pictures import IMAGE_SUFFIXES, read_image, resize_frame
 from modules.video.reading import VideoReader, map_frames, read_frames
 from modules.video.timing import FOLDER_FPS
-from modules.video.writing import VideoWriter
+from modules.video.writing import VideoWriter, write_picture, write_video
 
 __all__ = [
     'FOLDER_FPS',
@@ -18,4 +18,6 @@ __all__ = [
     'read_frames',
     'read_image',
     'resize_frame',
+    'write_picture',
+    'write_video',
 ]

@@ -15,8 +15,8 @@ from modules.video.pictures import Size, over_white
 # of our size.
 ONE_THREAD = {'threads': 1} if PYAV >= 17 else {}
 
-# libav's numbers for colours: unspecified, BT.601, BT.709, BT.2020; ranges 16-235 and 0-255.
-UNSPECIFIED, BT709, BT601, BT2020, LIMITED, FULL = 2, 1, 6, 9, 1, 2
+# libav's numbers for colours: unspecified, BT.601, BT.709, BT.2020; the range 0-255.
+UNSPECIFIED, BT709, BT601, BT2020, FULL = 2, 1, 6, 9, 2
 # The matrices that swscale knows, beside none at all (0) and unspecified (2).
 MATRICES = (BT709, 4, 5, BT601, 7, BT2020)
 # swscale's numbers for BT.601 and for bicubic interpolation.
