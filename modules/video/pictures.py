@@ -18,7 +18,11 @@ from modules.runtime.files import PathLike
 Size = Tuple[int, int]  # (height, width)
 
 # What counts as a frame in a folder of pictures.
-IMAGE_SUFFIXES = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')
+IMAGE_SUFFIXES = (
+    *('.apng', '.avif', '.avifs', '.bmp', '.dib', '.gif', '.heic', '.heif', '.hif', '.j2k', '.jfif'),
+    *('.jp2', '.jpe', '.jpeg', '.jpg', '.pbm', '.pgm', '.png', '.pnm', '.ppm', '.tga', '.tif'),
+    *('.tiff', '.webp'),
+)
 # What Pillow's decoders raise on damaged files; what they log about it must not reach the screen.
 PILLOW_ERRORS = (
     OSError,

@@ -8,7 +8,7 @@ from typing import Callable, FrozenSet, Iterable, Iterator, List, Optional, Sequ
 import numpy as np
 
 from modules.runtime.files import PathLike
-from modules.video.animations import Animation, is_animation
+from modules.video.animations import Animation, is_for_pillow
 from modules.video.folders import Folder
 from modules.video.movies import Movie
 from modules.video.pictures import Size
@@ -61,7 +61,7 @@ class VideoReader:
         self._source: Union[Folder, Animation, Movie]
         if os.path.isdir(path):
             self._source = Folder(self.path, folder_fps)
-        elif is_animation(self.path):
+        elif is_for_pillow(self.path):
             self._source = Animation(self.path)
         else:
             self._source = Movie(self.path)
