@@ -39,7 +39,7 @@ def test_on_filling_the_cache(root, monkeypatch, capsys):
     assert LINE in capsys.readouterr().err
     assert data[0, (0, 0, 0)].name == 'a.mp4'
     (root / 'train' / 'a.mp4').unlink()
-    with pytest.raises(UserError, match='no clip can be decoded; .*ends its decoder'):
+    with pytest.raises(UserError, match=r'no clip can be decoded; .*ends its decoder'):
         FramesDataset(root, (SIZE, SIZE, 3))
 
 

@@ -38,9 +38,9 @@ Size = Tuple[int, int]  # (height, width)
 
 # What counts as a frame in a folder of pictures.
 IMAGE_SUFFIXES = (
-    *('.apng', '.avif', '.avifs', '.bmp', '.dib', '.gif', '.heic', '.heif', '.hif', '.j2k', '.jfif'),
-    *('.jp2', '.jpe', '.jpeg', '.jpg', '.pbm', '.pgm', '.png', '.pnm', '.ppm', '.tga', '.tif'),
-    *('.tiff', '.webp'),
+    *('.apng', '.avif', '.avifs', '.bmp', '.dib', '.gif', '.heic', '.heif', '.hif', '.j2k'),
+    *('.jfif', '.jp2', '.jpe', '.jpeg', '.jpg', '.pbm', '.pgm', '.png', '.pnm', '.ppm', '.tga'),
+    *('.tif', '.tiff', '.webp'),
 )
 # What Pillow logs about odd files must not reach the screen.
 logging.getLogger('PIL').addHandler(logging.NullHandler())

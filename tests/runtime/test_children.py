@@ -23,12 +23,12 @@ def test_another_process_computes_and_stays():
 
 
 def test_errors_come_back():
-    with pytest.raises(UserError, match='a.mp4: damaged'):
+    with pytest.raises(UserError, match=r'a\.mp4: damaged'):
         call_apart(fail, 'user')
     with pytest.raises(OSError, match='full') as error:
         call_apart(fail, 'system')
     assert error.value.errno == 28
-    with pytest.raises(RuntimeError, match='(?s)Traceback.*KeyError: 3'):
+    with pytest.raises(RuntimeError, match=r'(?s)Traceback.*KeyError: 3'):
         call_apart(fail, 'ours')
     assert call_apart(len, 'abc') == 3
 
