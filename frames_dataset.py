@@ -7,7 +7,7 @@ import csv
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from tqdm import tqdm
@@ -26,7 +26,7 @@ from modules.data.clips import (
 )
 from modules.data.frame_cache import GIGABYTE, FrameCache, read_entry
 from modules.data.loader import Key
-from modules.runtime.errors import UserError
+from modules.runtime.errors import UserError, reason_of
 from modules.runtime.files import PathLike
 from modules.runtime.messages import warn
 from modules.runtime.process import available_cores
@@ -78,7 +78,7 @@ class FramesDataset:
         frame_shape: Sequence[int] = (256, 256, 3),
         id_sampling: bool = False,
         pairs_list: Optional[PathLike] = None,
-        augmentation_params: Optional[Mapping[str, object]] = None,
+        augmentation_params: Optional[Mapping[str, Any]] = None,
         cache_dir: Optional[PathLike] = None,
         cache_gb: float = 100,
         is_train: bool = True,
@@ -192,7 +192,7 @@ class FramesDataset:
 
     @property
     def _size(self) -> Size:
-        return self.frame_shape[:2]
+        return self.frame_shape[0], self.frame_shape[1]
 
     def _choose(self, index: int, rng: np.random.Generator) -> int:
         """The number of the clip: of an id, a random one."""
@@ -317,7 +317,7 @@ def _listed_pairs(dataset: FramesDataset, pairs_list: PathLike) -> List[Pair]:
                 raise UserError(f'{pairs_list}: needs the columns source and driving')
             rows = [(row['source'], row['driving']) for row in reader]
     except OSError as error:
-        reason = error.strerror.lower()
+        reason = reason_of(error)
         raise UserError(f'{pairs_list}: {reason}; dataset_params.pairs_list names it') from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f'{pairs_list}: not a csv file: {error}; save it as UTF-8 text') from error

@@ -116,13 +116,14 @@ def main() -> None:
     )
 
     main_process = distributed.rank() == 0
-    if main_process:
-        folder.create()
-    print(f'{len(dataset)} clips, {len(order)} steps an epoch, into {folder.path}', flush=True)
-    curves = open_scalars(
-        params['scalars'] if main_process else None, folder.path / 'scalars', trainer.step_count
-    )
-    with contextlib.closing(curves):
+    with contextlib.ExitStack() as stack:
+        if main_process:
+            stack.enter_context(folder.open())
+        print(f'{len(dataset)} clips, {len(order)} steps an epoch, into {folder.path}', flush=True)
+        curves = open_scalars(
+            params['scalars'] if main_process else None, folder.path / 'scalars', trainer.step_count
+        )
+        stack.enter_context(contextlib.closing(curves))
         train(trainer, order, dataset, folder, progress, config, curves)
 
 

@@ -163,6 +163,16 @@ def test_low_precision_moves_no_keypoint_found_in_the_same_features(demo, monkey
     assert pixels(whole.value, expected.value) < 0.1
 
 
+def noting(method, results):
+    """The method, which also notes its results."""
+
+    def noted(*arguments):
+        results.append(method(*arguments))
+        return results[-1]
+
+    return noted
+
+
 @pytest.mark.parametrize('low, deformation, psnr', [('bfloat16', 0.01, 55), ('float16', 2e-3, 75)])
 @paddle.no_grad()
 def test_animation_in_low_precision(demo, monkeypatch, low, deformation, psnr):
@@ -172,11 +182,7 @@ def test_animation_in_low_precision(demo, monkeypatch, low, deformation, psnr):
     seen = {'sparse_motions': [], 'forward': []}
     for name in seen:
 
-        def note(*arguments, method=getattr(network, name), results=seen[name]):
-            results.append(method(*arguments))
-            return results[-1]
-
-        monkeypatch.setattr(network, name, note)
+        monkeypatch.setattr(network, name, noting(getattr(network, name), seen[name]))
     reference = EagerEngine(models)
     kp_source, kp_driving = reference.detect(source), reference.detect(driving)
     expected = reference.decode(reference.encode(source, kp_source), kp_driving, kp_source)

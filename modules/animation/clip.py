@@ -11,6 +11,7 @@ from modules.animation.animator import animate, find_best_frame
 from modules.animation.inputs import read_resized
 from modules.animation.normalization import Normalization
 from modules.checkpoints.models import StoredModels
+from modules.eager import Engine
 from modules.inference.choice import build_engine
 from modules.runtime.errors import UserError
 from modules.video import VideoReader, VideoWriter
@@ -19,7 +20,11 @@ from modules.video.prefetch import prefetch
 
 
 def initial_frame(
-    options: argparse.Namespace, engine, source, reader, size
+    options: argparse.Namespace,
+    engine: Engine,
+    source: np.ndarray,
+    reader: VideoReader,
+    size: Tuple[int, int],
 ) -> Optional[np.ndarray]:
     """The driving frame that movement is measured from; None for the first."""
     driving = read_resized(reader, size)

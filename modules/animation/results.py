@@ -21,17 +21,12 @@ from typing import (
 )
 
 import numpy as np
-from PIL import Image
 
 from frames_dataset import Pair
 from modules.runtime.errors import UserError
 from modules.runtime.files import PathLike, atomic_output
-from modules.video import VideoWriter
-
-try:
-    import fcntl
-except ImportError:  # Windows: nothing keeps two runs out of one folder
-    fcntl = None
+from modules.runtime.locks import folder_of_one_run
+from modules.video import VideoWriter, write_picture
 
 OUTPUTS = ('result', 'png', 'grid')  # kinds of output
 RUN_FILE = 'run.json'
@@ -60,9 +55,7 @@ class Strip:
 
     def __exit__(self, kind: Optional[type], *exception: object) -> None:
         if kind is None:
-            picture = Image.fromarray(np.concatenate(self._frames, axis=1))
-            # The default level 6 takes three times as long to save a few percent.
-            picture.save(self.path, compress_level=3)
+            write_picture(self.path, np.concatenate(self._frames, axis=1))
 
 
 class AnimationFolder:
@@ -93,11 +86,7 @@ class AnimationFolder:
         Raises:
             UserError: the folder holds another run or something else, or a run is under way there.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError) as error:
-            raise UserError(f'{self.path}: is no folder; take another --save_dir') from error
-        with _exclusive(self.path):
+        with folder_of_one_run(self.path):
             self._check(json.loads(json.dumps(run)))
             for left in self.path.glob(f'.*{UNFINISHED}'):  # by a run that was killed
                 shutil.rmtree(left)
@@ -117,12 +106,11 @@ class AnimationFolder:
         with tempfile.TemporaryDirectory(prefix='.', suffix=UNFINISHED, dir=self.path) as scratch:
             grown = {kind: Path(scratch, kind + self._suffix(kind)) for kind in self.outputs}
             with contextlib.ExitStack() as stack:
-                yield {
-                    kind: stack.enter_context(
-                        Strip(path) if kind == 'png' else VideoWriter(path, fps)
-                    )
-                    for kind, path in grown.items()
-                }
+                writers: Dict[str, Writer] = {}
+                for kind, path in grown.items():
+                    writer: Writer = Strip(path) if kind == 'png' else VideoWriter(path, fps)
+                    writers[kind] = stack.enter_context(writer)
+                yield writers
             for kind, path in grown.items():
                 place = self._place(kind, name)
                 place.parent.mkdir(exist_ok=True)
@@ -186,24 +174,3 @@ def _difference(there: Any, here: Any, path: str = '') -> Optional[str]:
         keys = [key for key in {**here, **there} if there.get(key) != here.get(key)]
         return _difference(there.get(keys[0]), here.get(keys[0]), f'{path}.{keys[0]}'.lstrip('.'))
     return f'{path or RUN_FILE} is {reprlib.repr(there)} there and {reprlib.repr(here)} now'
-
-
-@contextlib.contextmanager
-def _exclusive(folder: Path) -> Iterator[None]:
-    """Keeps other processes from writing to the same folder; the lock goes with its process."""
-    if fcntl is None:
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # some network disks know no locks
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(
-                    f'{folder}: another run is writing there; wait for it, or take another '
-                    '--save_dir'
-                ) from None
-        yield
-    finally:
-        os.close(handle)

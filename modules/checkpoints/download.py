@@ -1,6 +1,5 @@
 """Published weights by name: downloaded once into a cache, resumed, verified."""
 
-import contextlib
 import difflib
 import http.client
 import os
@@ -16,6 +15,7 @@ from tqdm import tqdm
 from modules.checkpoints.reading import read_checkpoint, read_weights
 from modules.runtime.errors import UserError
 from modules.runtime.files import PathLike
+from modules.runtime.locks import taking_turns
 from modules.runtime.user_cache import user_cache
 
 BASE_URL = 'https://paddlegan.bj.bcebos.com/applications/first_order_model/'
@@ -91,7 +91,7 @@ def fetch(
         return target
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _lock(target.with_name(target.name + '.lock')):
+        with taking_turns(target.with_name(target.name + '.lock'), f'downloads {target.name}'):
             if not target.exists():  # another process may have been faster
                 _download(url, target, verify)
     except (PermissionError, FileExistsError, NotADirectoryError) as error:
@@ -99,16 +99,6 @@ def fetch(
             f'{folder}: no {target.name} can be kept there; set XDG_CACHE_HOME to a folder of yours'
         ) from error
     return target
-
-
-@contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Lets one process at a time into the block; the system frees it when a process dies."""
-    import fcntl  # not on Windows, where everything but the download works
-
-    with open(path, 'w') as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _download(url: str, target: Path, verify: Callable[[Path], object]) -> None:

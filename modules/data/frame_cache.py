@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 import struct
-import sys
 import threading
 import zlib
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -30,11 +29,8 @@ from tqdm import tqdm
 from modules.data.clips import FOLDER, Clip, CrashError, Size, clip_kind, decode_apart
 from modules.runtime.errors import UserError
 from modules.runtime.files import PathLike, atomic_output
-
-try:
-    import fcntl
-except ImportError:  # Windows: two processes that fill a cache at once do the same work twice
-    fcntl = None
+from modules.runtime.locks import taking_turns
+from modules.runtime.user_cache import user_cache
 
 GIGABYTE = 10**9
 SUFFIX = '.frames'
@@ -63,8 +59,7 @@ class _NoRoom(Exception):
 
 
 def default_cache_dir() -> Path:
-    root = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
-    return Path(root) / 'first-order-model' / 'frames'
+    return user_cache() / 'frames'
 
 
 class FrameCache:
@@ -129,7 +124,7 @@ class FrameCache:
         Entries that other datasets used longest ago make room; a clip that does not fit all the
         same goes without. Only one process at a time fills a cache, others wait.
         """
-        with _exclusive(self.folder):
+        with taking_turns(self.folder / 'lock', f'fills {self.folder}'):
             return _Filling(self, clips).run(threads)
 
 
@@ -287,21 +282,3 @@ def _entries(folder: Path) -> Iterator[Tuple[float, int, Path]]:
         with contextlib.suppress(OSError):  # evicted a moment ago
             status = path.stat()
             yield status.st_mtime, status.st_size, path
-
-
-@contextlib.contextmanager
-def _exclusive(folder: Path) -> Iterator[None]:
-    """Keeps other processes from filling the same cache; the lock goes with its process."""
-    if fcntl is None:
-        yield
-        return
-    with open(folder / 'lock', 'wb') as file, contextlib.ExitStack() as stack:
-        # Some network disks know no locks; then work may be done twice, to the same result.
-        with contextlib.suppress(OSError):
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                print(f'waiting for another process that fills {folder}', file=sys.stderr)
-                fcntl.flock(file, fcntl.LOCK_EX)
-            stack.callback(fcntl.flock, file, fcntl.LOCK_UN)
-        yield

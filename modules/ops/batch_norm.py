@@ -56,7 +56,9 @@ def _normalise(
     """By `mean` and `variance` (C,), into which training first writes the batch's (biased)."""
     training = norm.training  # as it is now, not in backward
 
-    def normalise(x, weight, bias, mean, variance):
+    def normalise(
+        x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor
+    ) -> Tensor:
         y = F.batch_norm(
             x,
             mean,

@@ -87,7 +87,8 @@ def call_apart(function: Callable[..., Result], *arguments: Any) -> Result:
     """`function(*arguments)`, computed by another process, of which as many run as calls at a time.
 
     It starts with the first call, and stays for the next ones. Function, arguments and result are
-    pickled; the function must stand in a module. Where no process can be started, this one calls.
+    pickled; the function must stand in a module. Where no process can be started, it runs in this
+    one.
 
     Raises:
         ChildDiedError: the process ended.

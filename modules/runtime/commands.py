@@ -9,7 +9,7 @@ import errno
 import os
 import sys
 import warnings
-from typing import Any, Callable, Iterator, NoReturn
+from typing import Any, Callable, Iterator, NoReturn, Union
 
 from modules.runtime.errors import OUTPUT_ERRORS, UserError
 
@@ -60,7 +60,7 @@ def _exit_status(main: Callable[[], None]) -> int:
     return 2
 
 
-def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
+def _show_warning(message: Union[Warning, str], *place: object, **more: object) -> None:
     print(f'warning: {message}', file=sys.stderr)
 
 

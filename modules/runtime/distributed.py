@@ -8,7 +8,7 @@ from typing import Iterable
 import paddle
 import paddle.distributed as dist
 from paddle import Tensor
-from paddle.autograd import PyLayer
+from paddle.autograd import PyLayer, PyLayerContext
 
 
 def start() -> None:
@@ -60,13 +60,13 @@ class SumOverProcesses(PyLayer):
     """Adds a tensor up over the processes; the gradient is added up likewise."""
 
     @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
+    def forward(ctx: PyLayerContext, x: Tensor) -> Tensor:
         total = x.clone()
         dist.all_reduce(total)
         return total
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:
+    def backward(ctx: PyLayerContext, gradient: Tensor) -> Tensor:
         total = gradient.clone()
         dist.all_reduce(total)
         return total

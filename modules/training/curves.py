@@ -5,15 +5,14 @@ Steps that a run repeats after a crash take the place of those before it.
 """
 
 import importlib
-import io
 import os
 import struct
 import time
 from pathlib import Path
-from typing import Mapping, Optional
+from typing import Any, Mapping, Optional
 
+import imageio.v3 as iio
 import numpy as np
-from PIL import Image
 
 from modules.runtime.errors import UserError
 from modules.runtime.files import atomic_output
@@ -113,18 +112,16 @@ class TensorBoard(Scalars):
         self._write(step, summary=self._summary(value=points))
 
     def picture(self, step: int, image: np.ndarray) -> None:
-        png = io.BytesIO()
-        Image.fromarray(image).save(png, 'PNG')
         encoded = self._summary.Image(
             height=image.shape[0],
             width=image.shape[1],
             colorspace=3,  # RGB
-            encoded_image_string=png.getvalue(),
+            encoded_image_string=iio.imwrite('<bytes>', image, extension='.png'),
         )
         value = self._summary.Value(tag='picture', image=encoded)
         self._write(step, summary=self._summary(value=[value]))
 
-    def _write(self, step: int, **content) -> None:
+    def _write(self, step: int, **content: Any) -> None:
         event = self._event(wall_time=time.time(), step=step, **content)
         self._records.write(event.SerializeToString())
         if time.monotonic() >= self._flush_due:

@@ -26,7 +26,7 @@ from modules.visualizer import Visualizer
 class Stop:
     """Notes SIGINT, SIGTERM and SIGHUP, so that the step under way ends before the run does."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.signal: Optional[int] = None
         for number in (signal.SIGINT, *ending_signals()):
             signal.signal(number, self._note)

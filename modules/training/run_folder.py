@@ -1,17 +1,19 @@
 """The folder of a training run: resolved config, log, pictures, checkpoints."""
 
+import contextlib
 import re
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional
 
 import numpy as np
 import yaml
-from PIL import Image
 
 from modules.checkpoints.models import load_checkpoint, save_checkpoint
 from modules.runtime.errors import UserError
 from modules.runtime.files import atomic_output
+from modules.runtime.locks import folder_of_one_run
 from modules.training.trainer import Trainer
+from modules.video import write_picture
 
 CHECKPOINT_NAME = re.compile(r'\d{8}-\d{8}-checkpoint\.safetensors')
 
@@ -43,12 +45,19 @@ class RunFolder:
         self.config = config
         self.keep = keep
 
-    def create(self) -> None:
-        """Makes the folder and writes the config, unless a run that is resumed already did."""
-        (self.path / 'train-vis').mkdir(parents=True, exist_ok=True)
-        if not (self.path / 'config.yaml').exists():
-            with atomic_output(self.path / 'config.yaml') as path:
-                path.write_text(yaml.safe_dump(dict(self.config), sort_keys=False))
+    @contextlib.contextmanager
+    def open(self) -> Iterator[None]:
+        """Makes the folder of a run, or takes up the same run; keeps others out for the while.
+
+        Raises:
+            UserError: another run is writing there, or it is no folder.
+        """
+        with folder_of_one_run(self.path):
+            (self.path / 'train-vis').mkdir(exist_ok=True)
+            if not (self.path / 'config.yaml').exists():
+                with atomic_output(self.path / 'config.yaml') as path:
+                    path.write_text(yaml.safe_dump(dict(self.config), sort_keys=False))
+            yield
 
     def checkpoints(self) -> List[Path]:
         """The run's checkpoints, oldest first."""
@@ -80,7 +89,7 @@ class RunFolder:
 
     def save_picture(self, epoch: int, picture: np.ndarray) -> None:
         with atomic_output(self.path / 'train-vis' / f'{epoch:08d}-rec.png') as path:
-            Image.fromarray(picture).save(path)
+            write_picture(path, picture)
 
 
 def find_checkpoints(folder: Path) -> List[Path]:

@@ -6,10 +6,11 @@ is read and written at a constant rate: frame i belongs to second i / fps (see `
 
 from modules.video.animations import is_animated
 from modules.video.opening import CLIP_SUFFIXES
-from modules.video.pictures import IMAGE_SUFFIXES, read_image, resize_frame
+from modules.video.pictures import IMAGE_SUFFIXES, read_image
 from modules.video.reading import VideoReader, map_repeated, read_frames
+from modules.video.resizing import resize_frame
 from modules.video.timing import FOLDER_FPS
-from modules.video.writing import VideoWriter
+from modules.video.writing import VideoWriter, write_picture, write_video
 
 __all__ = [
     'CLIP_SUFFIXES',
@@ -22,4 +23,6 @@ __all__ = [
     'read_frames',
     'read_image',
     'resize_frame',
+    'write_picture',
+    'write_video',
 ]
