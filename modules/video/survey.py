@@ -143,6 +143,8 @@ def _timeline(
         return clip
     stamps = moments = np.unique([packet.stamp for packet in shown])
     last = repeats + 1 if repeats else shown[-1].duration or None
+    if packets.held_until is not None:
+        last = max(last or 0, packets.held_until - int(stamps[-1]))
     if kind == 'gif':
         moments, last = _browsers_delays(stamps, last)
     has_delays = kind in DELAYED or _is_avif(stream.container)
