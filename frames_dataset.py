@@ -29,7 +29,7 @@ from modules.data.loader import Key
 from modules.runtime.errors import UserError, reason_of
 from modules.runtime.files import PathLike
 from modules.runtime.messages import warn
-from modules.runtime.process import available_cores
+from modules.runtime.process import available_cores, local_processes, share_of_cores
 from modules.video.levels import to_float
 
 ATTEMPTS = 100  # clips in a row that can't be read, after which training gives up
@@ -269,12 +269,14 @@ class FramesDataset:
 
     def _preload(self) -> None:
         """Reads all frames; a clip that breaks off is left to be read, and reported, on the way."""
-        need = sum(clip.frame_count * clip.size[0] * clip.size[1] * 3 for clip in self.clips)
-        free = _available_memory()
+        once = sum(clip.frame_count * clip.size[0] * clip.size[1] * 3 for clip in self.clips)
+        processes = local_processes()  # each holds them all
+        need, free = once * processes, _available_memory()
         if free is not None and need > free:
+            times = f', {processes} times' if processes > 1 else ''
             raise UserError(
-                f'--preload: the frames take {need / GIGABYTE:.1f} GB and {free / GIGABYTE:.1f} GB '
-                'of memory are free; leave it out'
+                f'--preload: the frames take {once / GIGABYTE:.1f} GB{times} and '
+                f'{free / GIGABYTE:.1f} GB of memory are free; leave it out'
             )
 
         def frames(clip: Clip) -> Optional[np.ndarray]:
@@ -283,7 +285,7 @@ class FramesDataset:
             except UserError:
                 return None
 
-        with ThreadPoolExecutor(available_cores()) as pool:
+        with ThreadPoolExecutor(share_of_cores()) as pool:
             results = pool.map(frames, self.clips)
             bar = tqdm(results, 'preload', len(self.clips), unit='clip', disable=None)
             self._frames = {n: array for n, array in enumerate(bar) if array is not None}
