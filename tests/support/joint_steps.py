@@ -26,13 +26,18 @@ STEPS, BATCH_SIZE = 20, 4
 def count_calls(owner: object, *names: str) -> Counter:
     """Counts the calls of functions of a module or class by their names, from now on."""
     calls: Counter = Counter()
-    for name in names:
 
-        def counted(*arguments, name=name, function=getattr(owner, name), **options):
+    def counting(name):
+        function = getattr(owner, name)
+
+        def counted(*arguments, **options):
             calls[name] += 1
             return function(*arguments, **options)
 
-        setattr(owner, name, counted)
+        return counted
+
+    for name in names:
+        setattr(owner, name, counting(name))
     return calls
 
 
