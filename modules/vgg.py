@@ -6,9 +6,8 @@ import paddle
 from paddle import Tensor, nn
 from paddle.vision.models import vgg19
 
-from modules.ops import onednn
+from modules.ops.convolution import frozen_conv2d_relu
 from modules.runtime.seeding import seeded_value
-from modules.util import conv2d
 
 # The features after relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1 end at these layers.
 SLICE_ENDS = (2, 7, 12, 21, 30)
@@ -17,7 +16,7 @@ SLICE_ENDS = (2, 7, 12, 21, 30)
 class Vgg19(nn.Layer):
     """The five feature levels of VGG19, frozen. Its weights start random: load or seed them."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.features = vgg19(num_classes=-1, with_pool=False).features[: SLICE_ENDS[-1]]
         for name, values in (('mean', [0.485, 0.456, 0.406]), ('std', [0.229, 0.224, 0.225])):
@@ -32,13 +31,9 @@ class Vgg19(nn.Layer):
         outs = []
         for begin, end in zip((0, *SLICE_ENDS), SLICE_ENDS[:levels]):
             for layer in self.features[begin:end]:
-                fused = onednn.serves(x)
                 if isinstance(layer, nn.Conv2D):
-                    if fused:
-                        x = onednn.frozen_conv2d_relu(x, layer.weight, layer.bias)
-                    else:
-                        x = conv2d(x, layer.weight, layer.bias, layer._updated_padding[0])
-                elif not (fused and isinstance(layer, nn.ReLU)):
+                    x = frozen_conv2d_relu(x, layer.weight, layer.bias)
+                elif not isinstance(layer, nn.ReLU):  # which is done already
                     x = layer(x)
             outs.append(x)
         return outs

@@ -19,6 +19,7 @@ from modules.parity.record import STEP_INPUTS, seeded_models, to_tensor
 from modules.parity.weights import seed_networks
 from modules.runtime.errors import UserError
 from modules.runtime.seeding import seeded_inputs
+from modules.training.setup import build_trainer
 from modules.transform import Transform
 from tests.support.tiny import TINY, tiny_config
 from tools import benchmark
@@ -28,7 +29,6 @@ from tools.benchmarking.common import Report, Series, timed
 from tools.benchmarking.loading import WholeClips, load, measure
 from tools.benchmarking.runs import OFFICIAL, Contender, Official, Run, find_official, run
 from tools.benchmarking.training import losses_table, training_config
-from train import build_trainer
 
 JITTER = {'brightness': 0.1, 'contrast': 0.1, 'saturation': 0.1, 'hue': 0.1}
 
@@ -157,7 +157,7 @@ def test_training_measures_the_trainers_step(run_benchmark):
     figures, text = run_benchmark('--only', 'training', '--batch_size', 3, '--steps', 2)
     ours = figures['training']['this project']
     config = tiny_config({'pixel': 0}, batch_size=3)
-    trainer = build_trainer(config, Namespace(checkpoint=None, seed=0))
+    trainer = build_trainer(config, None, 0)
     seed_networks(trainer.models, 0)
     transform = config['train_params']['transform_params']
     inputs = seeded_inputs(0, [32, 32, 3], **transform, batch_size=3)

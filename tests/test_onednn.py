@@ -7,8 +7,8 @@ import pytest
 from conftest import needs_onednn
 
 from modules.ops import onednn
+from modules.ops.convolution import add_bias, conv2d
 from modules.ops.sampling import grid_sample
-from modules.util import add_bias, conv2d
 from modules.vgg import Vgg19
 
 

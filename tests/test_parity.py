@@ -14,9 +14,9 @@ import yaml
 from conftest import ROOT
 
 from modules import test_mode
+from modules.ops.convolution import upsample_nearest_x2
 from modules.runtime.errors import UserError
 from modules.runtime.seeding import seeded_value
-from modules.util import upsample_nearest_x2
 from tools import parity
 from tools.official import parity as parity_torch
 
@@ -106,7 +106,7 @@ def test_the_first_differing_op_is_named(tmp_path, capsys, monkeypatch):
         broken(paddle.ones([1, 2, 3, 3])).shape
         == upsample_nearest_x2(paddle.ones([1, 2, 3, 3])).shape
     )
-    monkeypatch.setattr('modules.util.upsample_nearest_x2', broken)
+    monkeypatch.setattr('modules.ops.convolution.upsample_nearest_x2', broken)
     assert not parity.check([path])
     out = capsys.readouterr().out
     named = [line for line in out.split('\n') if line.startswith('first op that differs: ')]

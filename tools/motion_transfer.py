@@ -36,7 +36,7 @@ from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.errors import UserError
 from modules.runtime.files import atomic_output
 from modules.runtime.process import choose_device, prepare_process
-from modules.video import VideoWriter
+from modules.video import write_video
 from modules.video.levels import to_float
 from tools.creature_drawing.creatures import HeldOutCase, held_out_cases
 from tools.evaluation.bootstrap import half_width
@@ -117,13 +117,12 @@ def transfer(models, animation: Animation) -> np.ndarray:
     return np.stack(list(animate(models, animation.source, animation.driving, normalization)))
 
 
-def write_video(path: Path, case: HeldOutCase, task: str, result: np.ndarray) -> None:
-    """source | driving | result | truth."""
+def panels(case: HeldOutCase, task: str, result: np.ndarray) -> np.ndarray:
+    """source | driving | result | truth -> (T, H, 4 * W, 3) uint8."""
     from modules.video.levels import to_bytes
 
-    with VideoWriter(path, 25) as writer:
-        for moved, frame, truth in zip(driving_of(case, task), to_bytes(result), case.clip):
-            writer.write(np.concatenate([case.clip[0], moved, frame, truth], axis=1))
+    source = np.broadcast_to(case.clip[0], case.clip.shape)
+    return np.concatenate([source, driving_of(case, task), to_bytes(result), case.clip], axis=2)
 
 
 def run_cases(
@@ -148,7 +147,7 @@ def run_cases(
         for task, result in zip(TASKS, results):
             row[task] = compare(result, truth, truth[0])._asdict()
             if videos is not None:
-                write_video(videos / f'{case.name}_{task}.mp4', case, task, result)
+                write_video(videos / f'{case.name}_{task}.mp4', panels(case, task, result), 25)
         if animate_theirs is not None:
             theirs = animate_theirs(animations)
             for task, result in zip(TASKS, theirs):

@@ -11,6 +11,7 @@ from modules.animation.animator import animate, find_best_frame
 from modules.animation.inputs import read_resized
 from modules.animation.normalization import Normalization
 from modules.checkpoints.models import StoredModels
+from modules.eager import Engine
 from modules.inference.choice import build_engine
 from modules.runtime.errors import UserError
 from modules.video import VideoWriter
@@ -18,7 +19,9 @@ from modules.video.levels import to_bytes
 from modules.video.prefetch import prefetch
 
 
-def initial_frame(options: argparse.Namespace, engine, source, size) -> Optional[np.ndarray]:
+def initial_frame(
+    options: argparse.Namespace, engine: Engine, source: np.ndarray, size: Tuple[int, int]
+) -> Optional[np.ndarray]:
     """The driving frame that movement is measured from; None for the first."""
     driving = read_resized(options.driving_video, size)
     if options.find_best_frame:
@@ -44,14 +47,14 @@ def animate_clip(
     size: Tuple[int, int],
     source: np.ndarray,
     writer: VideoWriter,
-    total: int,
+    total: Optional[int],
     device: str,
 ) -> None:
     """Animates a picture with the driving clip of demo.py's options into a writer.
 
     Args:
         config, size, source: from `read_config_and_source`.
-        total: frames of the clip, for the progress bar.
+        total: frames of the clip, for the progress bar; None where it is not known.
         device: its name, for the progress bar.
     """
     models = StoredModels(config, options.checkpoint)

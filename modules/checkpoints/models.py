@@ -194,7 +194,8 @@ class StoredModels:
         self._checkpoint = checkpoint if checkpoint is None else find_weights(checkpoint)
         listed = listed_weights(config) if checkpoint is None else {}
         wanted = ('generator', 'kp_detector')
-        self._paths = [find_weights(listed.get(name) or self._checkpoint) for name in wanted]
+        paths = [self._checkpoint or listed[name] for name in wanted]
+        self._paths = [find_weights(path) for path in paths if path is not None]
         self._told: Optional[str] = None
 
     def identity(self) -> str:

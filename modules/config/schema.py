@@ -4,6 +4,7 @@ A new key is one line of `SCHEMA`. The values go to constructors as they stand, 
 is the constructor's. config/mgif-256.yaml explains the keys to users.
 """
 
+import itertools
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Union
 
 REQUIRED = ...  # the default of a key that only the user can set
@@ -24,7 +25,7 @@ class Field(NamedTuple):
     default: Any = REQUIRED
 
 
-class OptionalSection(dict):
+class OptionalSection(Dict[str, Any]):
     """A section that may be left out or null; it is None then, and what it describes is off."""
 
 
@@ -91,7 +92,7 @@ RATIO = Kind('[low, high], both above 0', lambda v: _is_range(v) and v[0] > 0)
 EPOCHS = list_of(
     'a list of whole numbers from 1 on, each above the one before ([] for none)',
     integer(1),
-    lambda v: all(a < b for a, b in zip(v, v[1:])),
+    lambda v: all(a < b for a, b in itertools.pairwise(v)),
 )
 BLOCK_WEIGHTS = list_of(
     'a list of numbers of at least 0, one for each block of the discriminator', WEIGHT, bool

@@ -22,6 +22,7 @@ from modules.inference.folding import (
     two_by_two,
 )
 from modules.inference.winograd import as_shape, constant
+from modules.ops.convolution import upsample_nearest_x2
 from modules.util import (
     Conv2D,
     DownBlock2d,
@@ -29,7 +30,6 @@ from modules.util import (
     ResBlock2d,
     SameBlock2d,
     UpBlock2d,
-    upsample_nearest_x2,
 )
 
 _WIDE = 1024  # channels

@@ -57,9 +57,7 @@ class Program:
         gpu: Optional[int] = None,
     ):
         weights = folder / f'{_NAME}.pdiparams'
-        config = Config(
-            str(folder / f'{_NAME}.json'), str(weights) if weights.exists() else ''
-        )
+        config = Config(str(folder / f'{_NAME}.json'), str(weights) if weights.exists() else '')
         config.disable_glog_info()
         if gpu is None:
             _use_onednn(config, shapes_kept)

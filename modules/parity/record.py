@@ -198,4 +198,25 @@ def save_nets(path: Path, config: Mapping[str, Any], seed: int, arrays: Arrays) 
         },
     }
     with atomic_output(path) as target:
-        np.savez_compressed(target, meta=json.dumps(meta), **arrays)
+        content: Dict[str, Any] = {'meta': json.dumps(meta), **arrays}
+        np.savez_compressed(target, **content)
+
+
+def record_training_step(
+    config: Mapping[str, Any], name: str, folder: Path, seed: int, checkpoint: Optional[PathLike]
+) -> Path:
+    """TEST_MODE: one loss of each kind on fixed inputs, everything computed written as .npz.
+
+    Args:
+        name: of the config, for the file's name.
+        folder: of the file; made where it is not there.
+        seed, checkpoint: as for `record_nets`.
+
+    Returns:
+        The file written.
+    """
+    pins = test_mode.read_pins()
+    folder.mkdir(parents=True, exist_ok=True)
+    out = folder / f'{name}-test-mode.npz'
+    save_nets(out, config, seed, record_nets(config, seed, pins.inputs, checkpoint, pins.results))
+    return out

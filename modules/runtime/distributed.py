@@ -1,15 +1,14 @@
-"""Several processes that train one model: gradients averaged, batch norm over the joint batch.
+"""Several processes that train one model: what they say to each other.
 
 Alone, a process has rank 0 of 1 and nothing here communicates.
 """
 
 from typing import Iterable
 
-import numpy as np
 import paddle
 import paddle.distributed as dist
-from paddle import Tensor, nn
-from paddle.autograd import PyLayer
+from paddle import Tensor
+from paddle.autograd import PyLayer, PyLayerContext
 
 
 def start() -> None:
@@ -61,31 +60,13 @@ class SumOverProcesses(PyLayer):
     """Adds a tensor up over the processes; the gradient is added up likewise."""
 
     @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
+    def forward(ctx: PyLayerContext, x: Tensor) -> Tensor:
         total = x.clone()
         dist.all_reduce(total)
         return total
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:
+    def backward(ctx: PyLayerContext, gradient: Tensor) -> Tensor:
         total = gradient.clone()
         dist.all_reduce(total)
         return total
-
-
-def joint_batch_norm(layer: nn.BatchNorm2D, x: Tensor) -> Tensor:
-    """Training-mode batch norm of (B, C, h, w) over the joint batch of all processes.
-
-    Written in plain operations, since Paddle's fused kernel exists on GPUs only and keeps the
-    biased variance. Every process must hold a batch of the same size.
-    """
-    values = x.astype(layer.weight.dtype)
-    count = x.size // x.shape[1] * world_size()
-    mean = SumOverProcesses.apply(values.sum([0, 2, 3])) / count
-    centred = values - mean.reshape([1, -1, 1, 1])
-    variance = SumOverProcesses.apply((centred * centred).sum([0, 2, 3])) / count
-    epsilon = float(np.float32(layer._epsilon))  # as Paddle's own kernels hold it
-    scale = layer.weight * paddle.rsqrt(variance + epsilon)
-    y = centred * scale.reshape([1, -1, 1, 1]) + layer.bias.reshape([1, -1, 1, 1])
-    layer.update_statistics(mean.detach(), variance.detach(), count)
-    return y.astype(x.dtype)

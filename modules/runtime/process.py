@@ -44,8 +44,9 @@ def num_threads() -> int:
 def ending_signals() -> List[int]:
     """Signals that ask to end, beside SIGINT: SIGTERM, and SIGHUP unless it is ignored (nohup)."""
     hangup = getattr(signal, 'SIGHUP', None)  # none on Windows
-    ignored = hangup is None or signal.getsignal(hangup) == signal.SIG_IGN
-    return [signal.SIGTERM] if ignored else [signal.SIGTERM, hangup]
+    if hangup is None or signal.getsignal(hangup) == signal.SIG_IGN:
+        return [signal.SIGTERM]
+    return [signal.SIGTERM, hangup]
 
 
 def available_cores() -> int:

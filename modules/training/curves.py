@@ -8,7 +8,7 @@ import importlib
 import struct
 import time
 from pathlib import Path
-from typing import Mapping, Optional
+from typing import Any, Mapping, Optional
 
 import numpy as np
 
@@ -109,7 +109,7 @@ class TensorBoard(Scalars):
     def picture(self, step: int, image: np.ndarray) -> None:
         self._write(step, summary=self._summary.image('picture', image, dataformats='HWC'))
 
-    def _write(self, step: int, **content) -> None:
+    def _write(self, step: int, **content: Any) -> None:
         self._events.write_event(self._event(wall_time=time.time(), step=step, **content))
         if time.monotonic() >= self._flush_due:
             self._events.flush()

@@ -7,13 +7,13 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional
 
 import numpy as np
 import yaml
-from PIL import Image
 
 from modules.checkpoints.models import load_checkpoint, save_checkpoint
 from modules.runtime.errors import UserError
 from modules.runtime.files import atomic_output
 from modules.runtime.locks import folder_of_one_run
 from modules.training.trainer import Trainer
+from modules.video import write_picture
 
 CHECKPOINT_NAME = re.compile(r'\d{8}-\d{8}-checkpoint\.safetensors')
 
@@ -89,7 +89,7 @@ class RunFolder:
 
     def save_picture(self, epoch: int, picture: np.ndarray) -> None:
         with atomic_output(self.path / 'train-vis' / f'{epoch:08d}-rec.png') as path:
-            Image.fromarray(picture).save(path)
+            write_picture(path, picture)
 
 
 def find_checkpoints(folder: Path) -> List[Path]:

@@ -2,7 +2,6 @@
 
 import sys
 import time
-from argparse import Namespace
 from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
@@ -28,12 +27,12 @@ def train(job: Dict[str, Any], result: Path) -> None:
 
     from modules.parity.record import STEP_INPUTS, to_tensor
     from modules.parity.weights import seed_networks
+    from modules.training.setup import build_trainer
     from modules.transform import Transform
-    from train import build_trainer
 
     keep_freed_memory()  # as train.py does
     seed_everything(SEED)
-    trainer = build_trainer(job['config'], Namespace(checkpoint=None, seed=SEED))
+    trainer = build_trainer(job['config'], None, SEED)
     seed_networks(trainer.models, SEED)
     inputs = read_inputs(job['inputs'])
     arrays = [to_tensor(inputs[name], 'float32') for name in STEP_INPUTS if name in inputs]
