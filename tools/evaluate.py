@@ -59,8 +59,8 @@ from tools.evaluation.report import (
     Evaluation,
     Row,
     describe,
+    figures_table,
     list_figures,
-    table,
     to_markdown,
     write_csv,
 )
@@ -257,7 +257,7 @@ def main() -> None:
         (folder / 'summary.md').write_text(to_markdown(summary), encoding='utf-8')
     if wanted is not None and len(evaluation.rows) < wanted:
         warn(f'{wanted} clips were wanted, only {len(evaluation.rows)} could be reconstructed')
-    print(table(summary))
+    print(figures_table(summary))
     for metric, why in summary['not_measured'].items():
         print(f'not measured: {DEFINITIONS[metric].title} ({why})')
     print(f'written: {options.out}')
