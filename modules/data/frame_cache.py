@@ -115,9 +115,7 @@ class FrameCache:
             header = _read_header(file)
             if header:
                 count, height, width, *rate, _ = header
-                return Clip(
-                    Path(path), clip_kind(path), count, (height, width), Fraction(*rate)
-                )
+                return Clip(Path(path), clip_kind(path), count, (height, width), Fraction(*rate))
         return None
 
     def fill(self, clips: Sequence[Clip], threads: int = 1) -> Filled:
