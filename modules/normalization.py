@@ -61,10 +61,10 @@ def normalize_kp(
     """
     if not normalization.use_relative_movement:
         return kp_driving
-    import paddle
+    from modules.ops.linalg import inverse_2x2
 
     value = (kp_driving.value - kp_initial.value) * scale + kp_source.value
     jacobian = kp_driving.jacobian
     if normalization.use_relative_jacobian and jacobian is not None:
-        jacobian = jacobian @ paddle.inverse(kp_initial.jacobian) @ kp_source.jacobian
+        jacobian = jacobian @ inverse_2x2(kp_initial.jacobian) @ kp_source.jacobian
     return kp_driving._replace(value=value, jacobian=jacobian)
