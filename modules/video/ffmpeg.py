@@ -27,7 +27,7 @@ from modules.video.pictures import Size
 
 # RGB to BT.709, 16-235. sRGB shares its primaries; its transfer function comes closest.
 BT709 = (
-    'scale=out_color_matrix=bt709:out_range=tv:flags=bicubic+accurate_rnd+full_chroma_int,'
+    'scale=out_color_matrix=bt709:out_range=tv:flags=bicubic+accurate_rnd,'
     'setparams=color_primaries=bt709:color_trc=bt709'
 )
 # Browsers and libav take a GIF's delay below 2/100 s for a mistake and play it at 10 fps.
