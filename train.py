@@ -113,6 +113,7 @@ def main() -> None:
         trainer.seed,
         distributed.rank(),
         distributed.world_size(),
+        params['accumulation_steps'],
     )
 
     main_process = distributed.rank() == 0

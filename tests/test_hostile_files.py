@@ -82,6 +82,9 @@ REASONS = {  # why the guard that is meant, and no other, refuses the files whos
     'npz-unnamed': 'its arrays have no names',
     'npz-boxed-list': 'the object pickled in it is no dict',
     'npz-boxed-tuple-axis': 'its arrays have no names',
+    'safetensors-list-sum': 'its metadata is damaged',
+    'safetensors-other-sum': "first.conv.bias' is damaged",
+    'safetensors-no-sum': "first.conv.bias' is damaged",
 }
 
 NAMES = [key for key, _ in hostile_files()]

@@ -19,6 +19,7 @@ from modules.checkpoints.reading import read_checkpoint
 from modules.model import TrainingLosses
 from modules.parity import record
 from modules.runtime.locks import folder_of_one_run
+from modules.training.run_folder import find_checkpoints
 from modules.training.trainer import Trainer
 from modules.transform import Transform
 from tests.support.tiny import tiny_config
@@ -209,6 +210,8 @@ def assert_same_run(folder, other):
     for name in ours:
         np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
     assert (folder / 'log.txt').read_text() == (other / 'log.txt').read_text()
+    newest, others = (find_checkpoints(run)[-1] for run in (folder, other))
+    assert newest.read_bytes() == others.read_bytes()
 
 
 @pytest.fixture(scope='module')
@@ -406,7 +409,9 @@ def test_two_processes_equal_one_on_the_joint_batch(tmp_path):
         command = [sys.executable, *map(str, mode), script, str(tmp_path / name)]
         subprocess.run(command, check=True, capture_output=True, timeout=300)
     one, two = np.load(tmp_path / 'one.npz'), np.load(tmp_path / 'two.npz')
-    for name in one.files:
+    # One message for each norm, one for its gradient; a step's gradients and losses are two more.
+    assert two['norms'] > 0 and two['messages'] == 2 * two['norms'] + 2 * len(two['losses'])
+    for name in set(one.files) - {'messages', 'norms'}:
         scale = max(1.0, np.abs(one[name]).max())
         assert np.abs(one[name] - two[name]).max() < 1e-9 * scale, name
     assert np.abs(one['losses'][0] - one['losses'][-1]).max() > 1e-3  # something was learnt

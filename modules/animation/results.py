@@ -106,12 +106,11 @@ class AnimationFolder:
         with tempfile.TemporaryDirectory(prefix='.', suffix=UNFINISHED, dir=self.path) as scratch:
             grown = {kind: Path(scratch, kind + self._suffix(kind)) for kind in self.outputs}
             with contextlib.ExitStack() as stack:
-                yield {
-                    kind: stack.enter_context(
-                        Strip(path) if kind == 'png' else VideoWriter(path, fps)
-                    )
-                    for kind, path in grown.items()
-                }
+                writers: Dict[str, Writer] = {}
+                for kind, path in grown.items():
+                    writer: Writer = Strip(path) if kind == 'png' else VideoWriter(path, fps)
+                    writers[kind] = stack.enter_context(writer)
+                yield writers
             for kind, path in grown.items():
                 place = self._place(kind, name)
                 place.parent.mkdir(exist_ok=True)

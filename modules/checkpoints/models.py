@@ -1,10 +1,12 @@
 """Checkpoints: loaded strictly into networks, and written.
 
 Our own format is a safetensors file, for inference and training alike: nothing in it can execute,
-and its metadata carries the format's version, the config and whatever else JSON can hold.
+and its metadata carries the format's version, the config, a checksum of each tensor and whatever
+else JSON can hold.
 """
 
 import json
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
@@ -192,7 +194,8 @@ class StoredModels:
         self._checkpoint = checkpoint if checkpoint is None else find_weights(checkpoint)
         listed = listed_weights(config) if checkpoint is None else {}
         wanted = ('generator', 'kp_detector')
-        self._paths = [find_weights(listed.get(name) or self._checkpoint) for name in wanted]
+        paths = [self._checkpoint or listed[name] for name in wanted]
+        self._paths = [find_weights(path) for path in paths if path is not None]
         self._told: Optional[str] = None
 
     def identity(self) -> str:
@@ -247,6 +250,8 @@ def save_checkpoint(
 ) -> None:
     """Writes our own format, a safetensors file: whole, or not at all.
 
+    The same contents give the same bytes.
+
     Args:
         networks: by name ('generator', ...): a Layer, or a state as read_checkpoint gives it.
         config: kept with the weights.
@@ -270,9 +275,17 @@ def save_checkpoint(
         'version': str(VERSION),
         'config': json.dumps(config),
         'meta': json.dumps(dict(extra_meta or {})),
+        'crc32': json.dumps({key: zlib.crc32(array) for key, array in sorted(tensors.items())}),
     }
-    with atomic_output(path) as target:
-        target.write_bytes(save(tensors, metadata))  # save_file hides which error the disk gives
+    data = memoryview(save(tensors, metadata))  # save_file hides which error the disk gives
+    begin = 8 + int.from_bytes(data[:8], 'little')
+    # The package leaves the order of metadata to chance.
+    ordered = {**json.loads(bytes(data[8:begin])), '__metadata__': metadata}
+    header = json.dumps(ordered, separators=(',', ':')).encode()
+    header += b' ' * (-len(header) % 8)
+    with atomic_output(path) as target, open(target, 'wb') as file:
+        file.write(len(header).to_bytes(8, 'little') + header)
+        file.write(data[begin:])
 
 
 def save_pdparams(path: PathLike, networks: Mapping[str, Network]) -> None:

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any, BinaryIO, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
 
@@ -237,15 +238,19 @@ def _read_safetensors(path: Path, training_state: bool) -> Checkpoint:
     try:
         with safe_open(str(path), framework='np') as file:
             metadata = file.metadata() or {}
-            config, meta = _read_metadata(metadata)
+            config, meta, sums = _read_metadata(metadata)
             for key in file.keys():  # noqa: SIM118 (it is no dict)
                 network, _, name = key.partition('.')
-                if network in NETWORKS:
-                    states.setdefault(network, {})[name] = file.get_tensor(key)
-                elif training_state:
-                    tensors[key] = file.get_tensor(key)
-                else:
+                if network not in NETWORKS and not training_state:
                     left_out.add(network)
+                    continue
+                array = file.get_tensor(key)
+                if sums and zlib.crc32(array) != sums.get(key):
+                    raise Refused(f'its {shorten(key)} is damaged; take another checkpoint')
+                if network in NETWORKS:
+                    states.setdefault(network, {})[name] = array
+                else:
+                    tensors[key] = array
     except (SafetensorError, TypeError) as error:  # TypeError: NumPy lacks the dtype
         raise Refused(f'the safetensors file is damaged or cut off ({shorten(error)})') from error
     if not states:
@@ -255,10 +260,12 @@ def _read_safetensors(path: Path, training_state: bool) -> Checkpoint:
     return Checkpoint(networks, config, meta, tensors, tuple(sorted(left_out)))
 
 
-def _read_metadata(metadata: Mapping[str, str]) -> Tuple[Optional[Dict[str, Any]], Dict[str, Any]]:
-    """Config and training numbers of our own files; None and {} in another's."""
+def _read_metadata(
+    metadata: Mapping[str, str],
+) -> Tuple[Optional[Dict[str, Any]], Dict[str, Any], Dict[str, int]]:
+    """Config, training numbers and tensors' checksums of our own files; nothing of another's."""
     if metadata.get('format') != FORMAT:
-        return None, {}
+        return None, {}, {}
     version = metadata.get('version', '')
     if version != str(VERSION):
         raise Refused(
@@ -266,8 +273,11 @@ def _read_metadata(metadata: Mapping[str, str]) -> Tuple[Optional[Dict[str, Any]
         )
     try:
         config, meta = json.loads(metadata['config']), json.loads(metadata['meta'])
+        sums = json.loads(metadata.get('crc32', '{}'))  # the first files of ours had none
     except (KeyError, ValueError, RecursionError) as error:
         raise Refused(f'its metadata is damaged ({shorten(error)})') from error
-    if not isinstance(config, (dict, type(None))) or not isinstance(meta, dict):
+    if not (
+        isinstance(config, (dict, type(None))) and isinstance(meta, dict) and isinstance(sums, dict)
+    ):
         raise Refused('its metadata is damaged')
-    return config, meta
+    return config, meta, sums

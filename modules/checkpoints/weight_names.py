@@ -5,11 +5,12 @@ in the norms: running_mean and running_var are _mean and _variance, an instance 
 scale.
 """
 
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple, TypeVar
 
 import numpy as np
 
 State = Dict[str, np.ndarray]
+T = TypeVar('T')  # an array, or a network's tensor
 
 NETWORKS = ('generator', 'kp_detector', 'discriminator')
 COUNTER = 'num_batches_tracked'  # PyTorch counts a batch norm's steps; Paddle's has no such thing
@@ -26,7 +27,7 @@ def _join(layer: str, last: str) -> str:
     return f'{layer}.{last}' if layer else last
 
 
-def to_paddle_names(state: Mapping[str, np.ndarray]) -> State:
+def to_paddle_names(state: Mapping[str, T]) -> Dict[str, T]:
     """Weights by their names in Paddle's networks, from official ones, in the same order."""
     renamed = {}
     for name, array in state.items():
@@ -38,7 +39,7 @@ def to_paddle_names(state: Mapping[str, np.ndarray]) -> State:
     return renamed
 
 
-def to_official_names(state: Mapping[str, np.ndarray]) -> State:
+def to_official_names(state: Mapping[str, T]) -> Dict[str, T]:
     """Weights by their official names, from Paddle's (official ones stay), in the same order."""
     renamed = {}
     for name, array in state.items():

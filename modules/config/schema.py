@@ -25,7 +25,7 @@ class Field(NamedTuple):
     default: Any = REQUIRED
 
 
-class OptionalSection(dict):
+class OptionalSection(Dict[str, Any]):
     """A section that may be left out or null; it is None then, and what it describes is off."""
 
 

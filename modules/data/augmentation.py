@@ -60,9 +60,7 @@ class RandomResize:
         interpolation: nearest or bilinear.
     """
 
-    def __init__(
-        self, ratio: Sequence[float] = (3 / 4, 4 / 3), interpolation: str = 'nearest'
-    ):
+    def __init__(self, ratio: Sequence[float] = (3 / 4, 4 / 3), interpolation: str = 'nearest'):
         self.low, self.high = ratio
         self.order = {'nearest': 0, 'bilinear': 1}[interpolation]
 

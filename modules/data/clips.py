@@ -6,19 +6,44 @@ A strip is a picture of frames side by side.
 import os
 from fractions import Fraction
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    TypeVar,
+)
 
 import numpy as np
 
+from modules.runtime.children import ChildDiedError, call_apart
 from modules.runtime.errors import UserError
 from modules.runtime.files import PathLike
-from modules.video import FOLDER_FPS, IMAGE_SUFFIXES, VideoReader, read_image
+from modules.video import (
+    CLIP_SUFFIXES,
+    FOLDER_FPS,
+    IMAGE_SUFFIXES,
+    VideoReader,
+    is_animated,
+    read_image,
+)
 
 Size = Tuple[int, int]  # (height, width)
+Result = TypeVar('Result')
 
 MOVIE, FOLDER, STRIP = 'video', 'folder', 'strip'
-MOVIES = ('.avi', '.gif', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm', '.wmv')
-STRIPS = tuple(suffix for suffix in IMAGE_SUFFIXES if suffix not in MOVIES)
+# Pictures that may be clips as well.
+ANIMATED = ('.avif', '.avifs', '.png', '.webp')
+STRIPS = tuple(suffix for suffix in IMAGE_SUFFIXES if suffix not in CLIP_SUFFIXES)
+
+
+class CrashError(UserError):
+    """A clip ends the process that decodes it."""
 
 
 class Part(NamedTuple):
@@ -37,13 +62,17 @@ class Clip(NamedTuple):
     frame_count: int
     size: Size  # of a frame
     fps: Fraction  # that of folders and strips is assumed
+    notes: Tuple[str, ...] = ()  # a line about each thing that is left out of it
 
     @property
     def name(self) -> str:
         return self.path.name
 
-    def frames(self) -> Iterator[np.ndarray]:
-        """All frames, one after another.
+    def frames(self, notes: Optional[List[str]] = None) -> Iterator[np.ndarray]:
+        """All frames, one after another; a repeated one is the same array again.
+
+        Args:
+            notes: gets a line about each thing that is noticed on the way, beside `self.notes`.
 
         Raises:
             UserError: damage, when it is reached.
@@ -53,6 +82,8 @@ class Clip(NamedTuple):
         else:
             with VideoReader(self.path) as reader:
                 yield from reader
+                if notes is not None:
+                    notes += [note for note in reader.notes if note not in self.notes]
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         """(N, H, W, 3): the frames of these numbers, in this order; numbers may repeat.
@@ -114,12 +145,19 @@ def list_clips(folder: PathLike) -> Part:
 
 
 def clip_kind(path: PathLike) -> Optional[str]:
-    """MOVIE, FOLDER or STRIP by what stands at the path, None for no clip; nothing is opened."""
+    """MOVIE, FOLDER or STRIP by what stands at the path, None for no clip.
+
+    Nothing is opened, but pictures of kinds that may be animated.
+    """
     path = Path(path)
     if path.is_dir():
         return FOLDER
     suffix = path.suffix.lower()
-    return MOVIE if suffix in MOVIES else STRIP if suffix in STRIPS else None
+    if suffix in CLIP_SUFFIXES:
+        return MOVIE
+    if suffix in STRIPS:
+        return MOVIE if suffix in ANIMATED and is_animated(path) else STRIP
+    return None
 
 
 def open_clip(path: PathLike, frame_size: Optional[Size] = None) -> Clip:
@@ -146,7 +184,35 @@ def open_clip(path: PathLike, frame_size: Optional[Size] = None) -> Clip:
         count = reader.frame_count
         if count is None:  # a raw stream, where only decoding tells
             count = sum(1 for _ in reader)
-        return Clip(path, kind, count, tuple(reader.size), Fraction(reader.fps))
+        size = tuple(reader.size)
+        return Clip(path, kind, count, size, Fraction(reader.fps), tuple(reader.notes))
+
+
+def read_through(clip: Clip) -> List[str]:
+    """Reads all frames of a clip -> a line about each thing that is noticed on the way.
+
+    Raises:
+        UserError: damage.
+    """
+    notes: List[str] = []
+    for _ in clip.frames(notes):
+        pass
+    return notes
+
+
+def decode_apart(path: PathLike, function: Callable[..., Result], *arguments: Any) -> Result:
+    """`function(*arguments)`, which decodes the clip at `path`, in another process.
+
+    Raises:
+        CrashError: the clip has ended the process.
+        UserError: what the function raises.
+    """
+    try:
+        return call_apart(function, *arguments)
+    except ChildDiedError as error:
+        raise CrashError(
+            f'{path}: ends its decoder ({error}); convert it to H.264 in mp4'
+        ) from error
 
 
 def list_part(root_dir: PathLike, is_train: bool, random_seed: int = 0) -> Part:
@@ -181,12 +247,19 @@ def group_by_id(names: Sequence[str]) -> Dict[str, List[int]]:
     return dict(sorted(groups.items()))
 
 
-def check_sizes(clips: Sequence[Clip], size: Size, fits_any: bool = False) -> None:
-    """Raises UserError if frames have another (height, width), unless a crop makes them fit."""
+def take_size(clips: Sequence[Clip], size: Size) -> Tuple[List[Clip], List[str]]:
+    """Those clips whose frames have this (height, width), and a line for each other one.
+
+    Raises:
+        UserError: all are of other sizes.
+    """
     others = [clip for clip in clips if clip.size != size]
-    if others and not fits_any:
-        raise UserError(
-            f'{others[0].path}: {size_text(others[0].size)} pixels, but dataset_params.frame_shape '
-            f'is {size_text(size)} ({len(others)} of {len(clips)} clips are of another size); '
-            'resize the clips or, for training, add crop_param to augmentation_params'
-        )
+    lines = [
+        f'{clip.path}: {size_text(clip.size)} pixels, but dataset_params.frame_shape is '
+        f'{size_text(size)}'
+        for clip in others
+    ]
+    mend = 'resize the clips or, for training, add crop_param to augmentation_params'
+    if clips and len(others) == len(clips):
+        raise UserError(f'{lines[0]} ({len(others)} of {len(clips)} clips differ); {mend}')
+    return [clip for clip in clips if clip.size == size], [f'{line}; {mend}' for line in lines]

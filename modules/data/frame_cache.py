@@ -26,7 +26,7 @@ from PIL import Image
 from PIL import __version__ as pillow_version
 from tqdm import tqdm
 
-from modules.data.clips import FOLDER, Clip, Size, clip_kind
+from modules.data.clips import FOLDER, Clip, CrashError, Size, clip_kind, decode_apart
 from modules.runtime.errors import UserError
 from modules.runtime.files import PathLike, atomic_output
 from modules.runtime.locks import taking_turns
@@ -35,7 +35,7 @@ from modules.runtime.user_cache import user_cache
 GIGABYTE = 10**9
 SUFFIX = '.frames'
 # Part of every entry's name: a change in how clips are decoded, or entries written, gets a new one.
-VERSION = 1
+VERSION = 2
 # Magic, frames, height, width, numerator and denominator of the rate, where the table begins.
 _HEADER = struct.Struct('<8sIIIQQQ')
 _MAGIC = b'FOMMFRM1'
@@ -48,8 +48,10 @@ class Filled(NamedTuple):
     """What `FrameCache.fill` could not store."""
 
     damaged: List[Tuple[Clip, str]]  # clips that break off on decoding, and why
+    crashed: List[Tuple[Clip, str]]  # clips that end the process that decodes them
     left_out: int  # clips without room
     reason: str  # why there was no room
+    notes: List[str]  # a line about each thing that is left out of a clip
 
 
 class _NoRoom(Exception):
@@ -113,9 +115,7 @@ class FrameCache:
             header = _read_header(file)
             if header:
                 count, height, width, *rate, _ = header
-                return Clip(
-                    Path(path), clip_kind(path), count, (height, width), Fraction(*rate)
-                )
+                return Clip(Path(path), clip_kind(path), count, (height, width), Fraction(*rate))
         return None
 
     def fill(self, clips: Sequence[Clip], threads: int = 1) -> Filled:
@@ -152,21 +152,22 @@ def read_entry(entry: Path, indices: Sequence[int]) -> Optional[np.ndarray]:
     return np.stack([frames[index] for index in indices])
 
 
-def write_entry(path: Path, clip: Clip) -> int:
-    """Decodes the clip into an entry -> its size in bytes.
+def write_entry(path: Path, clip: Clip) -> Tuple[int, List[str]]:
+    """Decodes the clip into an entry -> its size in bytes, and what was noticed on the way.
 
     Raises:
         UserError: damage in the clip.
         OSError: the disk is full, or fails.
     """
     rows: List[Tuple[int, int, int]] = []
+    notes: List[str] = []
     largest = max(clip.size)
     options = {'format': 'WEBP', 'lossless': True, 'method': 0, 'quality': 0}
     if largest > _WEBP_LARGEST:
         options = {'format': 'PNG', 'compress_level': 1}
     with open(path, 'wb') as file:
         file.write(bytes(_HEADER.size))
-        for frame in clip.frames():
+        for frame in clip.frames(notes):
             packed = io.BytesIO()
             Image.fromarray(frame).save(packed, **options)
             data = packed.getvalue()
@@ -180,7 +181,7 @@ def write_entry(path: Path, clip: Clip) -> int:
         file.seek(0)
         rate = clip.fps.numerator, clip.fps.denominator
         file.write(_HEADER.pack(_MAGIC, clip.frame_count, *clip.size, *rate, table))
-    return end
+    return end, notes
 
 
 def _read_header(file: io.RawIOBase) -> Optional[Tuple[int, ...]]:
@@ -199,6 +200,7 @@ class _Filling:
     def __init__(self, cache: FrameCache, clips: Sequence[Clip]):
         self._cache, self._lock = cache, threading.Lock()
         self._full = ''  # the reason, once there is no room left
+        self._notes: List[str] = []
         for leftover in cache.folder.glob(f'.*{SUFFIX}.*'):  # of a process that was killed
             shutil.rmtree(leftover, ignore_errors=True)
         self._todo: List[Tuple[Clip, Path]] = []
@@ -220,9 +222,10 @@ class _Filling:
         self._foreign = sorted((e for e in found if e[2].name not in mine), reverse=True)
 
     def run(self, threads: int) -> Filled:
-        damaged, left_out = [], 0
+        failed: List[Tuple[Clip, UserError]] = []
+        left_out = 0
         if not self._todo:
-            return Filled([], 0, '')
+            return Filled([], [], 0, '', [])
         pool = ThreadPoolExecutor(threads)
         try:
             futures: Dict[Future, Clip] = {
@@ -233,20 +236,25 @@ class _Filling:
                 try:
                     future.result()
                 except UserError as error:
-                    damaged.append((futures[future], str(error)))
+                    failed.append((futures[future], error))
                 except _NoRoom:
                     left_out += 1
         finally:
             pool.shutdown(cancel_futures=True)
         order = {clip: number for number, (clip, _) in enumerate(self._todo)}
-        return Filled(sorted(damaged, key=lambda d: order[d[0]]), left_out, self._full)
+        failed.sort(key=lambda clip_and_why: order[clip_and_why[0]])
+        crashed = [(clip, str(why)) for clip, why in failed if isinstance(why, CrashError)]
+        damaged = [(clip, str(why)) for clip, why in failed if not isinstance(why, CrashError)]
+        return Filled(damaged, crashed, left_out, self._full, sorted(self._notes))
 
     def _store(self, clip: Clip, entry: Path) -> None:
         if self._full:
             raise _NoRoom
         try:
             with atomic_output(entry) as temporary:
-                self._make_room(write_entry(temporary, clip))
+                size, notes = decode_apart(clip.path, write_entry, temporary, clip)
+                self._make_room(size)
+                self._notes += notes
         except OSError as error:  # a full disk, most of all
             self._full = f'{self._cache.folder}: {os.strerror(error.errno).lower()}'
             raise _NoRoom from error

@@ -43,7 +43,13 @@ class TrainingOrder:
     """
 
     def __init__(
-        self, num_samples: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1
+        self,
+        num_samples: int,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        accumulation_steps: int = 1,
     ):
         """
         Args:
@@ -51,14 +57,20 @@ class TrainingOrder:
             batch_size: of the joint batch.
             seed: of the run, at least 0.
             rank, world_size: number of this process, and how many there are.
+            accumulation_steps: parts in which each process computes its share.
 
         Raises:
-            UserError: the batch does not divide among the processes, or there are fewer samples.
+            UserError: the batch does not divide among processes and parts, or there are fewer
+                samples.
         """
-        if batch_size % world_size:
+        parts = world_size * accumulation_steps
+        if batch_size % parts:
+            lower = batch_size - batch_size % parts
+            fitting = f'{lower} or {lower + parts}' if lower else f'{parts}'
             raise UserError(
-                f'train_params.batch_size: {batch_size} does not divide among {world_size} '
-                'processes; take a multiple'
+                f'train_params.batch_size: {batch_size} does not divide by {parts}, that is '
+                f'{world_size} processes times {accumulation_steps} accumulation_steps; take '
+                f'{fitting}'
             )
         if num_samples < batch_size:
             raise UserError(

@@ -17,7 +17,7 @@ from paddle import Tensor, nn
 
 from modules.build import Models
 from modules.checkpoints.models import StoredModels
-from modules.generator import Generated, deform
+from modules.generator import Generated, OcclusionAwareGenerator, deform
 from modules.inference.networks import FrameDecoder, KeypointProgram, SourceEncoder
 from modules.inference.program_cache import ProgramCache, key_of
 from modules.ops.predictors import Program, compile_program
@@ -92,7 +92,7 @@ class CompiledEngine:
         def decoder() -> Tuple[nn.Layer, List[List[int]]]:
             generator = loaded().generator
             loaded.cache_clear()  # the last that needs the networks, and the largest program
-            decoder = FrameDecoder(generator, tuple(size), bf16, explain, onednn=gpu is None)
+            decoder = FrameDecoder(generator, (h, w), bf16, explain, onednn=gpu is None)
             return decoder, _decoder_inputs(decoder, generator, common, size)
 
         name = f'frame{" explained" * explain}{" bf16" * bf16}'
@@ -213,7 +213,10 @@ def _verify(
 
 
 def _decoder_inputs(
-    decoder: FrameDecoder, generator, common: Mapping[str, Any], size: Sequence[int]
+    decoder: FrameDecoder,
+    generator: OcclusionAwareGenerator,
+    common: Mapping[str, Any],
+    size: Sequence[int],
 ) -> List[List[int]]:
     """The shapes of what a decoder takes."""
     h, w = size

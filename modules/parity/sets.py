@@ -111,7 +111,11 @@ def normalized(golden: Arrays, normalization: Normalization) -> Keypoints:
 
 
 def compute_nets(
-    config: Mapping[str, Any], meta: Mapping[str, Any], golden: Arrays, path: Path, pins
+    config: Mapping[str, Any],
+    meta: Mapping[str, Any],
+    golden: Arrays,
+    path: Path,
+    pins: Optional[Arrays],
 ) -> Arrays:
     """All networks in eval mode, then one training step without its optimizers, in float64."""
     checkpoint = path.parent / meta['checkpoint'] if meta.get('checkpoint') else None

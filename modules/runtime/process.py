@@ -32,20 +32,21 @@ def prepare_process() -> None:
     for number in ending_signals():
         signal.signal(number, lambda number, frame: sys.exit(128 + number))
     if _CHOSEN_THREADS is None:  # Paddle would set one thread
-        paddle.base.core.set_num_threads(available_cores())
+        paddle.base.core.set_num_threads(share_of_cores())
 
 
 def num_threads() -> int:
-    """Threads of an operation: every core, unless OMP_NUM_THREADS says otherwise."""
+    """Threads of an operation: this process's cores, unless OMP_NUM_THREADS says otherwise."""
     chosen = (_CHOSEN_THREADS or '').split(',')[0]
-    return int(chosen) if chosen.isdigit() and int(chosen) else available_cores()
+    return int(chosen) if chosen.isdigit() and int(chosen) else share_of_cores()
 
 
 def ending_signals() -> List[int]:
     """Signals that ask to end, beside SIGINT: SIGTERM, and SIGHUP unless it is ignored (nohup)."""
     hangup = getattr(signal, 'SIGHUP', None)  # none on Windows
-    ignored = hangup is None or signal.getsignal(hangup) == signal.SIG_IGN
-    return [signal.SIGTERM] if ignored else [signal.SIGTERM, hangup]
+    if hangup is None or signal.getsignal(hangup) == signal.SIG_IGN:
+        return [signal.SIGTERM]
+    return [signal.SIGTERM, hangup]
 
 
 def available_cores() -> int:
@@ -53,6 +54,17 @@ def available_cores() -> int:
     if hasattr(os, 'sched_getaffinity'):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def local_processes() -> int:
+    """How many processes `python -m paddle.distributed.launch` started on this machine; else 1."""
+    count = os.environ.get('PADDLE_LOCAL_SIZE', '')
+    return int(count) if count.isdigit() and int(count) else 1
+
+
+def share_of_cores() -> int:
+    """Cores for this process, where others of the same training run beside it."""
+    return max(1, available_cores() // local_processes())
 
 
 def choose_device(cpu: bool) -> str:

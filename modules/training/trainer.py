@@ -1,6 +1,6 @@
 """One training step and all that has to survive between two steps."""
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, ContextManager, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
 import paddle
@@ -144,14 +144,16 @@ class Trainer:
         for optimizer in self.optimizers.values():
             optimizer._learning_rate.step()
 
-    def _parts(self, source: Tensor, driving: Tensor, transform: Optional[Transform]):
+    def _parts(
+        self, source: Tensor, driving: Tensor, transform: Optional[Transform]
+    ) -> Iterator[Tuple[Tensor, Tensor, Optional[Transform]]]:
         """The batch in `accumulation_steps` equal parts."""
         size = source.shape[0] // self.accumulation_steps
         for begin in range(0, size * self.accumulation_steps, size):
             samples = slice(begin, begin + size)
             yield source[samples], driving[samples], transform and transform[samples]
 
-    def _autocast(self):
+    def _autocast(self) -> ContextManager[None]:
         return precision.autocast(self.amp_dtype)
 
     def _backward(self, losses: Losses) -> None:
@@ -164,9 +166,8 @@ class Trainer:
             Whether they stepped.
         """
         optimizers = self.optimizers.values()
-        for optimizer in optimizers:
-            distributed.average_gradients(optimizer._parameter_list)
         parameters = [p for optimizer in optimizers for p in optimizer._parameter_list]
+        distributed.average_gradients(parameters)
         finite = self.scaler.unscale(parameters)
         if finite:
             for optimizer in optimizers:

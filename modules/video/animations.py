@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
-from PIL import features
 
+from modules.runtime.errors import UserError
+from modules.runtime.files import PathLike
 from modules.video.decoding import paced
 from modules.video.opening import damage_error
 from modules.video.pictures import open_picture, over_white
@@ -22,6 +23,7 @@ from modules.video.timing import find_pace, find_repeats
 
 # Browsers show what is to stay for 10 ms or less for 100 ms: its writer meant "as fast as can be".
 SHORT, INSTEAD = 10, 100
+PNG = b'\x89PNG\r\n\x1a\n'
 
 
 class Animation:
@@ -71,22 +73,38 @@ class Animation:
                     yield slot, np.array(image.convert('RGB'))
 
 
-def is_animation(path: Path) -> bool:
+def is_animated(path: PathLike) -> bool:
+    """Whether a WebP, PNG or AVIF moves, as its first bytes tell; False for all other files."""
+    return _animated_format(path) is not None
+
+
+def is_for_pillow(path: PathLike) -> bool:
     """Whether the file is one of those that `Animation` is for."""
+    kind = _animated_format(path)
+    if kind == 'AVIF':
+        try:
+            with open_picture(path) as image:
+                return image.mode == 'RGBA'
+        except UserError:  # this Pillow can't read any
+            return False
+    return kind == 'WEBP'
+
+
+def _animated_format(path: PathLike) -> Optional[str]:
     try:
         with open(path, 'rb') as file:
-            head = file.read(64)
+            head = file.read(4096)
     except (OSError, ValueError):  # who opens it next says why
-        return False
-    if head[:4] == b'RIFF' and head[8:16] == b'WEBPVP8X':
-        return bool(head[20] & 2)
-    if head[4:8] == b'ftyp' and b'avis' in head and features.check('avif'):
-        with open_picture(path) as image:
-            return image.mode == 'RGBA'
-    return False
+        return None
+    if head.startswith(b'RIFF') and head[8:16] == b'WEBPVP8X' and head[20] & 2:
+        return 'WEBP'
+    if head.startswith(PNG) and b'acTL' in head.split(b'IDAT')[0]:
+        return 'PNG'
+    is_avif = head[4:8] == b'ftyp' and b'avis' in head[: int.from_bytes(head[:4], 'big')]
+    return 'AVIF' if is_avif else None
 
 
-def _webp_delays(path: Path) -> Optional[List[int]]:
+def _webp_delays(path: PathLike) -> Optional[List[int]]:
     """How long each frame of an animated WebP is shown, in ms; None for other pictures.
 
     Raises:

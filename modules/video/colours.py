@@ -9,7 +9,7 @@ from av.sidedata.sidedata import Type as SideDataType
 
 from modules.video.hdr import TRANSFERS, hdr_to_sdr
 from modules.video.opening import PYAV
-from modules.video.pictures import Size, over_white
+from modules.video.pictures import Size, hides_all, over_white
 
 # PyAV 17 and later convert colours with several threads, which takes five times as long for frames
 # of our size.
@@ -47,8 +47,19 @@ def display_matrix(frame: av.VideoFrame) -> Tuple[int, int, int, int]:
     return a, b, c, d
 
 
+def alpha_hides_all(frame: av.VideoFrame) -> Optional[bool]:
+    """`hides_all` of a frame; what a palette calls transparent is meant to be."""
+    if not any(part.is_alpha for part in frame.format.components):
+        return False
+    pixels = _convert(frame, 'rgba', frame.color_trc, None)
+    return hides_all(pixels[..., :3], pixels[..., 3])
+
+
 def to_rgb(
-    frame: av.VideoFrame, turn: Tuple[int, int, int, int], size: Optional[Size] = None
+    frame: av.VideoFrame,
+    turn: Tuple[int, int, int, int],
+    size: Optional[Size] = None,
+    ignore_alpha: bool = False,
 ) -> np.ndarray:
     """A decoded frame of any pixel format -> (H, W, 3) uint8, RGB, opaque and upright.
 
@@ -59,9 +70,11 @@ def to_rgb(
     Args:
         turn: its display matrix; one that is no quarter turn or mirror image is left alone.
         size: (height, width) to scale to, as stored, before it is turned; None: its own.
+        ignore_alpha: leave transparency out, instead of laying it over white.
     """
     has_alpha = any(part.is_alpha for part in frame.format.components)
     has_alpha = has_alpha or frame.format.name == 'pal8'  # its palette may hold alpha
+    has_alpha = has_alpha and not ignore_alpha
     transfer, primaries = frame.color_trc, frame.color_primaries
     if transfer in TRANSFERS:
         codes = _convert(frame, 'rgba64le' if has_alpha else 'rgb48le', transfer, size)

@@ -1,5 +1,6 @@
 """Folders of pictures as clips."""
 
+import itertools
 import os
 import re
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Dict, FrozenSet, Iterator, List, Optional, Sequence, Tuple, U
 import numpy as np
 
 from modules.runtime.errors import UserError
-from modules.video.pictures import IMAGE_SUFFIXES, Size, open_picture, read_image
+from modules.video.pictures import IMAGE_SUFFIXES, Size, ignores_alpha, read_picture, stored_size
 from modules.video.timing import Rate, exact_rate
 
 
@@ -22,7 +23,10 @@ class Folder:
         self.path, self.fps = path, exact_rate(fps)
         self._pictures, others = _list_pictures(path)
         self.frame_count: Optional[int] = len(self._pictures)
-        self.size: Size = read_image(self._pictures[0]).shape[:2]
+        first = read_picture(self._pictures[0])
+        self.size: Size = first.colours.shape[:2]
+        others_hide = (read_picture(picture).hides_all() for picture in self._pictures[1:])
+        self._ignore_alpha = ignores_alpha(itertools.chain([first.hides_all()], others_hide))
         self.notes = (
             [f'{path}: {len(others)} files are no pictures, passed over, such as {others[0]}']
             if others
@@ -31,7 +35,7 @@ class Folder:
 
     def frames(self) -> Iterator[np.ndarray]:
         for picture in self._pictures:  # a header tells the odd one before others cost work
-            if _stored_size(picture) != _stored_size(self._pictures[0]):
+            if stored_size(picture) != stored_size(self._pictures[0]):
                 self._read(picture)
         for picture in self._pictures:
             yield self._read(picture)
@@ -40,7 +44,7 @@ class Folder:
         return {number: self._read(self._pictures[number]) for number in wanted}
 
     def _read(self, picture: Path) -> np.ndarray:
-        frame = read_image(picture)
+        frame = read_picture(picture).shown(self._ignore_alpha)
         if frame.shape[:2] != self.size:
             (height, width), (first_height, first_width) = frame.shape[:2], self.size
             raise UserError(
@@ -66,9 +70,3 @@ def _list_pictures(folder: Path) -> Tuple[List[Path], List[str]]:
 
     others = sorted(set(names) - set(pictures))
     return [folder / name for name in sorted(pictures, key=natural)], others
-
-
-def _stored_size(path: Path) -> Tuple[int, int]:
-    """(width, height) before EXIF orientation, from the header alone."""
-    with open_picture(path) as image:
-        return image.size

@@ -2,6 +2,7 @@
 
 import bisect
 import contextlib
+import itertools
 from pathlib import Path
 from typing import Dict, Iterator, List, Sequence
 
@@ -9,9 +10,10 @@ import av
 import numpy as np
 
 from modules.runtime.errors import UserError
-from modules.video.colours import display_matrix, to_rgb
+from modules.video.colours import alpha_hides_all, display_matrix, to_rgb
 from modules.video.decoding import decode, paced
 from modules.video.opening import damage_error, errors_named
+from modules.video.pictures import ignores_alpha
 from modules.video.survey import survey
 from modules.video.timing import find_repeats
 
@@ -28,6 +30,8 @@ class Movie:
             _, first = next(frames)
             self._turn, self._stored = display_matrix(first), (first.height, first.width)
             self.size = to_rgb(first, self._turn).shape[:2]
+            shown = itertools.chain([first], (frame for _, frame in frames))
+            self._ignore_alpha = ignores_alpha(map(alpha_hides_all, shown))
         self._scaled = 0
 
     @property
@@ -78,4 +82,5 @@ class Movie:
         is_odd = (decoded.height, decoded.width) != self._stored
         self._scaled += is_odd
         with errors_named(self.path):
-            return to_rgb(decoded, self._turn, self._stored if is_odd else None)
+            size = self._stored if is_odd else None
+            return to_rgb(decoded, self._turn, size, self._ignore_alpha)

@@ -359,6 +359,15 @@ def containers():
             {'__metadata__': {**ours, 'config': deep}, **weight()}
         ),
         'safetensors-meta-list': safetensors({'__metadata__': {**ours, 'meta': '[]'}, **weight()}),
+        **{
+            f'safetensors-{name}-sum': safetensors(
+                {'__metadata__': {**ours, 'crc32': sums}, **weight()}
+            )
+            for name, sums in (
+                ('deep', deep), ('list', '[1]'), ('no', '{"a": 1}'),
+                ('other', '{"generator.first.conv.bias": 1}'),
+            )
+        },
     }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Mapping, Sequence, Tuple
 import numpy as np
 
 from modules.runtime.seeding import seeded_inputs
-from tools.benchmarking.common import SEED, Report, Series, table
+from tools.benchmarking.common import SEED, Report, Series
 from tools.benchmarking.runs import (
     MEGABYTE,
     OFFICIAL,
@@ -21,6 +21,7 @@ from tools.benchmarking.runs import (
     save_inputs,
     times,
 )
+from tools.markdown import table
 
 REFERENCE = 'eager'  # the engine whose frames the others' are compared with
 

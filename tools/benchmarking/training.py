@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Mapping, Sequence
 
 from modules.config import check_config
 from modules.runtime.seeding import seeded_inputs
-from tools.benchmarking.common import SEED, Report, table
+from tools.benchmarking.common import SEED, Report
 from tools.benchmarking.runs import (
     MEGABYTE,
     OFFICIAL,
@@ -21,6 +21,7 @@ from tools.benchmarking.runs import (
     save_inputs,
     times,
 )
+from tools.markdown import table
 from tools.official.parity import without_nulls
 
 
