@@ -115,13 +115,11 @@ def find_ffmpeg() -> str:
     Raises:
         UserError: there is none.
     """
-    try:
-        program: str = imageio_ffmpeg.get_ffmpeg_exe()
-    except RuntimeError:
-        program = 'ffmpeg'
-    if shutil.which(program) is None:
-        raise UserError(f'{program}: no such program; set IMAGEIO_FFMPEG_EXE to an ffmpeg')
-    return program
+    with contextlib.suppress(RuntimeError):
+        program = shutil.which(imageio_ffmpeg.get_ffmpeg_exe())
+        if program:
+            return program
+    raise UserError('ffmpeg: no such program; set IMAGEIO_FFMPEG_EXE to one')
 
 
 def encoder(target: Path, fps: Fraction, size: Size) -> Ffmpeg:
