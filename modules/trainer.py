@@ -163,9 +163,10 @@ class Trainer:
         Returns:
             Whether they stepped.
         """
+        parameters: List[Tensor] = []
         for optimizer in self.optimizers.values():
             distributed.average_gradients(optimizer._parameter_list)
-        parameters = [p for optimizer in self.optimizers.values() for p in optimizer._parameter_list]
+            parameters.extend(optimizer._parameter_list)
         finite = self.scaler.unscale(parameters)
         if finite:
             for optimizer in self.optimizers.values():
