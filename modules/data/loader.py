@@ -39,6 +39,26 @@ class Batch(NamedTuple):
     names: Tuple[str, ...]
 
 
+def share_of_batch(batch_size: int, processes: int, accumulation_steps: int = 1) -> int:
+    """The samples of a joint batch that one of the processes has.
+
+    Raises:
+        UserError: the batch does not divide among the processes and into the parts that each of
+            them computes one after the other.
+    """
+    unit = processes * accumulation_steps
+    if batch_size % unit:
+        among = f'{processes} processes' if processes > 1 else ''
+        parts = f'{accumulation_steps} accumulation_steps' if accumulation_steps > 1 else ''
+        below = batch_size // unit * unit
+        fitting = [str(size) for size in (below, below + unit) if size]
+        raise UserError(
+            f'train_params.batch_size: {batch_size} does not divide among '
+            f'{" x ".join(filter(None, (among, parts)))}; take {" or ".join(fitting)}'
+        )
+    return batch_size // processes
+
+
 class TrainingOrder:
     """In which order an epoch passes over the samples, batch by batch.
 
@@ -47,13 +67,7 @@ class TrainingOrder:
     """
 
     def __init__(
-        self,
-        num_samples: int,
-        batch_size: int,
-        seed: int,
-        rank: int = 0,
-        world_size: int = 1,
-        accumulation_steps: int = 1,
+        self, num_samples: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1
     ):
         """
         Args:
@@ -61,28 +75,17 @@ class TrainingOrder:
             batch_size: of the joint batch.
             seed: of the run, at least 0.
             rank, world_size: number of this process, and how many there are.
-            accumulation_steps: parts in which each process computes its share.
 
         Raises:
-            UserError: the batch does not divide among processes and parts, or there are fewer
-                samples.
+            UserError: the batch does not divide among the processes, or there are fewer samples.
         """
-        parts = world_size * accumulation_steps
-        if batch_size % parts:
-            lower = batch_size - batch_size % parts
-            fitting = f'{lower} or {lower + parts}' if lower else f'{parts}'
-            raise UserError(
-                f'train_params.batch_size: {batch_size} does not divide by {parts}, that is '
-                f'{world_size} processes times {accumulation_steps} accumulation_steps; take '
-                f'{fitting}'
-            )
+        self._share = share_of_batch(batch_size, world_size)
         if num_samples < batch_size:
             raise UserError(
                 f'train_params.batch_size: {batch_size} is more than the {num_samples} samples of '
                 'an epoch; lower it or raise train_params.num_repeats'
             )
         self.num_samples, self.batch_size, self.seed = num_samples, batch_size, seed
-        self._share = batch_size // world_size
         self._first = rank * self._share
 
     def __len__(self) -> int:
