@@ -64,6 +64,7 @@ from tools.evaluation.report import (
     list_figures,
     to_markdown,
     write_csv,
+    write_text,
 )
 
 
@@ -259,8 +260,8 @@ def main() -> None:
         summary = describe(options, config, evaluation)
         write_csv(folder / 'videos.csv', evaluation.rows, list_figures(options.metrics))
         text = json.dumps(summary, indent=1, ensure_ascii=False)
-        (folder / 'summary.json').write_text(text + '\n', encoding='utf-8')
-        (folder / 'summary.md').write_text(to_markdown(summary), encoding='utf-8')
+        write_text(folder / 'summary.json', text + '\n')
+        write_text(folder / 'summary.md', to_markdown(summary))
     if wanted is not None and len(evaluation.rows) < wanted:
         warn(f'{wanted} clips were wanted, only {len(evaluation.rows)} could be reconstructed')
     print(figures_table(summary))

@@ -91,7 +91,7 @@ def content_hash(path: PathLike) -> str:
                 files = (*unpacked.glob('*'), *unpacked.glob('data/*'))
                 held = sorted(str(file.relative_to(path)) for file in files if file.is_file())
             lines = (f'{name} {content_hash(path / name)}' for name in held)
-            return hashlib.sha256('\n'.join(lines).encode()).hexdigest()
+            return hashlib.sha256(os.fsencode('\n'.join(lines))).hexdigest()
         with _open_file(path) as file:
             return file_hash(file)
 

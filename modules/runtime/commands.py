@@ -78,7 +78,8 @@ def _shielded(stream: TextIO) -> TextIO:
     # Lines come at once on a terminal, on stderr, and under `python -u`, where nothing is buffered.
     at_once = bool(stream.line_buffering) or not hasattr(stream.buffer, 'raw')
     raw = io.BufferedWriter(_Shield(stream))
-    return io.TextIOWrapper(raw, stream.encoding, stream.errors, line_buffering=at_once)
+    # Names of files need not be UTF-8, and a terminal need not know all characters.
+    return io.TextIOWrapper(raw, stream.encoding, 'backslashreplace', line_buffering=at_once)
 
 
 class _Shield(io.RawIOBase):

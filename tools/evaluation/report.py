@@ -149,13 +149,18 @@ def show_weights(checkpoint: Any) -> str:
     return ' and '.join(dict.fromkeys(path for path in checkpoint.values() if path))
 
 
+def write_text(path: Path, text: str) -> None:
+    """Writes a text whose names of files are those on the disk, which need not be UTF-8."""
+    path.write_text(text, encoding='utf-8', errors='surrogateescape')
+
+
 def write_csv(path: Path, rows: Sequence[Row], names: Sequence[str]) -> None:
     """A line for each clip; how many values a figure is of where these are not all frames."""
     columns = ['video', 'frames']
     for name in names:
         partly = any(row.figures.get(name, Tally(0.0, 0)).count != row.frames for row in rows)
         columns += [name, f'{name}_count'] if partly else [name]
-    with open(path, 'w', encoding='utf-8', newline='') as file:
+    with open(path, 'w', encoding='utf-8', errors='surrogateescape', newline='') as file:
         writer = csv.DictWriter(file, columns, restval='', extrasaction='ignore')
         writer.writeheader()
         for row in rows:
