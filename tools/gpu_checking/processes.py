@@ -1,0 +1,79 @@
+"""Several processes: two that share a batch beside one that has it all."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import List, Sequence
+
+import numpy as np
+import paddle
+
+from tools.gpu_checking.findings import Findings
+from tools.gpu_checking.running import ROOT
+from tools.gpu_checking.small import on_gpu
+
+STEPS = Path(__file__).with_name('joint_steps.py')  # what each process runs
+BAR, GPU_BAR = 1e-9, 1e-7  # in float64; on GPUs atomic sums come in any order
+
+
+def processes(findings: Findings) -> None:
+    """Steps in float64: their losses, weights and statistics at the end.
+
+    By gloo on the CPU; where there are two GPUs, by NCCL on them, too.
+    """
+    _compare(findings, 'two processes on the CPU', ['--cpu'], ['--nproc_per_node', '2'], BAR)
+    cards = paddle.device.cuda.device_count() if on_gpu() else 0
+    if cards < 2:
+        findings.fact('two processes on two GPUs', f'not run: GPUs here: {cards}')
+    else:
+        _compare(findings, 'two processes on two GPUs', [], ['--devices', '0,1'], GPU_BAR)
+
+
+def _compare(
+    findings: Findings, name: str, options: Sequence[str], launch: Sequence[str], bar: float
+) -> None:
+    """Two processes beside one that does the same steps alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        one, two = Path(folder) / 'one.npz', Path(folder) / 'two.npz'
+        launcher = ['-m', 'paddle.distributed.launch', *launch, '--log_dir', f'{folder}/log']
+        run_python([str(STEPS), str(one), *options])
+        run_python([*launcher, str(STEPS), str(two), *options], Path(folder) / 'log')
+        with np.load(one) as alone, np.load(two) as together:
+            findings.holds(f'{name}: both take part', int(together['world']) == 2)
+            for kind in ('loss', 'weight', 'statistic'):
+                errors = [
+                    float(np.abs(alone[key] - together[key]).max() / max(1, np.abs(alone[key]).max()))
+                    for key in alone.files
+                    if key.startswith(f'{kind}.')
+                ]
+                findings.at_most(f'{name}: {kind}', float(np.max(errors)), bar)
+
+
+def run_python(arguments: Sequence[str], logs: Path = None) -> str:
+    """What a Python process prints.
+
+    Args:
+        logs: folder where its own processes write theirs.
+
+    Raises:
+        RuntimeError: it fails; what it and its processes said last is in the message.
+    """
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors='replace',
+        check=False,
+    )
+    if done.returncode:
+        said = done.stdout
+        for path in sorted(logs.glob('workerlog.*')) if logs else []:
+            said += f'\n{path.name}: ' + path.read_text(errors='replace')[-1500:]
+        raise RuntimeError(f'status {done.returncode} of {arguments[0]}: {said[-3000:]}')
+    return done.stdout
