@@ -1,0 +1,77 @@
+"""Mixed precision: what is computed in bfloat16 or float16 on a GPU, and what stays in float32.
+
+Convolutions take the low precision, and what lies between them follows. Coordinates stay in
+float32: bfloat16 has 8 significant bits, so that near the border of a frame of 256 pixels it moves
+a keypoint by up to half a pixel. Frames stay in float32, too: their blur is cheap.
+"""
+
+import contextlib
+from typing import ContextManager, Optional, Tuple
+
+import paddle
+from paddle.amp.auto_cast import amp_state
+
+from modules.cli import UserError
+
+# Paddle's names of the precisions that options and configs name.
+DTYPES = {'fp32': 'float32', 'bf16': 'bfloat16', 'fp16': 'float16'}
+
+# Never in low precision, beside what Paddle itself keeps in float32 (softmax, exp, means, ...). No
+# network here multiplies matrices of anything but coordinates. The names are those by which
+# autocast knows the operations, which differ from the functions'.
+FLOAT32_OPS = frozenset({'matmul_v2', 'grid_sampler', 'inverse', 'sigmoid'})
+
+# The compute capability from which Paddle's autocast takes effect; below it only warns.
+_CAPABILITIES = {'bf16': (8, 0), 'fp16': (7, 0)}
+
+
+def has_effect() -> bool:
+    """Whether there is a low precision here: Paddle's autocast works on GPUs only."""
+    return paddle.device.get_device() != 'cpu'
+
+
+def autocast(dtype: Optional[str]) -> ContextManager[None]:
+    """A context in which networks compute in `dtype`, where that has an effect.
+
+    Args:
+        dtype: 'bfloat16', 'float16', or 'float32' or None for nothing.
+    """
+    if dtype in (None, 'float32') or not has_effect():
+        return contextlib.nullcontext()
+    return paddle.amp.auto_cast(level='O1', dtype=dtype, custom_black_list=FLOAT32_OPS)
+
+
+def full_precision() -> ContextManager[None]:
+    """A context without autocast. What enters from outside may have to be cast to float32 first."""
+    if amp_state() is None:
+        return contextlib.nullcontext()
+    return paddle.amp.auto_cast(enable=False)
+
+
+def gpu_capability() -> Optional[Tuple[int, int]]:
+    """Compute capability of the GPU in use; None on the CPU."""
+    return paddle.device.cuda.get_device_capability() if has_effect() else None
+
+
+def check_capability(
+    option: str, precision: Optional[str], capability: Optional[Tuple[int, int]]
+) -> None:
+    """Refuses a precision that this GPU lacks, which Paddle would pass over with a warning.
+
+    Args:
+        option: what asked for it: 'amp', '--precision'.
+        precision: 'fp32', 'bf16', 'fp16' or None.
+        capability: of the GPU, as `gpu_capability` gives it; None (the CPU) passes.
+
+    Raises:
+        UserError: the GPU is too old.
+    """
+    needed = _CAPABILITIES.get(precision or 'fp32')
+    if needed is None or capability is None or tuple(capability) >= needed:
+        return
+    others = [name for name, least in _CAPABILITIES.items() if tuple(capability) >= least]
+    raise UserError(
+        f'{option}: {precision} needs a GPU of compute capability {needed[0]}.{needed[1]} or '
+        f'higher, and this one has {capability[0]}.{capability[1]}; use '
+        f'{" or ".join([*others, "fp32"])}'
+    )
