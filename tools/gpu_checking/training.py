@@ -1,0 +1,135 @@
+"""Checks of training: what survives a checkpoint, what an overflow does, what low precision learns."""
+
+import contextlib
+import tempfile
+from pathlib import Path
+from typing import Iterator, List, Optional
+
+import numpy as np
+import paddle
+
+from modules.run_folder import START, RunFolder, resume
+from modules.trainer import Trainer
+from modules.training.loss_scaler import LossScaler
+from tools.gpu_checking.findings import Findings
+from tools.gpu_checking.small import (
+    Arrays,
+    on_gpu,
+    small_config,
+    small_frames,
+    small_trainer,
+)
+
+_NETWORKS = ('generator', 'kp_detector', 'discriminator')
+
+
+def small_run(amp: Optional[str] = None) -> Trainer:
+    """A trainer of the small networks, without VGG. The scaler of fp16 works on the CPU, too."""
+    config = small_config(amp=amp)
+    config['train_params']['loss_weights'].update(perceptual=[0] * 5, pixel=10)
+    trainer = small_trainer(config)
+    if amp == 'fp16' and not on_gpu():
+        trainer.scaler = LossScaler(enabled=True)
+    return trainer
+
+
+def through_a_checkpoint(trainer: Trainer, amp: Optional[str] = None) -> Trainer:
+    """Another trainer that takes up what a checkpoint file holds of this one."""
+    other = small_run(amp)
+    with tempfile.TemporaryDirectory() as folder:
+        path = RunFolder(Path(folder), small_config(amp=amp), keep=1).save(trainer, START)
+        resume(path, other)
+    return other
+
+
+def state_of(trainer: Trainer) -> Arrays:
+    """Copies of the weights and statistics of all networks and of the optimizers' state."""
+    state = {
+        f'{name}.{key}': tensor.numpy().copy()
+        for name, network in trainer.models._asdict().items()
+        for key, tensor in network.state_dict().items()
+    }
+    return {**state, **{key: array.copy() for key, array in trainer.state()[0].items()}}
+
+
+def differing(a: Arrays, b: Arrays) -> List[str]:
+    """The names of arrays that are not the same bit for bit."""
+    return [name for name in {**a, **b} if _bytes(a.get(name)) != _bytes(b.get(name))]
+
+
+def _bytes(array: Optional[np.ndarray]) -> Optional[bytes]:
+    return None if array is None else array.tobytes()
+
+
+def adam_resume(findings: Findings) -> None:
+    """Optimizers that were saved beside those that went on, given the same gradients: to the bit.
+
+    Adam's powers of beta are on the CPU at first and on the GPU once they were read from a file, so
+    that another of Paddle's kernels takes them.
+    """
+    trainer = small_run()
+    before = state_of(trainer)
+    for number in range(3):
+        descend(trainer, number)
+    resumed = through_a_checkpoint(trainer)
+    findings.holds('read as saved', not differing(state_of(trainer), state_of(resumed)))
+    for number in range(3, 6):
+        descend(trainer, number)
+        descend(resumed, number)
+    ours, theirs = state_of(trainer), state_of(resumed)
+    for network in _NETWORKS:
+        moved = any(name.startswith(network) for name in differing(before, ours))
+        findings.holds(f'{network}: learns', moved)
+    different = differing(ours, theirs)
+    findings.holds('goes on the same to the bit', not different, ', '.join(different[:3]))
+
+
+def descend(trainer: Trainer, number: int) -> None:
+    """A step of each optimizer on gradients that are drawn from the step's number."""
+    rng = np.random.default_rng(number)
+    for optimizer in trainer.optimizers.values():
+        for parameter in optimizer._parameter_list:
+            gradient = rng.normal(size=parameter.shape).astype('float32')
+            (parameter * paddle.to_tensor(gradient)).sum().backward()
+        with paddle.utils.unique_name.guard():  # as the trainer steps them
+            optimizer.step()
+        optimizer.clear_grad()
+
+
+def overflow(findings: Findings) -> None:
+    """An infinity in the gradients of each network alone; then save and resume.
+
+    On the CPU, where there is no float16, with the scaler alone.
+    """
+    trainer = small_run('fp16')
+    source, driving = (paddle.to_tensor(f.astype('float32')) for f in small_frames(small_config()))
+    skipped = [trainer.step(source, driving).skipped for _ in range(8)]
+    findings.holds('steps are taken', not skipped[-1], f'skipped: {skipped}')
+    for network in _NETWORKS:
+        before, scale = state_of(trainer), trainer.scaler.scale
+        with _infinite(trainer, network):
+            result = trainer.step(source, driving)
+        changed = differing(before, state_of(trainer))
+        findings.holds(f'overflow in the {network}: the step is skipped', result.skipped)
+        findings.holds(f'{network}: nothing changes', not changed, ', '.join(changed[:3]))
+        findings.holds(
+            f'{network}: the scale is halved once',
+            trainer.scaler.scale == scale / 2,
+            f'{scale:g} -> {trainer.scaler.scale:g}',
+        )
+    resumed = through_a_checkpoint(trainer, 'fp16')
+    scales = [(t.scaler.scale, t.scaler.good_steps) for t in (trainer, resumed)]
+    findings.holds('scale and count survive a checkpoint', scales[0] == scales[1], str(scales))
+    results = [t.step(source, driving) for t in (trainer, resumed)]
+    findings.holds('both go on', not any(result.skipped for result in results))
+
+
+@contextlib.contextmanager
+def _infinite(trainer: Trainer, network: str) -> Iterator[None]:
+    """In the block the gradients of one network, and of no other, hold an infinity."""
+    parameter = trainer.optimizers[network]._parameter_list[-1]
+    hook = parameter.register_hook(lambda gradient: gradient * float('inf'))
+    try:
+        yield
+    finally:
+        hook.remove()
