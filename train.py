@@ -87,43 +87,50 @@ class LossLog:
 
     Args:
         folder: of the run.
-        loss_sums, count: of the epoch's steps before.
+        progress: tells of the epoch's steps before.
         observe: is told the number of each step and its losses, once they are fetched.
+
+    Attributes:
+        sums, count: of the steps that changed the networks.
+        skipped: how many steps did not.
 
     Raises (from every method):
         UserError: a loss is not finite.
     """
 
-    def __init__(
-        self,
-        folder,
-        loss_sums: Mapping[str, float],
-        count: int,
-        observe: Callable[[int, Mapping[str, float]], None],
-    ):
+    def __init__(self, folder, progress, observe: Callable[[int, Mapping[str, float]], None]):
         self.folder = folder
         self.observe = observe
-        self.sums = dict(loss_sums)
-        self.count = count
+        self.sums = dict(progress.loss_sums)
+        self.skipped = progress.skipped
+        self.count = progress.batch - progress.skipped
         self.latest: Dict[str, float] = {}
         self._pending = None
 
-    def add(self, step: int, losses: Mapping[str, Any]) -> None:
-        """Notes a step's losses, and fetches those of the step before."""
+    def add(self, step: int, losses: Mapping[str, Any], skipped: bool) -> None:
+        """Notes a step's losses, and fetches those of the step before.
+
+        Args:
+            skipped: as StepResult has it. Losses of such a step need not be finite, nor do they
+                count.
+        """
         import paddle
 
         from modules.distributed import mean_over_processes
 
         values = mean_over_processes(paddle.stack(list(losses.values())).astype('float64'))
         self.fetch()
-        self._pending = (step, list(losses), values)
+        self._pending = (step, list(losses), values, skipped)
 
     def fetch(self) -> None:
         """Brings `sums` and `latest` up to date with losses that are still on the device."""
         if self._pending is None:
             return
-        step, names, values = self._pending
+        step, names, values, skipped = self._pending
         self._pending = None
+        if skipped:
+            self.skipped += 1
+            return
         self.latest = latest = dict(zip(names, values.tolist()))
         if not np.isfinite(list(latest.values())).all():
             raise self.diverged(step)
@@ -169,6 +176,19 @@ def build_trainer(config: Mapping[str, Any], options: argparse.Namespace):
     return Trainer(config, models, TrainingLosses(config, vgg), options.seed)
 
 
+def check_amp(amp: Optional[str]) -> None:
+    """Says so where mixed precision has no effect.
+
+    Raises:
+        UserError: this GPU lacks it.
+    """
+    from modules.ops import precision
+
+    if amp is not None and not precision.has_effect():
+        print(f'note: amp: {amp} has no effect on the CPU', file=sys.stderr)
+    precision.check_capability('amp', amp, precision.gpu_capability())
+
+
 def run_folder_of(options: argparse.Namespace) -> Path:
     if options.save_dir is not None:
         return options.save_dir
@@ -181,6 +201,9 @@ def checked_step(trainer, source, driving, log: LossLog):
     """A step; where infinite weights make an operation fail, the divergence is what is reported."""
     try:
         return trainer.step(source, driving)
+    except FloatingPointError as error:
+        log.fetch()
+        raise log.diverged(trainer.step_count + 1) from error
     except Exception as error:
         log.fetch()
         if trainer.has_finite_weights():
@@ -230,13 +253,13 @@ def train(trainer, order, dataset, folder, progress, config: Mapping[str, Any], 
     curves = Curves(scalars, len(order), order.batch_size)
     for epoch in range(progress.epoch, params['num_epochs']):
         trainer.begin_epoch(epoch)
-        log = LossLog(folder, progress.loss_sums, progress.batch, curves.losses)
+        log = LossLog(folder, progress, curves.losses)
         batches = make_loader(dataset, order.epoch(epoch, progress.batch), workers)
         bar.start(epoch, progress.batch)
         for number, batch in enumerate(batches, progress.batch + 1):
             source, driving = paddle.to_tensor(batch.source), paddle.to_tensor(batch.driving)
             step = checked_step(trainer, source, driving, log)
-            log.add(trainer.step_count, step.losses)
+            log.add(trainer.step_count, step.losses, step.skipped)
             bar.update(log.latest)
             curves.step(trainer.step_count)
             due = time.monotonic() - saved_at > 60 * params['checkpoint_minutes']
@@ -245,7 +268,7 @@ def train(trainer, order, dataset, folder, progress, config: Mapping[str, Any], 
                 break
             if main_process and (due or stopping):
                 log.fetch()
-                save(folder, trainer, Progress(epoch, number, log.sums), log)
+                save(folder, trainer, Progress(epoch, number, log.sums, log.skipped), log)
                 saved_at = time.monotonic()
             if stopping:
                 stop.leave()
@@ -256,6 +279,12 @@ def train(trainer, order, dataset, folder, progress, config: Mapping[str, Any], 
         progress = Progress(epoch + 1, 0, {})
         last = progress.epoch == params['num_epochs'] or stopping
         if main_process:
+            if log.skipped:
+                print(
+                    f'note: epoch {epoch}: {log.skipped} of {len(order)} steps were skipped, where '
+                    f'float16 overflowed; losses are now scaled by {trainer.scaler.scale:g}',
+                    file=sys.stderr,
+                )
             drawn = picture(visualizer, source, driving, step.last)
             folder.log_epoch(epoch, means)
             folder.save_picture(epoch, drawn)
@@ -302,6 +331,7 @@ def main() -> None:
     device = choose_device(options.cpu)
     distributed.start()
     print(f'on {device}')
+    check_amp(config['train_params']['amp'])
     seed_everything(options.seed)
     from frames_dataset import FramesDataset
     from modules.loading import TrainingOrder

@@ -6,6 +6,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
+from modules.ops.precision import full_precision
 from modules.sampling import grid_sample
 from modules.util import (
     AntiAliasInterpolation2d,
@@ -111,9 +112,11 @@ class DenseMotionNetwork(nn.Layer):
         features = paddle.concat([heatmaps, sparse_deformed], axis=2)  # (B, K + 1, C + 1, h, w)
         features = self.hourglass(features.flatten(1, 2))
 
-        mask = F.softmax(self.mask(features), axis=1)  # (B, K + 1, h, w)
-        deformation = (motions * mask.unsqueeze(-1)).sum(axis=1)  # (B, h, w, 2)
-        occlusion_map = None
-        if self.occlusion is not None:
-            occlusion_map = F.sigmoid(self.occlusion(features))
+        with full_precision():
+            features = features.astype(motions.dtype)
+            mask = F.softmax(self.mask(features), axis=1)  # (B, K + 1, h, w)
+            deformation = (motions * mask.unsqueeze(-1)).sum(axis=1)  # (B, h, w, 2)
+            occlusion_map = None
+            if self.occlusion is not None:
+                occlusion_map = F.sigmoid(self.occlusion(features))
         return DenseMotion(deformation, mask, sparse_deformed, occlusion_map)

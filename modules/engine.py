@@ -22,6 +22,7 @@ from modules.cli import UserError
 from modules.generator import EncodedSource, Generated, deform
 from modules.hashing import weights_hash
 from modules.inference_networks import FrameDecoder, KeypointProgram, SourceEncoder
+from modules.ops.precision import DTYPES, autocast, check_capability, gpu_capability
 from modules.predictors import Program, compile_program
 from modules.program_cache import ProgramCache, key_of
 from modules.runtime import describe_cpu, release_freed_memory
@@ -73,9 +74,7 @@ class EagerEngine:
         return Generated(*(part if part is None else part.astype('float32') for part in generated))
 
     def _precision(self):
-        if self.dtype == 'float32':
-            return contextlib.nullcontext()
-        return paddle.amp.auto_cast(dtype=self.dtype)
+        return autocast(self.dtype)
 
 
 class CompiledSource(NamedTuple):
@@ -329,8 +328,8 @@ def _engine_on_gpu(number, models, model_params, size, engine, precision, explai
             return CompiledEngine(models, model_params, size, explain=explain, gpu=number)
         except _GPU_ERRORS as error:
             _note(f'the eager engine is used: {_failure(error)}')
-    dtypes = {'fp32': 'float32', 'bf16': 'bfloat16', 'fp16': 'float16'}
-    return EagerEngine(_loaded(models), dtypes[precision])
+    check_capability('--precision', precision, gpu_capability())
+    return EagerEngine(_loaded(models), DTYPES[precision])
 
 
 def _engine_on_cpu(models, model_params, size, engine, precision, explain) -> Engine:

@@ -114,6 +114,7 @@ class OcclusionAwareGenerator(nn.Layer):
             occlusion_map = motion.occlusion_map
             if occlusion_map.shape[2:] != out.shape[2:]:
                 occlusion_map = resize_bilinear(occlusion_map, out.shape[2:])
+            occlusion_map = occlusion_map.astype(out.dtype)
             out = out * occlusion_map.expand_as(out)  # unlike shapes are slow on the CPU
         deformed = self.deform(source.image, motion.deformation) if with_deformed else None
 

@@ -4,6 +4,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
+from modules.ops.precision import full_precision
 from modules.util import (
     AntiAliasInterpolation2d,
     Conv2D,
@@ -59,6 +60,11 @@ class KPDetector(nn.Layer):
         if self.scale_factor != 1:
             image = self.down(image)  # (B, C, h, w)
         features = self.predictor(image)  # (B, out_filters, h, w)
+        with full_precision():
+            return self.expectations(features.astype(self.kp.weight.dtype))
+
+    def expectations(self, features: Tensor) -> Keypoints:
+        """(B, out_filters, h, w) -> keypoints and Jacobians, from maps with an entry a pixel."""
         maps = self.kp(features)  # (B, K, h', w')
         size = maps.shape[2:]
         # Expectations over thousands of positions are summed in float64: in float32 the rounding

@@ -1,6 +1,6 @@
 """Gradients with less memory: what led to a value is not kept until backward."""
 
-from typing import Callable
+from typing import Callable, Optional, Tuple
 
 import paddle
 from paddle import Tensor
@@ -30,7 +30,11 @@ def mean_over_samples(
     """A scalar `function` of both batches, a mean over samples, with the memory of a single one.
 
     It can be differentiated once, with respect to `fake`: the gradient is taken with the value.
+
+    Args:
+        function: with weights that are frozen, if any.
     """
+    real = real.detach()
     total = 0
     for one_fake, one_real in zip(fake.split(fake.shape[0]), real.split(real.shape[0])):
         if one_fake.stop_gradient:
@@ -42,29 +46,37 @@ def mean_over_samples(
 
 class _Recomputed(PyLayer):
     @staticmethod
-    def forward(ctx, x: Tensor, function: Callable[..., Tensor]) -> Tensor:
+    def forward(ctx, function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
         ctx.function = function
-        ctx.save_for_backward(x)
-        return function(x, again=False)
+        ctx.trained = [not tensor.stop_gradient for tensor in tensors]  # may differ by backward
+        ctx.save_for_backward(*tensors)
+        return function(*tensors)
 
     @staticmethod
-    def backward(ctx, dy: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensor()
+    def backward(ctx, dy: Tensor) -> Tuple[Optional[Tensor], ...]:
+        tensors = [tensor.detach() for tensor in ctx.saved_tensor()]
+        for tensor, trained in zip(tensors, ctx.trained):
+            tensor.stop_gradient = not trained
         with paddle.enable_grad():
-            x = x.detach()
-            x.stop_gradient = False
-            ctx.function(x, again=True).backward(dy)  # gives the weights their gradients, too
-        return x.grad
+            ctx.function(*tensors).backward(dy)
+        return tuple(map(_gradient, tensors))
 
 
-def recomputed(function: Callable[..., Tensor], x: Tensor) -> Tensor:
-    """function(x, again), of which only `x` is kept: backward computes it a second time.
+def _gradient(tensor: Tensor) -> Optional[Tensor]:
+    """What backward has to return for it: for a trained one never None, on which Paddle crashes."""
+    if tensor.stop_gradient or tensor.grad is not None:
+        return tensor.grad
+    return paddle.zeros_like(tensor)
+
+
+def recomputed(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    """function(*tensors), of which only the tensors are kept: backward computes it a second time.
+
+    It can be differentiated once.
 
     Args:
-        function: `again` tells it that this is the second time, so that it has no effect but its
-            result. It can be differentiated once, and by backward() alone: paddle.grad does not
-            know its weights.
+        function: of nothing that may change until backward, and without any effect beside its
+            result but one that a second run repeats, such as writing to one of the tensors.
+        tensors: all that get gradients, weights included.
     """
-    if x.stop_gradient or not paddle.is_grad_enabled():
-        return function(x, again=False)
-    return _Recomputed.apply(x, function)
+    return _Recomputed.apply(function, *tensors)

@@ -51,19 +51,21 @@ class _Convolution(PyLayer):
     def forward(ctx, x: Tensor, weight: Tensor, padding: int) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.padding = padding
+        # Noted now: weights that are frozen for this pass alone are trained again by backward's.
+        ctx.x_trained, ctx.weight_trained = not x.stop_gradient, not weight.stop_gradient
         return _convolution(x, weight, padding)
 
     @staticmethod
     def backward(ctx, dy: Tensor) -> Tuple[Optional[Tensor], Optional[Tensor]]:
         x, weight = ctx.saved_tensor()
-        if weight.stop_gradient:  # its gradient would cost as much as that of x
+        if not ctx.weight_trained:  # its gradient would cost as much as that of x
             return _image_gradient(dy, weight, ctx.padding), None
         dx, dweight = _gradients(x, weight, dy, ctx.padding)
-        return None if x.stop_gradient else dx, dweight
+        return dx if ctx.x_trained else None, dweight
 
 
 def frozen_conv2d_relu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """relu(F.conv2d(x, weight, bias)) of the image's size, for weights that are not trained.
+    """relu(F.conv2d(x, weight, bias)) of the image's size; weight and bias get no gradient.
 
     For backward it keeps the result alone, not what led to it.
 
@@ -71,7 +73,7 @@ def frozen_conv2d_relu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         x: what `serves`, (B, in, h, w).
         weight: (out, in, n, n), n odd.
     """
-    return _FrozenConvolutionRelu.apply(x, weight, bias)
+    return _FrozenConvolutionRelu.apply(x, weight.detach(), bias.detach())
 
 
 class _FrozenConvolutionRelu(PyLayer):
@@ -79,7 +81,8 @@ class _FrozenConvolutionRelu(PyLayer):
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         program = _relu_program(weight.shape[-1] // 2, *(tuple(t.shape) for t in (x, weight)))
         y = program(x, weight, bias)
-        ctx.save_for_backward(y, weight)
+        # Its own result would hold the layer and be held by it: memory that only backward() frees.
+        ctx.save_for_backward(y.detach(), weight)
         return y
 
     @staticmethod

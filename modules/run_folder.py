@@ -21,6 +21,7 @@ class Progress(NamedTuple):
     epoch: int  # the one under way, from 0
     batch: int  # batches of it that are done
     loss_sums: Dict[str, float]  # over those batches
+    skipped: int = 0  # of those batches, which changed no network and count in no sum
 
 
 START = Progress(0, 0, {})

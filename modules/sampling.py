@@ -23,7 +23,13 @@ def rearranges(x: Tensor) -> bool:
 def grid_sample(
     image: Tensor, grid: Tensor, align_corners: bool, padding_mode: str = 'zeros'
 ) -> Tensor:
-    """Bilinear samples of `image` (B, C, H, W) at `grid` (B, h, w, 2): (B, C, h, w)."""
+    """Bilinear samples of `image` (B, C, H, W) at `grid` (B, h, w, 2): (B, C, h, w).
+
+    They are computed in the grid's precision, and given in the image's.
+    """
+    if image.dtype != grid.dtype:
+        samples = grid_sample(image.astype(grid.dtype), grid, align_corners, padding_mode)
+        return samples.astype(image.dtype)
     if padding_mode == 'zeros' and image.shape[1] >= _ROWS_FROM and rearranges(image):
         return _sample_pixels(image, grid, align_corners)
     if image.stop_gradient and not grid.stop_gradient:

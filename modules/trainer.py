@@ -1,6 +1,5 @@
 """One training step and all that has to survive between two steps."""
 
-import contextlib
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
@@ -12,11 +11,10 @@ from paddle.optimizer.lr import MultiStepDecay
 from modules import distributed
 from modules.build import Models
 from modules.model import GeneratorStep, Losses, TrainingLosses, total_loss
+from modules.ops import precision
+from modules.training.loss_scaler import LossScaler
 from modules.transform import Transform
 from modules.util import BatchNorm2D
-
-# Under AMP these stay in float32: they carry coordinates, which bfloat16 would move by pixels.
-_FLOAT32_OPS = {'matmul', 'matmul_v2', 'grid_sample', 'inverse', 'softmax', 'sigmoid'}
 
 
 class StepResult(NamedTuple):
@@ -24,6 +22,7 @@ class StepResult(NamedTuple):
 
     losses: Dict[str, Tensor]  # weighted scalars, generator's first
     last: GeneratorStep  # of the last (or only) part of the batch, for pictures
+    skipped: bool = False  # float16 overflowed: nothing was changed, and losses may be infinite
 
 
 class Trainer:
@@ -47,9 +46,9 @@ class Trainer:
         self.batch_size = params['batch_size']
         self.accumulation_steps = params['accumulation_steps']
         self.freeze_batch_norm = params['freeze_batch_norm']
-        self.amp_dtype = {'bf16': 'bfloat16', 'fp16': 'float16'}.get(params['amp'])
-        # Off the GPU the scaler passes everything through, as auto_cast does.
-        self.scaler = paddle.amp.GradScaler(enable=self.amp_dtype == 'float16')
+        self.amp_dtype = precision.DTYPES.get(params['amp'])
+        self.scaler = LossScaler(self.amp_dtype == 'float16' and precision.has_effect())
+        self.statistics = statistics(models)
         self.optimizers: Dict[str, Adam] = {}
         for name, network in models._asdict().items():
             rate = params[f'lr_{name}']
@@ -81,23 +80,29 @@ class Trainer:
     def step(
         self, source: Tensor, driving: Tensor, transform: Optional[Transform] = None
     ) -> StepResult:
-        """One update of all networks, as the official loop does it.
+        """One update of all networks, with the official loop's numbers.
+
+        The official loop updates the generator before it computes the discriminator's losses; they
+        do not depend on that, since they are of the prediction made before. Here all gradients
+        come first, so that all networks are updated or, where float16 overflowed, none.
 
         Args:
             source, driving: (B, C, H, W) in [0, 1], this process's share of the batch.
             transform: of the B samples; drawn for this step if None.
+
+        Raises:
+            FloatingPointError: float16 overflows at any scale of the loss.
         """
         transform = self.draw_transform() if transform is None else transform
-        parts = self._parts(source, driving, transform)
+        before = [tensor.clone() for tensor in self.statistics] if self.scaler.enabled else []
         done: List[Tuple[Tensor, GeneratorStep]] = []
-        for part_source, part_driving, part_transform in parts:
+        for part_source, part_driving, part_transform in self._parts(source, driving, transform):
             with self._autocast():
                 part = self.losses.generator_step(
                     self.models, part_source, part_driving, part_transform
                 )
             self._backward(part.losses)
             done.append((part_driving, part.detach()))
-        self._update('generator', 'kp_detector')
         losses = mean_losses([part.losses for _, part in done])
 
         if 'discriminator' in self.optimizers:
@@ -109,10 +114,13 @@ class Trainer:
                     )
                 self._backward(disc_losses)
                 of_parts.append({name: loss.detach() for name, loss in disc_losses.items()})
-            self._update('discriminator')
             losses.update(mean_losses(of_parts))
+        updated = self._update()
+        if not updated:  # else an infinity would stay in the running statistics for ever
+            for tensor, value in zip(self.statistics, before):
+                tensor.set_value(value)
         self.step_count += 1
-        return StepResult(losses, done[-1][1])
+        return StepResult(losses, done[-1][1], skipped=not updated)
 
     def has_finite_weights(self) -> bool:
         parameters = (p for network in self.models for p in network.parameters())
@@ -144,29 +152,30 @@ class Trainer:
             yield source[samples], driving[samples], transform and transform[samples]
 
     def _autocast(self):
-        if self.amp_dtype is None:
-            return contextlib.nullcontext()
-        return paddle.amp.auto_cast(
-            level='O1', dtype=self.amp_dtype, custom_black_list=_FLOAT32_OPS
-        )
+        return precision.autocast(self.amp_dtype)
 
     def _backward(self, losses: Losses) -> None:
-        total = total_loss(losses) / self.accumulation_steps
-        self.scaler.scale(total).backward()
+        self.scaler.scaled(total_loss(losses) / self.accumulation_steps).backward()
 
-    def _update(self, *names: str) -> None:
-        """Steps the optimizers of these networks on the mean gradient of all processes."""
-        optimizers = [self.optimizers[name] for name in names if name in self.optimizers]
-        for optimizer in optimizers:
+    def _update(self) -> bool:
+        """Steps all optimizers on the mean gradient of all processes, or none if it overflowed.
+
+        Returns:
+            Whether they stepped.
+        """
+        for optimizer in self.optimizers.values():
             distributed.average_gradients(optimizer._parameter_list)
-            # The first step names the optimizer's tensors; names that count up with every trainer
-            # of the process would not fit those of a checkpoint.
-            with paddle.utils.unique_name.guard():
-                self.scaler.step(optimizer)
-        if optimizers:
-            self.scaler.update()
-        for name in names:
-            getattr(self.models, name).clear_gradients()
+        parameters = [p for optimizer in self.optimizers.values() for p in optimizer._parameter_list]
+        finite = self.scaler.unscale(p.grad for p in parameters if p.grad is not None)
+        if finite:
+            for optimizer in self.optimizers.values():
+                # The first step names the optimizer's tensors; names that count up with every
+                # trainer of the process would not fit those of a checkpoint.
+                with paddle.utils.unique_name.guard():
+                    optimizer.step()
+        for network in self.models:
+            network.clear_gradients()
+        return finite
 
     # --- what a checkpoint holds beside the networks ---
 
@@ -183,7 +192,7 @@ class Trainer:
             'step_count': self.step_count,
             'seed': self.seed,
             'schedules': schedules,
-            'scaler': {key: _plain(value) for key, value in self.scaler.state_dict().items()},
+            'scaler': self.scaler.state(),
         }
         return tensors, meta
 
@@ -196,16 +205,18 @@ class Trainer:
         absent = []
         for name, optimizer in self.optimizers.items():
             prefix = f'optimizer_{name}/'
-            state = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-            if not state:
+            state = {
+                key[len(prefix) :]: paddle.to_tensor(value)
+                for key, value in tensors.items()
+                if key.startswith(prefix)
+            }
+            if name not in meta['schedules']:
                 absent.append(name)
                 continue
-            state = {key: paddle.to_tensor(value) for key, value in state.items()}
             optimizer.set_state_dict({**state, 'LR_Scheduler': dict(meta['schedules'][name])})
         self.step_count = meta['step_count']
         self.seed = meta['seed']
-        if meta['scaler']:
-            self.scaler.load_state_dict(dict(meta['scaler']))
+        self.scaler.load_state(meta.get('scaler', {}))
         return absent
 
 
@@ -215,9 +226,13 @@ def freeze(network: nn.Layer) -> None:
         parameter.stop_gradient = True
 
 
+def statistics(models: Models) -> List[Tensor]:
+    """What a forward pass in training mode changes: running statistics, spectral norm's vectors."""
+    buffers = [buffer for network in models for buffer in network.buffers()]
+    layers = [layer for network in models for layer in network.sublayers()]
+    norms = [layer for layer in layers if isinstance(layer, BatchNorm2D)]
+    return [*buffers, *(t for norm in norms for t in (norm._mean, norm._variance))]
+
+
 def mean_losses(parts: List[Losses]) -> Dict[str, Tensor]:
     return {name: sum(part[name] for part in parts) / len(parts) for name in parts[0]}
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if hasattr(value, 'item') else value

@@ -13,6 +13,7 @@ from paddle import Tensor, nn
 
 from modules import distributed, onednn
 from modules.memory import recomputed
+from modules.ops.precision import full_precision
 from modules.sampling import rearranges
 from modules.test_mode import tap_op
 
@@ -83,10 +84,12 @@ def add_bias(x: Tensor, bias: Tensor) -> Tensor:
 
 def conv2d(x: Tensor, weight: Tensor, bias: Optional[Tensor] = None, padding: int = 0) -> Tensor:
     """F.conv2d, the fastest way: (B, in, h, w) -> (B, out, h', w')."""
-    if not onednn.serves(x):
-        return F.conv2d(x, weight, bias, padding=padding)
-    y = onednn.conv2d(x, weight, padding)
-    return y if bias is None else add_bias(y, bias)
+    if onednn.serves(x):
+        y = onednn.conv2d(x, weight, padding)
+        return y if bias is None else add_bias(y, bias)
+    y = F.conv2d(x, weight, padding=padding)
+    # A float32 bias would make a result in low precision, and all that follows, float32 again.
+    return y if bias is None else y + bias.astype(y.dtype).reshape([1, -1, 1, 1])
 
 
 class Conv2D(nn.Conv2D):
@@ -126,6 +129,16 @@ class Conv2D(nn.Conv2D):
         return F.conv2d_transpose(x, kernel, bias, stride=2, padding=1)
 
 
+def _both_trained(weight: Tensor, bias: Tensor) -> Tuple[Tensor, Tensor]:
+    """Of batch norm, to whose weight and bias Paddle's kernel gives gradients together or not."""
+    if weight.stop_gradient == bias.stop_gradient:
+        return weight, bias
+    tensors = [t.detach() if t.stop_gradient else t for t in (weight, bias)]
+    for tensor in tensors:
+        tensor.stop_gradient = False
+    return tuple(tensors)
+
+
 class BatchNorm2D(nn.BatchNorm2D):
     """Batch norm (momentum 0.9, epsilon 1e-5) that keeps PyTorch's, the unbiased, variance.
 
@@ -152,27 +165,27 @@ class BatchNorm2D(nn.BatchNorm2D):
         if not rearranges(x) or distributed.world_size() > 1:
             y = self(convolve(x))
             return y if then is None else then(y)
-        y = convolve(x, with_bias=False)
-        if then is None:
-            return self(y, conv.bias)
-        return recomputed(lambda y, again: then(self(y, conv.bias, again)), y)
+        return self(convolve(x, with_bias=False), conv.bias, then)
 
     def forward(
-        self, x: Tensor, omitted_bias: Optional[Tensor] = None, again: bool = False
+        self,
+        x: Tensor,
+        omitted_bias: Optional[Tensor] = None,
+        then: Optional[Callable[[Tensor], Tensor]] = None,
     ) -> Tensor:
         """
         Args:
             x: (B, C, h, w).
             omitted_bias: of the convolution that led to `x`, (C,), where it was not added.
-            again: the running statistics know this batch.
+            then: see `after`.
         """
         if not self.training:
-            bias = self.bias
+            mean, variance, bias = self._mean, self._variance, self.bias
             if omitted_bias is not None:
-                bias = bias + omitted_bias * self.weight * (self._variance + self._epsilon).rsqrt()
-            return F.batch_norm(
-                x, self._mean, self._variance, self.weight, bias, epsilon=self._epsilon
-            )
+                bias = bias + omitted_bias * self.weight * (variance + self._epsilon).rsqrt()
+            if then is not None:  # backward is to meet these values
+                mean, variance = mean.clone(), variance.clone()
+            return self._norm(x, bias, mean, variance, then)
         count = x.size // x.shape[1]
         if count == 1:
             raise ValueError('batch norm needs more than one value per channel to train')
@@ -184,22 +197,34 @@ class BatchNorm2D(nn.BatchNorm2D):
         bias = self.bias
         if omitted_bias is not None:
             bias = bias + 0 * omitted_bias  # gives it the gradient 0, not none
-        y = F.batch_norm(
-            x,
-            mean,
-            variance,
-            self.weight,
-            bias,
-            training=True,
-            momentum=0.0,
-            epsilon=self._epsilon,
-            data_format=self._data_format,
-        )
-        if not again:
-            if omitted_bias is not None:
-                mean = mean + omitted_bias.detach()
-            self.update_statistics(mean, variance, count)
+        y = self._norm(x, bias, mean, variance, then)
+        if omitted_bias is not None:
+            mean = mean + omitted_bias.detach()
+        self.update_statistics(mean, variance, count)
         return y
+
+    def _norm(self, x: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, then) -> Tensor:
+        """By `mean` and `variance` (C,), into which training first writes the batch's (biased)."""
+        training = self.training  # as it is now, not in backward
+
+        def norm(x, weight, bias, mean, variance):
+            y = F.batch_norm(
+                x,
+                mean,
+                variance,
+                weight,
+                bias,
+                training=training,
+                momentum=0.0,
+                epsilon=self._epsilon,
+                data_format=self._data_format,
+            )
+            return y if then is None else then(y)
+
+        weight, bias = _both_trained(self.weight, bias)
+        if then is None:
+            return norm(x, weight, bias, mean, variance)
+        return recomputed(norm, x, weight, bias, mean, variance)
 
     @paddle.no_grad()
     def update_statistics(self, mean: Tensor, variance: Tensor, count: int) -> None:
@@ -324,6 +349,7 @@ class AntiAliasInterpolation2d(nn.Layer):
     def forward(self, x: Tensor) -> Tensor:
         if self.scale == 1:
             return x
-        return F.conv2d(
-            x, self.weight, stride=self.stride, padding=self.radius, groups=self.weight.shape[0]
-        )
+        with full_precision():
+            return F.conv2d(
+                x, self.weight, stride=self.stride, padding=self.radius, groups=self.weight.shape[0]
+            )

@@ -12,6 +12,7 @@ from modules.checkpoint_file import read_weights
 from modules.cli import UserError
 from modules.download import fetch
 from modules.seeding import seeded_value
+from modules.util import conv2d
 
 # The features after relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1 end at these layers.
 SLICE_ENDS = (2, 7, 12, 21, 30)
@@ -36,11 +37,13 @@ class Vgg19(nn.Layer):
         outs = []
         for begin, end in zip((0, *SLICE_ENDS), SLICE_ENDS[:levels]):
             for layer in self.features[begin:end]:
-                if not onednn.serves(x):
-                    x = layer(x)
-                elif isinstance(layer, nn.Conv2D):
-                    x = onednn.frozen_conv2d_relu(x, layer.weight, layer.bias)
-                elif not isinstance(layer, nn.ReLU):
+                fused = onednn.serves(x)
+                if isinstance(layer, nn.Conv2D):
+                    if fused:
+                        x = onednn.frozen_conv2d_relu(x, layer.weight, layer.bias)
+                    else:
+                        x = conv2d(x, layer.weight, layer.bias, layer._updated_padding[0])
+                elif not (fused and isinstance(layer, nn.ReLU)):
                     x = layer(x)
             outs.append(x)
         return outs

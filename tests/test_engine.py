@@ -516,6 +516,7 @@ def gpu(monkeypatch):
     """
     monkeypatch.setattr(paddle.device, 'get_device', lambda: 'gpu:1')
     monkeypatch.setattr(paddle.device.cuda, 'get_device_name', lambda number: f'No. {number}')
+    monkeypatch.setattr(paddle.device.cuda, 'get_device_capability', lambda: (8, 0))
     used = []
 
     def use(config, number):

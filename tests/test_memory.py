@@ -7,6 +7,7 @@ import textwrap
 
 import numpy as np
 import paddle
+import paddle.nn.functional as F
 import pytest
 from conftest import ROOT, needs_onednn
 from paddle import nn
@@ -82,24 +83,24 @@ def test_nothing_is_differentiated_without_need():
 def test_recomputed_gives_all_gradients_and_keeps_only_its_input():
     x, layer, calls = tensor(1, 1, 512, 512), nn.Conv2D(1, 1, 3, padding=1), []
 
-    def function(x, again):
-        calls.append(again)
-        return layer(paddle.exp(-x * x))
+    def function(x, weight, bias):
+        calls.append(paddle.is_grad_enabled())
+        return F.conv2d(paddle.exp(-x * x), weight, bias, padding=1)
 
     results = []
-    for compute in (memory.recomputed, lambda function, x: function(x, again=False)):
+    for compute in (memory.recomputed, lambda function, *tensors: function(*tensors)):
         x.clear_gradient()
         layer.clear_gradients()
         y = 2 * x
         before = allocated()
-        z = compute(function, y)
+        z = compute(function, y, layer.weight, layer.bias)
         kept = allocated() - before
         z.square().mean().backward()
         results.append([x.grad.numpy(), layer.weight.grad.numpy(), layer.bias.grad.numpy()])
         assert (kept < 1.5 * MEGABYTE) == (compute is memory.recomputed)  # the result is 1 MiB
     for found, wanted in zip(*results):
         np.testing.assert_array_equal(found, wanted)
-    assert calls == [False, True, False]
+    assert calls == [False, True, True]  # for the result, for the gradients; for both at once
 
 
 @pytest.mark.parametrize('trained', [True, False])
