@@ -13,7 +13,6 @@ from tools.gpu_checking.small import (
     compare_norms,
     on_device,
     on_gpu,
-    small_config,
     step_arrays,
 )
 
@@ -28,17 +27,17 @@ FLOAT32_GRADIENT_BAR = 2e-2
 def reference() -> Arrays:
     """A step of the small networks on the CPU in float64, operation by operation."""
     with on_device('cpu'):
-        return step_arrays(small_config(), 'float64', plain=True)
+        return step_arrays('float64', plain=True)
 
 
 def float64(findings: Findings) -> None:
     """The device's way in float64 beside the CPU's plain one."""
-    compare_largest(findings, step_arrays(small_config(), 'float64'), reference(), FLOAT64_BAR)
+    compare_largest(findings, step_arrays('float64'), reference(), FLOAT64_BAR)
 
 
 def float32(findings: Findings) -> None:
     """The device's way in float32 beside the CPU's plain one in float64."""
-    found = step_arrays(small_config(), 'float32')
+    found = step_arrays('float32')
     compare_norms(findings, found, reference(), FLOAT32_BAR, FLOAT32_GRADIENT_BAR)
 
 
@@ -78,7 +77,7 @@ def _kept_by_sync_batch_norm(images: np.ndarray) -> str:
 
 def repeat(findings: Findings) -> None:
     """The same step twice. On GPUs sums by atomic operations come in any order."""
-    first, second = (step_arrays(small_config(), 'float32') for _ in range(2))
+    first, second = (step_arrays('float32') for _ in range(2))
     same = all(first[name].tobytes() == second[name].tobytes() for name in first)
     if not on_gpu():
         findings.holds('bit for bit the same on the CPU', same)

@@ -1,23 +1,17 @@
-"""Checks of animation: compiled programs, low precision, and demo.py from files to files."""
+"""Checks of animation: compiled programs, and low precision in the eager engine."""
 
-import tempfile
-from pathlib import Path
-from typing import List, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import paddle
 
 from modules import record
 from modules.engine import EagerEngine, Engine, build_engine
-from modules.video import read_image
 from tools.gpu_checking.findings import Findings
-from tools.gpu_checking.processes import run_python
 from tools.gpu_checking.small import SEED, on_gpu, small_config, small_frames
 
 # Compiled programs beside the networks: root mean square error over the values' own.
 PROGRAM_BAR = 1e-4
-# 8-bit frames of demo.py beside the CPU's: decibels that are missing to 100, levels of 255.
-PSNR_WANTED, LEVELS = 45.0, 1
 
 
 class Animated(NamedTuple):
@@ -31,7 +25,7 @@ class Animated(NamedTuple):
 @paddle.no_grad()
 def animated(engine: Engine) -> Animated:
     """The first frame of the small clips moves as each of the others."""
-    source, driving = (frames.astype('float32') for frames in small_frames(small_config()))
+    source, driving = (frames.astype('float32') for frames in small_frames())
     image = paddle.to_tensor(source[:1])
     kp_source = engine.detect(image)
     encoded = engine.encode(image, kp_source)
@@ -62,23 +56,19 @@ def programs(findings: Findings) -> None:
         findings.at_most(part, relative_error(found, wanted), PROGRAM_BAR)
 
 
-def demo(findings: Findings) -> None:
-    """demo.py with its defaults on this device beside the eager engine on the CPU."""
-    with tempfile.TemporaryDirectory() as folder:
-        ours, wanted = Path(folder) / 'ours', Path(folder) / 'wanted'
-        device = [] if on_gpu() else ['--cpu']
-        run_python(['demo.py', '--result_video', str(ours), *device])
-        run_python(['demo.py', '--result_video', str(wanted), '--cpu', '--engine', 'eager'])
-        pairs = [(read_image(ours / path.name), read_image(path)) for path in _frames(wanted)]
-    differences = np.stack([ours.astype(int) - wanted for ours, wanted in pairs])
-    findings.fact('frames', len(pairs))
-    findings.fact('largest difference in levels', int(np.abs(differences).max()))
-    noise = float(np.square(differences).mean())
-    psnr = float(10 * np.log10(255**2 / noise)) if noise else 100.0
-    findings.holds(f'PSNR of at least {PSNR_WANTED:g} dB', psnr >= PSNR_WANTED, f'{psnr:.1f} dB')
-    if not on_gpu():
-        findings.at_most('levels between them', float(np.abs(differences).max()), LEVELS)
+def animation(findings: Findings) -> None:
+    """The eager engine in bf16 and fp16 beside fp32: on the CPU by emulation.
 
-
-def _frames(folder: Path) -> List[Path]:
-    return sorted(folder.glob('*.png'))
+    Keypoints are found in float32 whatever the precision, and so is the motion between them.
+    """
+    models = small_models().eval()
+    wanted = animated(EagerEngine(models))
+    for precision, bars in BARS.items():
+        if is_lacking(precision):
+            findings.fact(precision, 'not run: this GPU lacks it')
+            continue
+        with mixed_precision():
+            found = animated(EagerEngine(models, DTYPES[precision]))
+        for part, bar in bars._asdict().items():
+            error = relative_error(getattr(found, part), getattr(wanted, part))
+            findings.at_most(f'{precision}: {part}', error, bar)

@@ -19,7 +19,7 @@ import paddle  # noqa: E402
 
 from modules import distributed, record  # noqa: E402
 from modules.trainer import Trainer  # noqa: E402
-from tools.gpu_checking.small import SEED, small_config, small_frames  # noqa: E402
+from tools.gpu_checking.small import BATCH_SIZE, SEED, small_config, small_frames  # noqa: E402
 
 STEPS = 3
 
@@ -36,7 +36,7 @@ def main() -> None:
     losses = record.seeded_losses(config, 'float64')
     paddle.set_default_dtype('float64')  # of the transforms that the trainer draws
     trainer = Trainer(config, models, losses, SEED)
-    share = config['train_params']['batch_size'] // distributed.world_size()
+    share = BATCH_SIZE // distributed.world_size()
     mine = slice(distributed.rank() * share, (distributed.rank() + 1) * share)
     source, driving = (paddle.to_tensor(frames[mine]) for frames in small_frames(config))
     results = {'world': np.array(distributed.world_size())}

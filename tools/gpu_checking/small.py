@@ -4,7 +4,7 @@ how two computations of it are compared.
 
 import contextlib
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
 import paddle
@@ -20,7 +20,7 @@ from modules.weight_names import to_official_names
 from tools.gpu_checking.findings import Findings
 from tools.parity import error, group_of, peak
 
-SEED = 0
+SEED, BATCH_SIZE = 0, 4  # the latter as in small.yaml
 
 
 def small_config(**train_params: Any) -> Dict[str, Any]:
@@ -57,14 +57,14 @@ class Step(NamedTuple):
     transform: Transform
 
 
-def small_frames(config: Mapping[str, Any]) -> Tuple[np.ndarray, np.ndarray]:
+def small_frames(clips: int = BATCH_SIZE) -> Tuple[np.ndarray, np.ndarray]:
     """Two frames of each clip, (B, C, H, W) in [0, 1], float64: waves, and the same ones moved.
 
     Smooth, so that rounding does not decide over gradients, which jump at the border of a pixel.
     """
-    h, w, channels = config['dataset_params']['frame_shape']
+    h, w, channels = small_config()['dataset_params']['frame_shape']
     rng = np.random.default_rng(SEED)
-    size = config['train_params']['batch_size'], channels, 3, 1, 1
+    size = clips, channels, 3, 1, 1
     across, down = rng.uniform(1, 4, (2, *size))
     phase, shift = rng.uniform(0, 6.28, size), rng.uniform(0.1, 0.6, size)
     angle = across * np.linspace(0, 6.28, w) + down * np.linspace(0, 6.28, h)[:, None]
@@ -72,38 +72,54 @@ def small_frames(config: Mapping[str, Any]) -> Tuple[np.ndarray, np.ndarray]:
     return 0.5 + 0.5 * source, 0.5 + 0.5 * driving
 
 
-def small_step(config: Mapping[str, Any], dtype: str) -> Step:
-    """Networks, losses and a batch of the current device; the same values on any."""
-    source, driving = small_frames(config)
+class Batch(NamedTuple):
+    """What a trainer's step takes."""
+
+    source: paddle.Tensor
+    driving: paddle.Tensor
+    transform: Transform
+
+
+def small_batch(dtype: str = 'float32') -> Batch:
+    """A batch of the small clips with its noise; the same values on any device."""
+    config = small_config()
+    source, driving = small_frames()
     params, rng = config['train_params']['transform_params'], np.random.default_rng(SEED)
     affine = rng.normal(0, params['sigma_affine'], (len(source), 2, 3))
     control = rng.normal(0, params['sigma_tps'], (len(source), 1, params['points_tps'] ** 2))
     source, driving, *noise = (
         paddle.to_tensor(array.astype(dtype)) for array in (source, driving, affine, control)
     )
-    return Step(
-        record.seeded_models(config, SEED, dtype),
-        record.seeded_losses(config, dtype),
-        source,
-        driving,
-        Transform(*noise),
-    )
+    return Batch(source, driving, Transform(*noise))
 
 
-def small_trainer(config: Dict[str, Any]) -> Trainer:
-    """A trainer of the small networks in float32, on the current device."""
-    step = small_step(config, 'float32')
-    return Trainer(config, step.models, step.losses, SEED)
+def small_step(dtype: str) -> Step:
+    """Networks, losses and a batch of the current device; the same values on any."""
+    config = small_config()
+    models = record.seeded_models(config, SEED, dtype)
+    return Step(models, record.seeded_losses(config, dtype), *small_batch(dtype))
 
 
-def step_arrays(config: Dict[str, Any], dtype: str, plain: bool = False) -> Arrays:
+def small_models() -> Models:
+    """The networks in float32, on the current device."""
+    return record.seeded_models(small_config(), SEED, 'float32')
+
+
+def small_run(amp: Optional[str] = None) -> Trainer:
+    """A trainer of the small networks, without VGG, on the current device."""
+    config = small_config(amp=amp)
+    config['train_params']['loss_weights'].update(perceptual=[0] * 5, pixel=10)
+    return Trainer(config, small_models(), record.seeded_losses(config, 'float32'), SEED)
+
+
+def step_arrays(dtype: str, plain: bool = False) -> Arrays:
     """What the networks compute in eval mode and the losses and gradients of one step.
 
     Args:
         plain: operation by operation, as for comparison with the official code; else the fastest
             way that the device has.
     """
-    step = small_step(config, dtype)
+    step = small_step(dtype)
     with test_mode.record() if plain else contextlib.nullcontext():
         arrays = record.record_eval(step.models, step.losses, step.source, step.driving)
         arrays.update(losses_and_gradients(step))
@@ -166,3 +182,12 @@ def _groups(found: Arrays, reference: Arrays) -> Dict[str, List[str]]:
 def norm2(array: np.ndarray) -> float:
     """The sum of the squares."""
     return float(np.square(array.astype('float64')).sum())
+
+
+def differing(a: Arrays, b: Arrays) -> List[str]:
+    """The names of arrays that are not the same bit for bit."""
+    return [name for name in {**a, **b} if _bytes(a.get(name)) != _bytes(b.get(name))]
+
+
+def _bytes(array: Optional[np.ndarray]) -> Optional[bytes]:
+    return None if array is None else array.tobytes()
