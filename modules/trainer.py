@@ -166,7 +166,7 @@ class Trainer:
         for optimizer in self.optimizers.values():
             distributed.average_gradients(optimizer._parameter_list)
         parameters = [p for optimizer in self.optimizers.values() for p in optimizer._parameter_list]
-        finite = self.scaler.unscale(p.grad for p in parameters if p.grad is not None)
+        finite = self.scaler.unscale(parameters)
         if finite:
             for optimizer in self.optimizers.values():
                 # The first step names the optimizer's tensors; names that count up with every

@@ -1,1 +1,1 @@
-"""What a training run is made of."""
+"""What a training run is made of: trainer, folder, curves, progress."""

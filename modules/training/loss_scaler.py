@@ -38,11 +38,11 @@ class LossScaler:
         """The loss to call backward on."""
         return loss * self.scale if self.enabled else loss
 
-    def unscale(self, gradients: Iterable[Tensor]) -> bool:
-        """Divides the gradients of all networks of one step by the scale, and sets the next scale.
+    def unscale(self, parameters: Iterable[Tensor]) -> bool:
+        """Divides the gradients of one step, of all networks, by the scale, and sets the next one.
 
         Args:
-            gradients: float32; they are changed in place.
+            parameters: of all networks that the step would change, in one precision.
 
         Returns:
             Whether all are finite, in all processes. If not they are of no use.
@@ -52,7 +52,11 @@ class LossScaler:
         """
         if not self.enabled:
             return True
-        gradients = list(gradients)
+        parameters = [p for p in parameters if p.grad is not None]
+        for parameter in parameters:
+            if not parameter.grad.is_contiguous():  # Paddle's operation would mix up its values
+                parameter.grad = parameter.grad.contiguous()
+        gradients = [parameter.grad for parameter in parameters]
         scale = paddle.to_tensor([self.scale], gradients[0].dtype)
         _, overflow = paddle._C_ops.check_finite_and_unscale_(gradients, scale)
         finite = not distributed.any_process(overflow.item())

@@ -1,0 +1,1 @@
+"""What TEST_MODE and tools/parity.py record and compare."""

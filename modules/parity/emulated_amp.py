@@ -1,0 +1,151 @@
+"""Mixed precision as on a GPU, computed by the CPU, where Paddle's autocast has no effect.
+
+Paddle's own Python code runs as if it saw a GPU: its lists of operations, levels and nesting. What
+its C++ code then does for each operation on a GPU is done here around it: inputs are cast as the
+lists say, and the result has the low precision. As most CPU kernels lack it, they compute in
+float32 between rounded inputs and a rounded result; on a GPU sums within an operation are float32,
+too. Tensors and gradients have the dtypes that they have there.
+"""
+
+import contextlib
+import sys
+from typing import Any, Callable, Iterator, List, Optional
+from unittest import mock
+
+import paddle
+from paddle import Tensor
+from paddle.base import core, framework
+
+from modules import onednn, test_mode
+from modules.ops import precision
+
+_LOW = (paddle.float16, paddle.bfloat16)
+_FLOATS = (paddle.float32, *_LOW)
+
+# Autocast's names of functions of paddle._C_ops, where they differ and a list knows them.
+AMP_NAMES = {
+    'grid_sample': 'grid_sampler',
+    'matmul': 'matmul_v2',
+    'mean': 'reduce_mean',
+    'mean_all': 'mean',
+    'sum': 'reduce_sum',
+}
+# Methods of tensors that are operations of their own, by the same names.
+_METHODS = {
+    '__add__': 'elementwise_add',
+    '__radd__': 'elementwise_add',
+    '__sub__': 'elementwise_sub',
+    '__rsub__': 'elementwise_sub',
+    '__mul__': 'elementwise_mul',
+    '__rmul__': 'elementwise_mul',
+    '__truediv__': 'elementwise_div',
+    '__rtruediv__': 'elementwise_div',
+    '__pow__': 'pow',
+    '__matmul__': 'matmul_v2',
+}
+# Of these autocast looks at the first input alone, and casts no other.
+_FIRST_ONLY = ('batch_norm', 'layer_norm', 'sync_batch_norm')
+_UNTOUCHED = ('cast',)
+
+
+@contextlib.contextmanager
+def emulated_amp() -> Iterator[None]:
+    """Within the block `precision.autocast` has the effect it has on a GPU.
+
+    The networks run operation by operation, in the order of a GPU. A test's or a check's means:
+    it is slow, and replaces functions of Paddle's for the whole process.
+    """
+    amp = sys.modules['paddle.amp.auto_cast']
+    with contextlib.ExitStack() as stack:
+        for owner, name, value in (
+            (precision, 'has_effect', lambda: True),
+            (precision, 'gpu_capability', lambda: (8, 0)),
+            (onednn, 'serves', lambda x: False),
+            (amp, '_dygraph_tracer', lambda: _TracerOfGpu(framework._dygraph_tracer())),
+            (amp, '_is_gpu_float16_supported', lambda: True),
+            (amp, '_is_gpu_bfloat16_supported', lambda: True),
+            *_emulations(),
+        ):
+            stack.enter_context(mock.patch.object(owner, name, value))
+        stack.enter_context(test_mode.record())  # nothing is computed in another order
+        yield
+
+
+class _TracerOfGpu:
+    """Paddle's tracer, which says that tensors are on a GPU."""
+
+    class _Place:
+        is_gpu_place = staticmethod(lambda: True)
+        is_xpu_place = is_custom_place = staticmethod(lambda: False)
+
+    def __init__(self, tracer: Any):
+        self.__dict__['tracer'] = tracer
+
+    def __getattr__(self, name: str) -> Any:
+        return self._Place if name == '_expected_place' else getattr(self.tracer, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.tracer, name, value)
+
+
+def _emulations() -> Iterator[Any]:
+    """Owner, name and stand-in of every operation."""
+    for name, operation in vars(paddle._C_ops).items():
+        if callable(operation) and not name.endswith('_') and name not in _UNTOUCHED:
+            yield paddle._C_ops, name, _emulated(operation, AMP_NAMES.get(name, name))
+    for method, name in _METHODS.items():
+        yield Tensor, method, _emulated(getattr(Tensor, method), name)
+
+
+def _emulated(operation: Callable[..., Any], name: str) -> Callable[..., Any]:
+    def run(*args: Any, **kwargs: Any) -> Any:
+        inputs = [t for arg in (*args, *kwargs.values()) for t in _tensors(arg)]
+        if name in _FIRST_ONLY:
+            inputs = inputs[:1]
+        dtype = _result_dtype(name, [t.dtype for t in inputs])
+        if dtype is None:
+            return operation(*args, **kwargs)
+        cast = {id(t): _rounded(t, dtype).astype('float32') for t in inputs if t.dtype in _FLOATS}
+        args = [_replaced(arg, cast) for arg in args]
+        kwargs = {key: _replaced(arg, cast) for key, arg in kwargs.items()}
+        results = operation(*args, **kwargs)
+        if not isinstance(results, (tuple, list)):
+            return _rounded(results, dtype)
+        kept = results[1:] if name in _FIRST_ONLY else []  # statistics, which stay float32
+        results = results[: len(results) - len(kept)]
+        return type(results)([*(_rounded(result, dtype) for result in results), *kept])
+
+    return run
+
+
+def _result_dtype(name: str, dtypes: List[paddle.dtype]) -> Optional[paddle.dtype]:
+    """The dtype that autocast casts inputs to and that the result has; None: nothing is low."""
+    dtypes = [dtype for dtype in dtypes if dtype in _FLOATS]
+    tracer = framework._dygraph_tracer()
+    if tracer._amp_level == core.AmpLevel.O1:
+        white, black = tracer._get_amp_op_list()
+        low = getattr(paddle, tracer._amp_dtype)
+        if name in white:
+            return low if dtypes else None
+        if name in black:
+            return paddle.float32 if set(dtypes) & set(_LOW) else None
+    low = [dtype for dtype in dtypes if dtype in _LOW]
+    if not low:
+        return None
+    return low[0] if len(low) == len(dtypes) else paddle.float32  # the widest
+
+
+def _tensors(arg: Any) -> List[Tensor]:
+    parts = arg if isinstance(arg, (list, tuple)) else [arg]
+    return [part for part in parts if isinstance(part, Tensor)]
+
+
+def _replaced(arg: Any, tensors: dict) -> Any:
+    if isinstance(arg, (list, tuple)):
+        return type(arg)(tensors.get(id(part), part) for part in arg)
+    return tensors.get(id(arg), arg)
+
+
+def _rounded(value: Any, dtype: paddle.dtype) -> Any:
+    is_float = isinstance(value, Tensor) and value.dtype in _FLOATS
+    return value.astype(dtype) if is_float else value
