@@ -9,7 +9,7 @@ too. Tensors and gradients have the dtypes that they have there.
 
 import contextlib
 import sys
-from typing import Any, Callable, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional
 from unittest import mock
 
 import paddle
@@ -18,6 +18,8 @@ from paddle.base import core, framework
 
 from modules import onednn, test_mode
 from modules.ops import precision
+
+Calls = Dict[str, Dict[str, int]]  # by autocast's name of the operation, by dtype of its result
 
 _LOW = (paddle.float16, paddle.bfloat16)
 _FLOATS = (paddle.float32, *_LOW)
@@ -49,12 +51,16 @@ _UNTOUCHED = ('cast',)
 
 
 @contextlib.contextmanager
-def emulated_amp() -> Iterator[None]:
+def emulated_amp() -> Iterator[Calls]:
     """Within the block `precision.autocast` has the effect it has on a GPU.
 
     The networks run operation by operation, in the order of a GPU. A test's or a check's means:
     it is slow, and replaces functions of Paddle's for the whole process.
+
+    Yields:
+        The calls of operations so far.
     """
+    calls: Calls = {}
     amp = sys.modules['paddle.amp.auto_cast']
     with contextlib.ExitStack() as stack:
         for owner, name, value in (
@@ -64,11 +70,11 @@ def emulated_amp() -> Iterator[None]:
             (amp, '_dygraph_tracer', lambda: _TracerOfGpu(framework._dygraph_tracer())),
             (amp, '_is_gpu_float16_supported', lambda: True),
             (amp, '_is_gpu_bfloat16_supported', lambda: True),
-            *_emulations(),
+            *_emulations(calls),
         ):
             stack.enter_context(mock.patch.object(owner, name, value))
         stack.enter_context(test_mode.record())  # nothing is computed in another order
-        yield
+        yield calls
 
 
 class _TracerOfGpu:
@@ -88,21 +94,24 @@ class _TracerOfGpu:
         setattr(self.tracer, name, value)
 
 
-def _emulations() -> Iterator[Any]:
+def _emulations(calls: Calls) -> Iterator[Any]:
     """Owner, name and stand-in of every operation."""
     for name, operation in vars(paddle._C_ops).items():
         if callable(operation) and not name.endswith('_') and name not in _UNTOUCHED:
-            yield paddle._C_ops, name, _emulated(operation, AMP_NAMES.get(name, name))
+            yield paddle._C_ops, name, _emulated(operation, AMP_NAMES.get(name, name), calls)
     for method, name in _METHODS.items():
-        yield Tensor, method, _emulated(getattr(Tensor, method), name)
+        yield Tensor, method, _emulated(getattr(Tensor, method), name, calls)
 
 
-def _emulated(operation: Callable[..., Any], name: str) -> Callable[..., Any]:
+def _emulated(operation: Callable[..., Any], name: str, calls: Calls) -> Callable[..., Any]:
     def run(*args: Any, **kwargs: Any) -> Any:
         inputs = [t for arg in (*args, *kwargs.values()) for t in _tensors(arg)]
         if name in _FIRST_ONLY:
             inputs = inputs[:1]
         dtype = _result_dtype(name, [t.dtype for t in inputs])
+        kind = (dtype or paddle.float32).name.lower()
+        calls.setdefault(name, {}).setdefault(kind, 0)
+        calls[name][kind] += 1
         if dtype is None:
             return operation(*args, **kwargs)
         cast = {id(t): _rounded(t, dtype).astype('float32') for t in inputs if t.dtype in _FLOATS}

@@ -1,7 +1,7 @@
 """What a check finds. Needs no Paddle."""
 
 import math
-from typing import Any, Dict, List, NamedTuple, Optional, Union
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
 
 OK, FAIL, NOT_RUN = 'ok', 'FAIL', 'not run'
 
@@ -62,12 +62,11 @@ class Outcome(NamedTuple):
     line: str  # what was found, or why it failed or did not run
     device: str = ''  # 'cpu', 'gpu:0'; '' if the check ended before it said
     seconds: float = 0.0
-    rows: tuple = ()  # Finding ...
+    rows: Tuple[Finding, ...] = ()
     log: str = ''  # what it printed, where it failed
 
     def as_json(self) -> Dict[str, Any]:
-        rows = [Finding(*row)._asdict() for row in self.rows]
-        return {**self._asdict(), 'rows': [_finite(row) for row in rows]}
+        return {**self._asdict(), 'rows': [_finite(row._asdict()) for row in self.rows]}
 
 
 def outcome_of(name: str, findings: Findings) -> Outcome:

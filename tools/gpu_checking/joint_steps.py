@@ -11,7 +11,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from modules.runtime import choose_device, prepare_process  # noqa: E402
+from modules.runtime import choose_device, prepare_process
 
 prepare_process()
 

@@ -1,7 +1,7 @@
 """Checks of memory: what a sample takes, how many fit, and what is said when they don't."""
 
 import time
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
 import paddle

@@ -1,10 +1,10 @@
 """Checks of mixed precision: where the low precision goes, and what it does to numbers.
 
-On the CPU by emulation (emulation.py).
+On the CPU by emulation (modules/parity/emulated_amp.py).
 """
 
 import contextlib
-from typing import Callable, Iterator, NamedTuple, Tuple
+from typing import Callable, Iterator, NamedTuple, Optional, Tuple
 
 import numpy as np
 import paddle
@@ -12,15 +12,28 @@ import paddle
 from modules.cli import UserError
 from modules.model import total_loss
 from modules.ops.precision import DTYPES, autocast, check_capability, gpu_capability
-from tools.gpu_checking.emulation import Counts, emulated
+from modules.parity.emulated_amp import Calls, emulated_amp
 from tools.gpu_checking.findings import Findings, NotRun
-from tools.gpu_checking.small import Step, on_gpu, small_config, small_step
+from tools.gpu_checking.memory import full_trainer, timed_steps
+from tools.gpu_checking.small import (
+    Step,
+    on_gpu,
+    small_batch,
+    small_config,
+    small_models,
+    small_run,
+    small_step,
+)
 
-LOW = ('convolution', 'batch norm', 'ReLU')
-_NAMES = {'convolution': 'conv2d', 'batch norm': 'batch_norm', 'ReLU': 'relu'}
+LOW = ('conv2d', 'batch_norm', 'relu')
 # They carry coordinates, or weigh them; the first two are met under autocast for certain.
 CALLED = ('matmul_v2', 'grid_sampler')
 FLOAT32 = (*CALLED, 'softmax', 'sigmoid', 'exp', 'instance_norm')
+
+
+STEPS, FULL_BATCH = 3, 4
+LEARNING_BAR = 0.1  # relative, of the losses of so many steps; rounding grows from step to step
+MEMORY_SHARE = 0.8  # of a step in low precision, beside one in float32
 
 
 class Bars(NamedTuple):
@@ -39,20 +52,27 @@ BARS = {
 }
 
 
-def need(precision: str) -> None:
-    """Raises NotRun where the GPU lacks the precision."""
+def is_lacking(precision: str) -> bool:
+    """Whether this GPU is too old for it; on the CPU it is emulated."""
     try:
         check_capability(precision, precision, gpu_capability())
-    except UserError as error:
-        raise NotRun(str(error)) from error
+    except UserError:
+        return True
+    return False
+
+
+def need(precision: str) -> None:
+    """Raises NotRun where the GPU lacks the precision."""
+    if is_lacking(precision):
+        raise NotRun(f'this GPU is too old for {precision}')
 
 
 @contextlib.contextmanager
-def mixed_precision() -> Iterator[Callable[[], Counts]]:
+def mixed_precision() -> Iterator[Callable[[], Calls]]:
     """In the block autocast has an effect; gives what counts the calls of each operation."""
     if not on_gpu():
-        with emulated() as emulation:
-            yield lambda: emulation.counts
+        with emulated_amp() as calls:
+            yield lambda: calls
         return
     paddle.base.core.clear_low_precision_op_list()
     paddle.set_flags({'FLAGS_low_precision_op_list': 1})
@@ -62,9 +82,9 @@ def mixed_precision() -> Iterator[Callable[[], Counts]]:
         paddle.set_flags({'FLAGS_low_precision_op_list': 0})
 
 
-def _paddles_counts() -> Counts:
+def _paddles_counts() -> Calls:
     """Paddle's own statistics, as paddle.amp.debugging prints them."""
-    counts: Counts = {}
+    counts: Calls = {}
     for name, calls in paddle.base.core.get_low_precision_op_list().items():
         float16, bfloat16, float32, _ = map(int, calls.split(','))
         counts[name] = {'float16': float16, 'bfloat16': bfloat16, 'float32': float32}
@@ -110,15 +130,15 @@ def _inputs(step: Step) -> Tuple:
     return step.models, step.source, step.driving, step.transform
 
 
-def _check_places(findings: Findings, counts: Counts, dtype: str) -> None:
+def _check_places(findings: Findings, counts: Calls, dtype: str) -> None:
     """Which operations took the low precision, by the names that autocast knows them by."""
-    for kind in LOW:
-        calls = counts.get(_NAMES[kind], {})
+    for name in LOW:
+        calls = counts.get(name, {})
         low, high = calls.get(dtype, 0), calls.get('float32', 0)
-        findings.holds(f'{kind}: mostly {dtype}', low > high, f'{low} calls, {high} in float32')
+        findings.holds(f'{name} is mostly {dtype}', low > high, f'{low} calls, {high} in float32')
     for name in FLOAT32:
         calls = counts.get(name)
-        low = sum(calls.values()) - calls['float32'] if calls else 0
+        low = sum(number for kind, number in (calls or {}).items() if kind != 'float32')
         findings.holds(f'{name} is float32', low == 0, f'{low} calls in low precision')
         if name in CALLED:
             findings.holds(f'{name} is called', calls is not None)
@@ -154,13 +174,11 @@ def learning(findings: Findings) -> None:
     """Some steps in bf16 and fp16 beside float32; on GPUs memory and time of full-size ones."""
     wanted = _trained(None)
     for precision in BARS:
-        try:
-            need(precision)
-        except NotRun as reason:
-            findings.fact(precision, f'not run: {reason}')
+        if is_lacking(precision):
+            findings.fact(precision, 'not run: this GPU is too old for it')
             continue
         error = float(np.abs(_trained(precision) / wanted - 1).max())
-        findings.at_most(f'{precision}: losses of {STEPS} steps', error, BARS[precision].loss)
+        findings.at_most(f'{precision}: losses of {STEPS} steps', error, LEARNING_BAR)
     if on_gpu():
         weigh(findings)
 
@@ -179,19 +197,12 @@ def weigh(findings: Findings) -> None:
     """Memory and time of training steps of config/vox-256.yaml in each precision, on a GPU."""
     used = {}
     for precision in (None, *BARS):
+        name = precision or 'fp32'
         if precision and is_lacking(precision):
             continue
-        name = precision or 'fp32'
-        try:
-            seconds, used[name] = full_steps(FULL_BATCH, precision)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            findings.fact(f'{name}: vox-256, batch of {FULL_BATCH}', 'does not fit')
-            continue
+        seconds, used[name] = timed_steps(full_trainer(precision), FULL_BATCH)
         findings.fact(f'{name}: seconds a step of vox-256, batch of {FULL_BATCH}', seconds)
         findings.fact(f'{name}: GB of it at most', used[name] / 1e9)
-    for name in BARS:
-        if name in used and 'fp32' in used:
+        if precision:
             share = used[name] / used['fp32']
             findings.at_most(f'{name}: memory beside that of fp32', share, MEMORY_SHARE)

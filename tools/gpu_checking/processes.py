@@ -1,12 +1,10 @@
 """Several processes: two that share a batch beside one that has it all."""
 
-import os
-import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import List, Sequence
+from typing import Optional, Sequence
 
 import numpy as np
 import paddle
@@ -14,6 +12,7 @@ import paddle
 from tools.gpu_checking.findings import Findings
 from tools.gpu_checking.running import ROOT
 from tools.gpu_checking.small import on_gpu
+from tools.parity import error
 
 STEPS = Path(__file__).with_name('joint_steps.py')  # what each process runs
 BAR, GPU_BAR = 1e-9, 1e-7  # in float64; on GPUs atomic sums come in any order
@@ -44,15 +43,12 @@ def _compare(
         with np.load(one) as alone, np.load(two) as together:
             findings.holds(f'{name}: both take part', int(together['world']) == 2)
             for kind in ('loss', 'weight', 'statistic'):
-                errors = [
-                    float(np.abs(alone[key] - together[key]).max() / max(1, np.abs(alone[key]).max()))
-                    for key in alone.files
-                    if key.startswith(f'{kind}.')
-                ]
+                keys = [key for key in alone.files if key.startswith(f'{kind}.')]
+                errors = [error(together[key], alone[key], floor=1.0) for key in keys]
                 findings.at_most(f'{name}: {kind}', float(np.max(errors)), bar)
 
 
-def run_python(arguments: Sequence[str], logs: Path = None) -> str:
+def run_python(arguments: Sequence[str], logs: Optional[Path] = None) -> str:
     """What a Python process prints.
 
     Args:

@@ -45,7 +45,9 @@ def run_check(entry: Entry, cpu: bool, worker: Sequence[str] = WORKER) -> Outcom
         if late:
             why = f'took more than {entry.seconds} s'
         elif result.exists():
-            return _read(result)._replace(seconds=seconds)
+            outcome = _read(result)
+            said = outcome.log + tail(log) if outcome.status == FAIL else ''
+            return outcome._replace(seconds=seconds, log=said)
         else:
             why = _end_of(process.returncode)
         return Outcome(entry.name, FAIL, why, seconds=seconds, log=tail(log))
@@ -65,7 +67,7 @@ def _wait(process: subprocess.Popen, seconds: float) -> bool:
 
 
 def _read(path: Path) -> Outcome:
-    values = json.loads(path.read_text(encoding='utf-8'))
+    values = json.loads(anonymous(path.read_text(encoding='utf-8')))
     rows = tuple(Finding(**row) for row in values.pop('rows'))
     return Outcome(**values, rows=rows)
 

@@ -13,13 +13,7 @@ from modules.runtime import choose_device, prepare_process
 prepare_process()
 
 from tools.gpu_checking import (  # noqa: E402
-    animating,
     machine,
-    memory,
-    numbers,
-    precision,
-    processes,
-    training,
 )
 from tools.gpu_checking.findings import (  # noqa: E402
     FAIL,
@@ -29,7 +23,6 @@ from tools.gpu_checking.findings import (  # noqa: E402
     Outcome,
     outcome_of,
 )
-from tools.gpu_checking.running import anonymous  # noqa: E402
 
 FUNCTIONS: Dict[str, Callable[[Findings], None]] = {
     function.__name__: function
@@ -50,7 +43,7 @@ def run_here(name: str, device: str) -> Outcome:
         said = ' '.join(str(error).split())[-300:]
         line = said if isinstance(error, UserError) else f'{type(error).__name__}: {said}'
         log = traceback.format_exc()[-4000:]
-        return Outcome(name, FAIL, anonymous(line), device, 0, tuple(findings.rows), anonymous(log))
+        return Outcome(name, FAIL, line, device, 0, tuple(findings.rows), log)
     return outcome_of(name, findings)._replace(device=device)
 
 
