@@ -19,8 +19,6 @@ from paddle.base import core, framework
 from modules import onednn, test_mode
 from modules.ops import precision
 
-Calls = Dict[str, Dict[str, int]]  # by autocast's name of the operation, by dtype of its result
-
 _LOW = (paddle.float16, paddle.bfloat16)
 _FLOATS = (paddle.float32, *_LOW)
 
@@ -50,18 +48,22 @@ _FIRST_ONLY = ('batch_norm', 'layer_norm', 'sync_batch_norm')
 _UNTOUCHED = ('cast',)
 
 
+Counts = Dict[str, Dict[str, int]]
+
+
 @contextlib.contextmanager
-def emulated_amp() -> Iterator[Calls]:
+def emulated_amp() -> Iterator[Counts]:
     """Within the block `precision.autocast` has the effect it has on a GPU.
 
     The networks run operation by operation, in the order of a GPU. A test's or a check's means:
     it is slow, and replaces functions of Paddle's for the whole process.
 
     Yields:
-        The calls of operations so far.
+        How often each operation ran under autocast or on low inputs in 'bfloat16', 'float16' and
+        'float32', by its name in the lists of autocast where it is in one.
     """
-    calls: Calls = {}
     amp = sys.modules['paddle.amp.auto_cast']
+    counts: Counts = {}
     with contextlib.ExitStack() as stack:
         for owner, name, value in (
             (precision, 'has_effect', lambda: True),
@@ -70,11 +72,11 @@ def emulated_amp() -> Iterator[Calls]:
             (amp, '_dygraph_tracer', lambda: _TracerOfGpu(framework._dygraph_tracer())),
             (amp, '_is_gpu_float16_supported', lambda: True),
             (amp, '_is_gpu_bfloat16_supported', lambda: True),
-            *_emulations(calls),
+            *_emulations(counts),
         ):
             stack.enter_context(mock.patch.object(owner, name, value))
         stack.enter_context(test_mode.record())  # nothing is computed in another order
-        yield calls
+        yield counts
 
 
 class _TracerOfGpu:
@@ -94,26 +96,25 @@ class _TracerOfGpu:
         setattr(self.tracer, name, value)
 
 
-def _emulations(calls: Calls) -> Iterator[Any]:
+def _emulations(counts: Counts) -> Iterator[Any]:
     """Owner, name and stand-in of every operation."""
     for name, operation in vars(paddle._C_ops).items():
         if callable(operation) and not name.endswith('_') and name not in _UNTOUCHED:
-            yield paddle._C_ops, name, _emulated(operation, AMP_NAMES.get(name, name), calls)
+            yield paddle._C_ops, name, _emulated(operation, AMP_NAMES.get(name, name), counts)
     for method, name in _METHODS.items():
-        yield Tensor, method, _emulated(getattr(Tensor, method), name, calls)
+        yield Tensor, method, _emulated(getattr(Tensor, method), name, counts)
 
 
-def _emulated(operation: Callable[..., Any], name: str, calls: Calls) -> Callable[..., Any]:
+def _emulated(operation: Callable[..., Any], name: str, counts: Counts) -> Callable[..., Any]:
     def run(*args: Any, **kwargs: Any) -> Any:
         inputs = [t for arg in (*args, *kwargs.values()) for t in _tensors(arg)]
         if name in _FIRST_ONLY:
             inputs = inputs[:1]
-        dtype = _result_dtype(name, [t.dtype for t in inputs])
-        kind = (dtype or paddle.float32).name.lower()
-        calls.setdefault(name, {}).setdefault(kind, 0)
-        calls[name][kind] += 1
+        dtype = _result_dtype(name, [t.dtype for t in inputs if t.dtype in _FLOATS])
         if dtype is None:
             return operation(*args, **kwargs)
+        calls = counts.setdefault(name, {'bfloat16': 0, 'float16': 0, 'float32': 0})
+        calls[dtype.name.lower()] += 1
         cast = {id(t): _rounded(t, dtype).astype('float32') for t in inputs if t.dtype in _FLOATS}
         args = [_replaced(arg, cast) for arg in args]
         kwargs = {key: _replaced(arg, cast) for key, arg in kwargs.items()}
@@ -128,20 +129,21 @@ def _emulated(operation: Callable[..., Any], name: str, calls: Calls) -> Callabl
 
 
 def _result_dtype(name: str, dtypes: List[paddle.dtype]) -> Optional[paddle.dtype]:
-    """The dtype that autocast casts inputs to and that the result has; None: nothing is low."""
-    dtypes = [dtype for dtype in dtypes if dtype in _FLOATS]
+    """The dtype that inputs of these are cast to and the result has.
+
+    None: there is nothing to cast, for no input is of a low precision and autocast is off, or no
+    input is of any that it casts.
+    """
     tracer = framework._dygraph_tracer()
-    if tracer._amp_level == core.AmpLevel.O1:
-        white, black = tracer._get_amp_op_list()
-        low = getattr(paddle, tracer._amp_dtype)
-        if name in white:
-            return low if dtypes else None
-        if name in black:
-            return paddle.float32 if set(dtypes) & set(_LOW) else None
-    low = [dtype for dtype in dtypes if dtype in _LOW]
-    if not low:
+    autocast = tracer._amp_level == core.AmpLevel.O1
+    if not dtypes or not (autocast or set(dtypes) & set(_LOW)):
         return None
-    return low[0] if len(low) == len(dtypes) else paddle.float32  # the widest
+    white, black = tracer._get_amp_op_list() if autocast else ((), ())
+    if name in white:
+        return getattr(paddle, tracer._amp_dtype)
+    if name in black:
+        return paddle.float32
+    return paddle.float32 if paddle.float32 in dtypes else dtypes[0]  # the widest
 
 
 def _tensors(arg: Any) -> List[Tensor]:

@@ -1,8 +1,7 @@
 """Checks of the machine: what PaddlePaddle sees of it, and what is said where it sees no GPU."""
 
-import os
 import subprocess
-from typing import Dict, List, Optional
+from typing import Dict, List
 
 import numpy as np
 import paddle
@@ -42,7 +41,8 @@ def device(findings: Findings) -> None:
     findings.holds('PaddlePaddle is the GPU build (requirements.txt)', built)
     if not built:
         return
-    findings.fact('CUDA and cuDNN it was built for', f'{paddle.version.cuda()}, {paddle.version.cudnn()}')
+    for name, version in (('CUDA', paddle.version.cuda()), ('cuDNN', paddle.version.cudnn())):
+        findings.fact(f'{name} it was built for', version)
     findings.fact('GPUs it sees', paddle.device.cuda.device_count())
     findings.holds('it chose a GPU', on_gpu(), paddle.device.get_device())
     if on_gpu():

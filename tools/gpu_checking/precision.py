@@ -12,7 +12,7 @@ import paddle
 from modules.cli import UserError
 from modules.model import total_loss
 from modules.ops.precision import DTYPES, autocast, check_capability, gpu_capability
-from modules.parity.emulated_amp import Calls, emulated_amp
+from modules.parity.emulated_amp import Counts, emulated_amp
 from tools.gpu_checking.findings import Findings, NotRun
 from tools.gpu_checking.memory import full_trainer, timed_steps
 from tools.gpu_checking.small import (
@@ -68,7 +68,7 @@ def need(precision: str) -> None:
 
 
 @contextlib.contextmanager
-def mixed_precision() -> Iterator[Callable[[], Calls]]:
+def mixed_precision() -> Iterator[Callable[[], Counts]]:
     """In the block autocast has an effect; gives what counts the calls of each operation."""
     if not on_gpu():
         with emulated_amp() as calls:
@@ -82,9 +82,9 @@ def mixed_precision() -> Iterator[Callable[[], Calls]]:
         paddle.set_flags({'FLAGS_low_precision_op_list': 0})
 
 
-def _paddles_counts() -> Calls:
+def _paddles_counts() -> Counts:
     """Paddle's own statistics, as paddle.amp.debugging prints them."""
-    counts: Calls = {}
+    counts: Counts = {}
     for name, calls in paddle.base.core.get_low_precision_op_list().items():
         float16, bfloat16, float32, _ = map(int, calls.split(','))
         counts[name] = {'float16': float16, 'bfloat16': bfloat16, 'float32': float32}
@@ -130,7 +130,7 @@ def _inputs(step: Step) -> Tuple:
     return step.models, step.source, step.driving, step.transform
 
 
-def _check_places(findings: Findings, counts: Calls, dtype: str) -> None:
+def _check_places(findings: Findings, counts: Counts, dtype: str) -> None:
     """Which operations took the low precision, by the names that autocast knows them by."""
     for name in LOW:
         calls = counts.get(name, {})

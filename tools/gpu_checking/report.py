@@ -24,10 +24,8 @@ def verdict(report: Report) -> str:
 def page(report: Report) -> str:
     """A report as one page of Markdown."""
     checks = report['checks']
-    rows = [
-        [check['name'], check['status'], _cell(check['line']), check['device'], _cell(check['proves'])]
-        for check in checks
-    ]
+    columns = ('name', 'status', 'line', 'device', 'proves')
+    rows = [[_cell(check[column]) for column in columns] for check in checks]
     lines = [
         '# What tools/gpu_check.py found',
         '',

@@ -13,7 +13,14 @@ from modules.runtime import choose_device, prepare_process
 prepare_process()
 
 from tools.gpu_checking import (  # noqa: E402
+    agreement,
+    animating,
+    doors,
     machine,
+    memory,
+    precision,
+    processes,
+    training,
 )
 from tools.gpu_checking.findings import (  # noqa: E402
     FAIL,
@@ -28,6 +35,21 @@ FUNCTIONS: Dict[str, Callable[[Findings], None]] = {
     function.__name__: function
     for function in (
         machine.device,
+        agreement.float64,
+        agreement.float32,
+        agreement.batch_norm,
+        agreement.repeat,
+        training.adam_resume,
+        precision.amp_bf16,
+        precision.amp_fp16,
+        training.overflow,
+        precision.learning,
+        animating.animation,
+        animating.programs,
+        memory.memory,
+        processes.processes,
+        doors.demo,
+        doors.train,
     )
 }
 
