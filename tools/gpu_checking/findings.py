@@ -35,13 +35,13 @@ class Findings:
         """A figure that must not exceed its bar; NaN does."""
         self.rows.append(Finding(what, float(value), bar, bool(value <= bar)))
 
-    def holds(self, what: str, ok: bool, found: Value = '') -> None:
+    def holds(self, what: str, ok: bool, instead: Value = False) -> None:
         """A sentence that must be true.
 
         Args:
-            found: what is there instead, or what shows that it is true.
+            instead: what there is where it is not.
         """
-        self.rows.append(Finding(what, found if found != '' else bool(ok), None, bool(ok)))
+        self.rows.append(Finding(what, True if ok else instead, None, bool(ok)))
 
     @property
     def failed(self) -> List[Finding]:
@@ -87,9 +87,9 @@ def show(row: Finding) -> str:
     if row.bar is not None:
         verdict = f'bar {number(row.bar)}' if row.ok else f'more than {number(row.bar)}'
         return f'{row.what}: {number(row.value)}, {verdict}'
-    if isinstance(row.value, bool):
-        return row.what if row.ok else f'not so: {row.what}'
-    return f'{row.what}: {number(row.value)}' if row.ok else f'not so: {row.what}: {row.value}'
+    if not row.ok:
+        return f'not so: {row.what}' + (f' ({row.value})' if row.value is not False else '')
+    return row.what if row.value is True else f'{row.what}: {number(row.value)}'
 
 
 def number(value: Value) -> str:

@@ -75,7 +75,7 @@ def _grow(findings: Findings) -> None:
             used[batch] = timed_steps(trainer, batch, count=1)
             largest = batch
         except Exception as error:
-            if not is_out_of_memory(error):
+            if not isinstance(error, MemoryError):
                 raise
             failed = batch
         paddle.device.cuda.empty_cache()

@@ -56,7 +56,7 @@ def _figures(checks: List[Dict[str, Any]]) -> List[List[str]]:
     rows = []
     for check in checks:
         for row in (Finding(**values) for values in check['rows']):
-            if isinstance(row.value, bool) and row.ok:
+            if row.value is True:
                 continue
             bar = '' if row.bar is None else number(row.bar)
             value = _cell(number(row.value)) + ('' if row.ok else f' **{FAIL}**')

@@ -20,14 +20,13 @@ from modules.weight_names import to_official_names
 from tools.gpu_checking.findings import Findings
 from tools.parity import error, group_of, peak
 
+CONFIG = Path(__file__).with_name('small.yaml')
 SEED, BATCH_SIZE = 0, 4  # the latter as in small.yaml
 
 
 def small_config(**train_params: Any) -> Dict[str, Any]:
     """The config of small.yaml, with some of its train_params changed."""
-    config = load_config(
-        Path(__file__).with_name('small.yaml'), need=('dataset_params', 'train_params')
-    )
+    config = load_config(CONFIG, need=('dataset_params', 'train_params'))
     config['train_params'].update(train_params)
     return config
 
