@@ -2,12 +2,13 @@
 # make demo    animates the bundled picture with the bundled clip
 # make demo-train   trains the networks of the demo anew, about four hours on two cores; stopped and
 #              started again it goes on where it was
-# make test    checks the style and runs all tests
-# make lint    checks the style only
+# make test    checks the style and runs all tests: about 20 minutes on two cores
+# make test-quick   checks the style and runs the quick tests of each room: under two minutes
+# make lint    checks the style and the types only
 # make clean   removes .venv and caches
 #
 # All but clean run setup first, which takes no time once it is done.
-# PYTHON=python3.12 chooses another interpreter than python3 (3.9 to 3.13), and
+# PYTHON=python3.12 chooses another interpreter than python3 (3.10 to 3.13), and
 # REQUIREMENTS=requirements-cpu.txt the CPU where there is an NVIDIA driver.
 
 VENV := .venv
@@ -22,8 +23,8 @@ NO_GPU_HINT := $(if $(GPU),; make REQUIREMENTS=requirements-cpu.txt ... does wit
 
 define CHECK_PYTHON
 import sys
-if not (3, 9) <= sys.version_info[:2] <= (3, 13):
-    sys.exit('error: %s is Python %d.%d, PaddlePaddle needs 3.9 to 3.13: make PYTHON=python3.12 ...'
+if not (3, 10) <= sys.version_info[:2] <= (3, 13):
+    sys.exit('error: %s is Python %d.%d, this project needs 3.10 to 3.13: make PYTHON=python3.12 ...'
              % ((sys.executable,) + tuple(sys.version_info[:2])))
 try:
     import ensurepip, venv
@@ -33,7 +34,7 @@ except ImportError:
 endef
 export CHECK_PYTHON
 
-.PHONY: setup demo demo-train test lint clean
+.PHONY: setup demo demo-train test test-quick lint clean
 
 # The file $(INSTALLED) is written last and holds a checksum of all that an install depends on, so
 # that neither an interrupted nor an outdated one passes for done.
@@ -77,9 +78,14 @@ demo-train: setup data/creatures-64 data/creatures-128
 test: lint
 	@$(RUN) -m pytest -q
 
+test-quick: lint
+	@$(RUN) -m pytest -q -m quick
+
 lint: setup
 	@$(RUN) -m ruff check --quiet
+	@$(RUN) -m ruff format --check --quiet
+	@$(RUN) -m mypy
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -4,21 +4,33 @@ A clip is a video (mp4, gif, mov, ...), a folder of frames, or a picture of fram
 """
 
 import csv
-import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from tqdm import tqdm
 
-from modules.augmentation import AllAugmentationTransform, to_float
-from modules.cli import PathLike, UserError
-from modules.clips import FOLDER, Clip, Part, Size, check_sizes, group_by_id, list_part, open_clip
-from modules.frame_cache import GIGABYTE, FrameCache, read_entry
-from modules.loading import Key
-from modules.runtime import available_cores
+from modules.data.augmentation import AllAugmentationTransform
+from modules.data.clips import (
+    FOLDER,
+    Clip,
+    Part,
+    Size,
+    decode_apart,
+    group_by_id,
+    list_part,
+    open_clip,
+    take_size,
+)
+from modules.data.frame_cache import GIGABYTE, FrameCache, read_entry
+from modules.data.loader import Key
+from modules.runtime.errors import UserError, reason_of
+from modules.runtime.files import PathLike
+from modules.runtime.messages import warn
+from modules.runtime.process import available_cores
+from modules.video.levels import to_float
 
 ATTEMPTS = 100  # clips in a row that can't be read, after which training gives up
 WARNINGS = 20  # lines of a kind that are printed
@@ -66,7 +78,7 @@ class FramesDataset:
         frame_shape: Sequence[int] = (256, 256, 3),
         id_sampling: bool = False,
         pairs_list: Optional[PathLike] = None,
-        augmentation_params: Optional[Mapping[str, object]] = None,
+        augmentation_params: Optional[Mapping[str, Any]] = None,
         cache_dir: Optional[PathLike] = None,
         cache_gb: float = 100,
         is_train: bool = True,
@@ -89,8 +101,8 @@ class FramesDataset:
             random_seed: of the split.
 
         Raises:
-            UserError: no usable clip, frames that neither have the size of frame_shape nor are
-                cropped to it, or too little memory to preload.
+            UserError: no usable clip: none can be read, or the frames of none have the size of
+                frame_shape or are cropped to it; too little memory to preload.
         """
         self.root_dir, self.frame_shape = Path(root_dir), tuple(frame_shape)
         self.is_train, self.pairs_list = is_train, pairs_list
@@ -105,13 +117,15 @@ class FramesDataset:
         self._frames: Dict[int, np.ndarray] = {}
         self._cache = _open_cache(cache_dir, cache_gb) if is_train and not preload else None
         self.clips, self.broken = self._open_clips(list_part(root_dir, is_train, random_seed))
-        self.names = [clip.name for clip in self.clips]
-        fits_any = is_train and params.get('crop_param') is not None
-        check_sizes(self.clips, self._size, fits_any)
+        if not is_train or params.get('crop_param') is None:
+            self.clips, others = take_size(self.clips, self._size)
+            _warn_all(others, 'clips are of another size, left out')
+            self.broken += others
         if is_train and preload:
             self._preload()
         elif self._cache:
             self._fill_cache(self._cache)
+        self.names = [clip.name for clip in self.clips]
         self._entries = [self._entry(clip) for clip in self.clips]
         # The clips that a sample may come from.
         self._groups = [[number] for number in range(len(self.clips))]
@@ -170,7 +184,7 @@ class FramesDataset:
         for name, message in damage:
             self.unreadable[name] += 1
             if self.unreadable[name] == 1:
-                _warn(f'{message} (another clip takes its place in such samples)')
+                warn(f'{message} (another clip takes its place in such samples)')
 
     def video(self, index: int) -> Clip:
         """A whole clip: its `frames()` come one by one, beside `name`, `fps`, `frame_count`."""
@@ -178,7 +192,7 @@ class FramesDataset:
 
     @property
     def _size(self) -> Size:
-        return self.frame_shape[:2]
+        return self.frame_shape[0], self.frame_shape[1]
 
     def _choose(self, index: int, rng: np.random.Generator) -> int:
         """The number of the clip: of an id, a random one."""
@@ -206,7 +220,7 @@ class FramesDataset:
             path = part.folder / name
             try:
                 known = self._cache.find(path, self._size) if self._cache else None
-                return known or open_clip(path, self._size)
+                return known or decode_apart(path, open_clip, path, self._size)
             except UserError as error:
                 return str(error)
 
@@ -218,19 +232,30 @@ class FramesDataset:
         clips = [clip for clip in found if isinstance(clip, Clip)]
         broken = [message for message in found if isinstance(message, str)]
         if part.others:
-            _warn(f'{part.folder}: {len(part.others)} files are no clips, such as {part.others[0]}')
+            warn(f'{part.folder}: {len(part.others)} files are no clips, such as {part.others[0]}')
         _warn_all(broken, f'of {len(part.clips)} clips in {part.folder} are broken, left out')
+        _warn_all([note for clip in clips for note in clip.notes], 'things are left out of clips')
         if broken and not clips:
             raise UserError(f'{part.folder}: no clip of {len(broken)} can be read; {broken[0]}')
         return clips, broken
 
     def _fill_cache(self, cache: FrameCache) -> None:
-        damaged, left_out, reason = cache.fill(self.clips, available_cores())
-        _warn_all([message for _, message in damaged], 'clips are damaged midway, used up to there')
-        if left_out:
-            _warn(
-                f'{left_out} of {len(self.clips)} clips are not in the frame cache and will be '
-                f'read slowly: {reason}'
+        filled = cache.fill(self.clips, available_cores())
+        damaged = [message for _, message in filled.damaged]
+        _warn_all(damaged, 'clips are damaged midway, used up to there')
+        crashed = [message for _, message in filled.crashed]
+        _warn_all(crashed, 'clips end their decoder, left out')
+        if crashed:
+            kept = {clip.path for clip in self.clips} - {clip.path for clip, _ in filled.crashed}
+            self.clips = [clip for clip in self.clips if clip.path in kept]
+            self.broken += crashed
+        if not self.clips:
+            raise UserError(f'{self.root_dir}: no clip can be decoded; {crashed[0]}')
+        _warn_all(filled.notes, 'things are left out of clips')
+        if filled.left_out:
+            warn(
+                f'{filled.left_out} of {len(self.clips)} clips are not in the frame cache and will '
+                f'be read slowly: {filled.reason}'
             )
 
     def _entry(self, clip: Clip) -> Optional[Path]:
@@ -292,7 +317,7 @@ def _listed_pairs(dataset: FramesDataset, pairs_list: PathLike) -> List[Pair]:
                 raise UserError(f'{pairs_list}: needs the columns source and driving')
             rows = [(row['source'], row['driving']) for row in reader]
     except OSError as error:
-        reason = error.strerror.lower()
+        reason = reason_of(error)
         raise UserError(f'{pairs_list}: {reason}; dataset_params.pairs_list names it') from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f'{pairs_list}: not a csv file: {error}; save it as UTF-8 text') from error
@@ -305,7 +330,7 @@ def _listed_pairs(dataset: FramesDataset, pairs_list: PathLike) -> List[Pair]:
         )
     if len(pairs) < len(rows):
         absent = next(name for row in rows for name in row if name not in number)
-        _warn(
+        warn(
             f'{pairs_list}: {len(rows) - len(pairs)} of {len(rows)} pairs are passed over, since '
             f'{dataset.root_dir} lacks a clip of theirs, such as {absent}'
         )
@@ -320,7 +345,7 @@ def _open_cache(cache_dir: Optional[PathLike], cache_gb: float) -> Optional[Fram
     except UserError as error:
         if cache_dir is not None:
             raise
-        _warn(f'{error}; until then videos are read slowly')
+        warn(f'{error}; until then videos are read slowly')
         return None
 
 
@@ -338,11 +363,7 @@ def _available_memory() -> Optional[int]:
 
 def _warn_all(messages: Sequence[str], summary: str) -> None:
     for message in messages[:WARNINGS]:
-        _warn(message)
+        warn(message)
     if messages:
         rest = f' (the first {WARNINGS} are above)' if len(messages) > WARNINGS else ''
-        _warn(f'{len(messages)} {summary}{rest}; tools/check_dataset.py lists all')
-
-
-def _warn(message: str) -> None:
-    print(f'warning: {message}', file=sys.stderr)
+        warn(f'{len(messages)} {summary}{rest}; tools/check_dataset.py lists all')

@@ -26,7 +26,7 @@ class Models(NamedTuple):
 
 
 def build_models(config: Mapping[str, Any]) -> Models:
-    """Networks of a checked config (modules/config.py), with PyTorch's initial values."""
+    """Networks of a checked config (modules/config/loading.py), with PyTorch's initial values."""
     params = config['model_params']
     common = params['common_params']
     shape = {'num_kp': common['num_kp'], 'num_channels': common['num_channels']}

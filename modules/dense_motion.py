@@ -1,13 +1,13 @@
 """Dense motion network (paper Sec. 3.2)."""
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Tuple
 
 import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
 from modules.ops.precision import full_precision
-from modules.sampling import grid_sample
+from modules.ops.sampling import grid_sample
 from modules.util import (
     AntiAliasInterpolation2d,
     Conv2D,
@@ -69,14 +69,18 @@ class DenseMotionNetwork(nn.Layer):
         """The source image at the size the motion is computed at: (B, C, h, w)."""
         return source_image if self.scale_factor == 1 else self.down(source_image)
 
-    def heatmap_representations(self, size, kp_driving: Keypoints, kp_source: Keypoints) -> Tensor:
+    def heatmap_representations(
+        self, size: Tuple[int, int], kp_driving: Keypoints, kp_source: Keypoints
+    ) -> Tensor:
         """Eq. 6: where each motion starts and ends, 0 for the background: (B, K + 1, 1, h, w)."""
         heatmap = kp2gaussian(kp_driving.value, size, self.kp_variance)
         heatmap = heatmap - kp2gaussian(kp_source.value, size, self.kp_variance)
         background = paddle.zeros_like(heatmap[:, :1])
         return paddle.concat([background, heatmap], axis=1).unsqueeze(2)
 
-    def sparse_motions(self, size, kp_driving: Keypoints, kp_source: Keypoints) -> Tensor:
+    def sparse_motions(
+        self, size: Tuple[int, int], kp_driving: Keypoints, kp_source: Keypoints
+    ) -> Tensor:
         """Eq. 4: z -> kp_s + J_s J_d^-1 (z - kp_d), identity first: (B, K + 1, h, w, 2)."""
         h, w = size
         batch, num_kp, _ = kp_driving.value.shape

@@ -1,12 +1,13 @@
 """Occlusion-aware generator (paper Sec. 3.2), after Johnson et al."""
 
+import itertools
 from typing import Any, Mapping, NamedTuple, Optional
 
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
 from modules.dense_motion import DenseMotionNetwork
-from modules.sampling import grid_sample
+from modules.ops.sampling import grid_sample, resize_bilinear
 from modules.util import (
     Conv2D,
     DownBlock2d,
@@ -14,7 +15,6 @@ from modules.util import (
     ResBlock2d,
     SameBlock2d,
     UpBlock2d,
-    resize_bilinear,
 )
 
 
@@ -80,7 +80,7 @@ class OcclusionAwareGenerator(nn.Layer):
         )
         widths = [min(max_features, block_expansion * 2**i) for i in range(num_down_blocks + 1)]
         self.first = SameBlock2d(num_channels, widths[0], 7, 3)
-        self.down_blocks = nn.LayerList([DownBlock2d(a, b) for a, b in zip(widths, widths[1:])])
+        self.down_blocks = nn.LayerList([DownBlock2d(a, b) for a, b in itertools.pairwise(widths)])
         self.bottleneck = nn.Sequential(
             *((f'r{i}', ResBlock2d(widths[-1])) for i in range(num_bottleneck_blocks))
         )

@@ -11,8 +11,7 @@ from modules import test_mode
 from modules.build import Models
 from modules.discriminator import Judgement, scale_name
 from modules.generator import Generated
-from modules.memory import mean_over_samples
-from modules.sampling import rearranges
+from modules.ops.recomputing import mean_over_samples
 from modules.test_mode import tap
 from modules.transform import Transform
 from modules.util import AntiAliasInterpolation2d, Keypoints
@@ -37,7 +36,7 @@ class GeneratorStep(NamedTuple):
         return _detach(self)
 
 
-def _detach(value):
+def _detach(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.detach()
     if isinstance(value, dict):
@@ -147,7 +146,7 @@ class TrainingLosses(nn.Layer):
             fake.update(self._missing_scales(generated.prediction, fake))
             losses.update(self.adversarial_losses(models, fake, real, kp_driving.detach()))
         transformed_frame = transformed_kp = None
-        if self.equivariant:
+        if transform is not None:
             transformed_frame = transform.transform_frame(driving, self.align_corners)
             transformed_kp = models.kp_detector(transformed_frame)
             transformed_kp = tap_keypoints('transformed_kp', transformed_kp)
@@ -175,20 +174,19 @@ class TrainingLosses(nn.Layer):
 
     def perceptual(self, fake: Pyramid, real: Pyramid) -> Tensor:
         """Mean absolute differences of VGG19 features over the pyramid."""
+        vgg = self.vgg
+        assert vgg is not None, 'perceptual weights need a VGG19'
         weights = self.weights['perceptual']
         levels = max(i + 1 for i, weight in enumerate(weights) if weight)
 
         def difference(fake_image: Tensor, real_image: Tensor) -> Tensor:
             with paddle.no_grad():
-                real_features = self.vgg(real_image, levels)
-            return _weighted_l1(weights, self.vgg(fake_image, levels), real_features)
+                real_features = vgg(real_image, levels)
+            return _weighted_l1(weights, vgg(fake_image, levels), real_features)
 
         total = 0
         for scale in self.scales:
-            if rearranges(fake[scale]):
-                total += mean_over_samples(difference, fake[scale], real[scale])
-            else:
-                total += difference(fake[scale], real[scale])
+            total += mean_over_samples(difference, fake[scale], real[scale])
         return total
 
     def adversarial_losses(

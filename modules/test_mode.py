@@ -4,8 +4,7 @@ The one switch is the environment variable TEST_MODE=1. The code marks what can 
 `tap` (a named result) and `tap_op` (a grid sample or an interpolation, numbered in the order of the
 calls); with no tape running both return their argument and do nothing else.
 
-Weights come from names, not from files: `seed_networks` draws each parameter from its official
-name, so that the official code and this one hold the same values on any machine.
+Weights come from names, not from files: see modules/parity/weights.py.
 """
 
 import contextlib
@@ -16,9 +15,7 @@ from typing import Dict, Iterator, Mapping, NamedTuple, Optional
 import numpy as np
 import paddle
 
-from modules.cli import UserError
-from modules.seeding import seeded_value
-from modules.weight_names import to_official_names
+from modules.runtime.errors import UserError
 
 ENABLED = os.environ.get('TEST_MODE') == '1'
 PIN_FILE = os.environ.get('TEST_MODE_PIN') or None
@@ -111,12 +108,3 @@ def record(pins: Optional[Mapping[str, np.ndarray]] = None) -> Iterator[Tape]:
         yield _tape
     finally:
         _tape = previous
-
-
-def seed_networks(models, seed: int) -> None:
-    """Gives the three networks the weights drawn from their names; blur kernels keep theirs."""
-    for network_name, network in models._asdict().items():
-        for key, tensor in to_official_names(network.state_dict()).items():
-            if not key.endswith('down.weight'):
-                value = seeded_value(f'{network_name}.{key}', tuple(tensor.shape), seed)
-                tensor.set_value(value.astype(str(tensor.numpy().dtype)))

@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 from paddle import Tensor
 
-from modules.sampling import grid_sample
+from modules.ops.sampling import grid_sample
 from modules.test_mode import tap
 from modules.util import make_coordinate_grid
 

@@ -5,20 +5,17 @@ Images are float in [0, 1], NCHW. Coordinates are (x, y) in [-1, 1]; -1 and 1 ar
 border pixels.
 """
 
-from typing import Callable, List, NamedTuple, Optional, Tuple
+from typing import List, NamedTuple, Optional, Tuple
 
+import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
-from modules import distributed, onednn
-from modules.memory import recomputed
+from modules.ops.batch_norm import batch_norm
+from modules.ops.blocks import conv_norm_relu
+from modules.ops.convolution import conv2d
 from modules.ops.precision import full_precision
-from modules.sampling import rearranges
-from modules.test_mode import tap_op
-
-# Pixels of a batch from which a doubled image is worth the sums of its convolution's kernel.
-_SUM_KERNELS_FROM = 512
 
 
 class Keypoints(NamedTuple):
@@ -46,52 +43,6 @@ def kp2gaussian(kp_value: Tensor, size: Tuple[int, int], kp_variance: float) -> 
     return paddle.exp(-0.5 * (distance * distance).sum(-1) / kp_variance)
 
 
-def _bilinear_matrix(source: int, target: int, dtype: paddle.dtype) -> Tensor:
-    """(target, source) weights of the source pixels in each target pixel, half-pixel centres."""
-    position = (paddle.arange(target).astype(dtype) + 0.5) * (source / target) - 0.5
-    position = position.clip(0, source - 1).unsqueeze(1)
-    return F.relu(1 - (position - paddle.arange(source).astype(dtype)).abs())
-
-
-def resize_bilinear(x: Tensor, size: Tuple[int, int]) -> Tensor:
-    """F.interpolate(mode='bilinear', align_corners=False): (B, C, h, w) -> (B, C, *size).
-
-    As two matrix products, since Paddle's kernel computes its weights in float32 for any dtype.
-    """
-    h, w = x.shape[2:]
-    rows = _bilinear_matrix(h, size[0], x.dtype)
-    columns = _bilinear_matrix(w, size[1], x.dtype)
-    return tap_op('interpolate', rows @ x @ columns.T)
-
-
-def upsample_nearest_x2(x: Tensor) -> Tensor:
-    """F.interpolate(scale_factor=2), whose CPU kernel runs on one thread: (B, C, 2h, 2w)."""
-    _, c, h, w = x.shape
-    y = x.reshape([-1, c, h, 1, w, 1]).expand([-1, c, h, 2, w, 2])
-    return tap_op('interpolate', y.reshape([-1, c, 2 * h, 2 * w]))
-
-
-def add_bias(x: Tensor, bias: Tensor) -> Tensor:
-    """x + bias per channel: (B, C, h, w), (C,) -> (B, C, h, w)."""
-    if not rearranges(x):
-        return x + bias.reshape([1, -1, 1, 1])
-    # A batch norm that changes nothing else: Paddle's CPU kernel for sums of unlike shapes takes
-    # four times as long.
-    zeros, ones = paddle.zeros_like(bias), paddle.ones_like(bias)
-    ones.stop_gradient = bias.stop_gradient  # the kernel gives gradients to both or to none
-    return F.batch_norm(x, zeros, ones, ones, bias, epsilon=0.0)
-
-
-def conv2d(x: Tensor, weight: Tensor, bias: Optional[Tensor] = None, padding: int = 0) -> Tensor:
-    """F.conv2d, the fastest way: (B, in, h, w) -> (B, out, h', w')."""
-    if onednn.serves(x):
-        y = onednn.conv2d(x, weight, padding)
-        return y if bias is None else add_bias(y, bias)
-    y = F.conv2d(x, weight, padding=padding)
-    # A float32 bias would make a result in low precision, and all that follows, float32 again.
-    return y if bias is None else y + bias.astype(y.dtype).reshape([1, -1, 1, 1])
-
-
 class Conv2D(nn.Conv2D):
     """Convolution that starts as PyTorch's: weight and bias uniform in +-1/sqrt(fan_in)."""
 
@@ -107,131 +58,20 @@ class Conv2D(nn.Conv2D):
             bias_attr=attr,
         )
 
-    def forward(self, x: Tensor, with_bias: bool = True) -> Tensor:
-        """(B, in, h, w) -> (B, out, h', w'); the bias may be left to the caller."""
-        bias = self.bias if with_bias else None
-        return conv2d(x, self.weight, bias, self._updated_padding[0])
-
-    def forward_doubled(self, x: Tensor, with_bias: bool = True) -> Tensor:
-        """This 3x3 convolution of the doubled image: (B, in, h, w) -> (B, out, 2h, 2w).
-
-        Each pixel meets the kernel four times side by side. The sum of those four is a 4x4 kernel,
-        of a transposed convolution that goes in steps of two: 16 multiplications instead of 36.
-        """
-        pixels = x.shape[0] * x.shape[2] * x.shape[3]
-        if not rearranges(x) or pixels < _SUM_KERNELS_FROM:
-            return self(upsample_nearest_x2(x), with_bias)
-        kernel = self.weight.transpose([1, 0, 2, 3])
-        for axis in (2, 3):
-            first, middle, last = kernel.unbind(axis)
-            kernel = paddle.stack([last, middle + last, first + middle, first], axis)
-        bias = self.bias if with_bias else None
-        return F.conv2d_transpose(x, kernel, bias, stride=2, padding=1)
-
-
-def _both_trained(weight: Tensor, bias: Tensor) -> Tuple[Tensor, Tensor]:
-    """Of batch norm, to whose weight and bias Paddle's kernel gives gradients together or not."""
-    if weight.stop_gradient == bias.stop_gradient:
-        return weight, bias
-    tensors = [t.detach() if t.stop_gradient else t for t in (weight, bias)]
-    for tensor in tensors:
-        tensor.stop_gradient = False
-    return tuple(tensors)
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in, h, w) -> (B, out, h', w')."""
+        return conv2d(x, self.weight, self.bias, self._updated_padding[0])
 
 
 class BatchNorm2D(nn.BatchNorm2D):
     """Batch norm (momentum 0.9, epsilon 1e-5) that keeps PyTorch's, the unbiased, variance.
 
-    Paddle's CPU kernel stores the biased variance; its cuDNN path stores the unbiased one already.
     With several processes the statistics are those of the joint batch.
     """
 
-    def after(
-        self,
-        conv: Conv2D,
-        x: Tensor,
-        doubled: bool = False,
-        then: Optional[Callable[[Tensor], Tensor]] = None,
-    ) -> Tensor:
-        """The norm of the convolution (of the doubled image), whose bias is not added on its own.
-
-        In training the norm takes the batch's mean away and the bias with it, whose gradient is
-        exactly 0: only the running mean has to know it. With fixed statistics it joins the norm's.
-
-        Args:
-            then: applied to the norm, and cheap: backward computes both anew.
-        """
-        convolve = conv.forward_doubled if doubled else conv
-        if not rearranges(x) or distributed.world_size() > 1:
-            y = self(convolve(x))
-            return y if then is None else then(y)
-        return self(convolve(x, with_bias=False), conv.bias, then)
-
-    def forward(
-        self,
-        x: Tensor,
-        omitted_bias: Optional[Tensor] = None,
-        then: Optional[Callable[[Tensor], Tensor]] = None,
-    ) -> Tensor:
-        """
-        Args:
-            x: (B, C, h, w).
-            omitted_bias: of the convolution that led to `x`, (C,), where it was not added.
-            then: see `after`.
-        """
-        if not self.training:
-            mean, variance, bias = self._mean, self._variance, self.bias
-            if omitted_bias is not None:
-                bias = bias + omitted_bias * self.weight * (variance + self._epsilon).rsqrt()
-            if then is not None:  # backward is to meet these values
-                mean, variance = mean.clone(), variance.clone()
-            return self._norm(x, bias, mean, variance, then)
-        count = x.size // x.shape[1]
-        if count == 1:
-            raise ValueError('batch norm needs more than one value per channel to train')
-        if distributed.world_size() > 1:
-            return distributed.joint_batch_norm(self, x)
-        if not x.place.is_cpu_place():
-            return super().forward(x)
-        mean, variance = paddle.zeros_like(self._mean), paddle.zeros_like(self._variance)
-        bias = self.bias
-        if omitted_bias is not None:
-            bias = bias + 0 * omitted_bias  # gives it the gradient 0, not none
-        y = self._norm(x, bias, mean, variance, then)
-        if omitted_bias is not None:
-            mean = mean + omitted_bias.detach()
-        self.update_statistics(mean, variance, count)
-        return y
-
-    def _norm(self, x: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, then) -> Tensor:
-        """By `mean` and `variance` (C,), into which training first writes the batch's (biased)."""
-        training = self.training  # as it is now, not in backward
-
-        def norm(x, weight, bias, mean, variance):
-            y = F.batch_norm(
-                x,
-                mean,
-                variance,
-                weight,
-                bias,
-                training=training,
-                momentum=0.0,
-                epsilon=self._epsilon,
-                data_format=self._data_format,
-            )
-            return y if then is None else then(y)
-
-        weight, bias = _both_trained(self.weight, bias)
-        if then is None:
-            return norm(x, weight, bias, mean, variance)
-        return recomputed(norm, x, weight, bias, mean, variance)
-
-    @paddle.no_grad()
-    def update_statistics(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        """Moves the running statistics towards a batch's, whose variance (C,) is the biased one."""
-        new = 1 - self._momentum
-        self._mean.scale_(self._momentum).add_(mean * new)
-        self._variance.scale_(self._momentum).add_(variance * (new * count / (count - 1)))
+    def forward(self, x: Tensor) -> Tensor:
+        """Keeps the shape (B, C, h, w)."""
+        return batch_norm(x, self)
 
 
 class ResBlock2d(nn.Layer):
@@ -245,8 +85,9 @@ class ResBlock2d(nn.Layer):
         self.norm2 = BatchNorm2D(in_features)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.norm2.after(self.conv1, F.relu(self.norm1(x)))
-        out = self.conv2(F.relu(out))
+        out = F.relu(self.norm1(x))
+        out = conv_norm_relu(out, self.conv1, self.norm2)
+        out = self.conv2(out)
         return out + x
 
 
@@ -259,21 +100,21 @@ class SameBlock2d(nn.Layer):
         self.norm = BatchNorm2D(out_features)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.norm.after(self.conv, x))
+        return conv_norm_relu(x, self.conv, self.norm)
 
 
 class DownBlock2d(SameBlock2d):
     """Same block, then a 2x2 average: (B, in, h, w) -> (B, out, h/2, w/2)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm.after(self.conv, x, then=lambda y: F.avg_pool2d(F.relu(y), 2))
+        return conv_norm_relu(x, self.conv, self.norm, pool=True)
 
 
 class UpBlock2d(SameBlock2d):
     """Same block on the doubled image: (B, in, h, w) -> (B, out, 2h, 2w)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.norm.after(self.conv, x, doubled=True))
+        return conv_norm_relu(x, self.conv, self.norm, upsample=True)
 
 
 class Encoder(nn.Layer):
@@ -328,6 +169,23 @@ class Hourglass(nn.Layer):
         return self.decoder(self.encoder(x))
 
 
+def gaussian_kernel(scale: float) -> np.ndarray:
+    """The blur before down-scaling by `scale`: (2r + 1, 2r + 1) float32 of sum 1, r = 4 sigma.
+
+    Each step is rounded as PyTorch rounds it, so that the values are those of the official code to
+    the last bit; in a long training a difference of one bit grows to a thousandth.
+    """
+    sigma = (1 / scale - 1) / 2
+    radius = round(sigma * 4)
+    if radius == 0:
+        return np.ones((1, 1), 'float32')
+    position = np.arange(-radius, radius + 1, dtype='float32')
+    exponent = -(position**2) / np.float32(2 * sigma**2)
+    line = np.exp(exponent.astype('float64')).astype('float32')
+    kernel = line[:, np.newaxis] * line
+    return kernel / np.float32(kernel.sum(dtype='float64'))
+
+
 class AntiAliasInterpolation2d(nn.Layer):
     """Gaussian blur and strided slicing: (B, C, H, W) -> (B, C, H * scale, W * scale).
 
@@ -338,12 +196,9 @@ class AntiAliasInterpolation2d(nn.Layer):
         super().__init__()
         self.scale = scale
         self.stride = int(1 / scale)
-        sigma = (1 / scale - 1) / 2
-        self.radius = round(sigma * 4)
-        position = paddle.arange(-self.radius, self.radius + 1, dtype='float32')
-        line = paddle.exp(-(position**2) / (2 * sigma**2)) if sigma else paddle.ones([1])
-        kernel = line.unsqueeze(0) * line.unsqueeze(1)
-        kernel = (kernel / kernel.sum()).expand([channels, 1, *kernel.shape])
+        kernel = gaussian_kernel(scale)
+        self.radius = kernel.shape[0] // 2
+        kernel = paddle.to_tensor(kernel, 'float32').expand([channels, 1, *kernel.shape])
         self.register_buffer('weight', kernel.clone())
 
     def forward(self, x: Tensor) -> Tensor:

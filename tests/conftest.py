@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from modules.runtime import prepare_process  # noqa: E402
+from modules.runtime.process import prepare_process  # noqa: E402
 
 prepare_process()
 
@@ -40,8 +40,8 @@ def interruptible():
 @pytest.fixture(scope='module')
 def official():
     """The tiny checkpoint's networks as states; test_checkpoint_reading.py checks that reading."""
-    from modules.checkpoint import read_checkpoint
-    from tests.tiny_checkpoint import LEGACY
+    from modules.checkpoints.models import read_checkpoint
+    from tests.support.tiny_checkpoint import LEGACY
 
     return read_checkpoint(LEGACY).networks
 
@@ -50,6 +50,6 @@ def official():
 def models():
     """Networks of the tiny checkpoint's config, with initial weights."""
     from modules.build import build_models
-    from tests.tiny_checkpoint import CONFIG
+    from tests.support.tiny_checkpoint import CONFIG
 
     return build_models(CONFIG)

@@ -7,21 +7,18 @@ import paddle
 import pytest
 from test_networks import small_config
 
-from animate import (
+from modules.animation.animator import Animator, animate, explained_animation, find_best_frame
+from modules.animation.normalization import (
     ABSOLUTE,
-    Animator,
     Normalization,
-    animate,
-    explained_animation,
-    find_best_frame,
     hull_area,
     movement_scale,
     normalize_kp,
-    to_bytes,
 )
 from modules.build import build_models
-from modules.cli import UserError
+from modules.runtime.errors import UserError
 from modules.util import Keypoints
+from modules.video.levels import to_bytes
 
 SQUARE = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], 'float32')
 

@@ -13,18 +13,20 @@ import numpy as np
 import pytest
 import yaml
 from conftest import ROOT
-from dataset_files import cut_short, write_folder, write_strip, write_video
 from PIL import Image
-from tiny_checkpoint import CONFIG, LEGACY, TINY
 
 import animate
-from modules.animation_folder import AnimationFolder, name_pairs
+from modules.animation import animator, pairs
+from modules.animation.normalization import Normalization
+from modules.animation.results import AnimationFolder, name_pairs
 from modules.build import build_models
-from modules.checkpoint import load_models, save_checkpoint
-from modules.cli import UserError
-from modules.clips import open_clip
-from modules.normalization import Normalization
+from modules.checkpoints.models import load_models, save_checkpoint
+from modules.data.clips import open_clip
+from modules.runtime.errors import UserError
 from modules.video import VideoReader, VideoWriter
+from modules.video.levels import to_bytes
+from tests.support.dataset_files import cut_short, write_folder, write_strip, write_video
+from tests.support.tiny_checkpoint import CONFIG, LEGACY, TINY
 
 NTSC = Fraction(30000, 1001)
 RELATIVE = {'use_relative_movement': True, 'use_relative_jacobian': True}
@@ -101,7 +103,7 @@ def expected_frames(models, dataset, name, normalization):
     frames = (frame / np.float32(255) for frame in driving.frames())
     first = next(source.frames()) / np.float32(255)
     return np.stack(
-        [animate.to_bytes(f) for f in animate.animate(models, first, frames, normalization)]
+        [to_bytes(f) for f in animator.animate(models, first, frames, normalization)]
     )
 
 
@@ -149,12 +151,12 @@ def test_videos_have_the_driving_clips_frame_rate(whole):
 def test_grid_is_laid_out_as_officially(models):
     """source | driving | deformed | result with keypoints | result | occlusion."""
     frames = driving_frames() / np.float32(255)
-    steps = animate.explained_animation(models, frames[0], frames[4:6], Normalization(True, True))
+    steps = animator.explained_animation(models, frames[0], frames[4:6], Normalization(True, True))
     from modules.visualizer import Visualizer
 
     visualizer = Visualizer(kp_size=2)
     *_, step = steps
-    columns = np.split(animate.draw(visualizer, step), 6, axis=1)
+    columns = np.split(pairs.draw(visualizer, step), 6, axis=1)
     plain = {'source': 0, 'driving': 1, 'result': 3}
     images = {'source': frames[0], 'driving': frames[5], 'result': step.frame}
     kps = {'source': step.kp_source, 'driving': step.kp_driving, 'result': step.kp_norm}
@@ -218,13 +220,13 @@ def test_outputs_are_chosen_and_added(whole, tmp_path, monkeypatch):
     """Only a grid needs the deformed source; outputs that are added later equal those at once."""
     config, complete = whole
     kinds = []
-    original = animate.Animator.explain
+    original = animator.Animator.explain
 
     def explain(self, frame, with_deformed=True):
         kinds.append(with_deformed)
         return original(self, frame, with_deformed)
 
-    monkeypatch.setattr(animate.Animator, 'explain', explain)
+    monkeypatch.setattr(animator.Animator, 'explain', explain)
     folder = run(config, tmp_path / 'run', '--outputs', 'result', 'png')
     assert set(kinds) == {False}
     assert sorted(p.name for p in folder.iterdir()) == ['png', 'result', 'run.json']

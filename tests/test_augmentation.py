@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from modules.augmentation import (
+from modules.data.augmentation import (
     AllAugmentationTransform,
     ColorJitter,
     RandomCrop,

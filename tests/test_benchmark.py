@@ -11,21 +11,24 @@ import numpy as np
 import pytest
 import yaml
 from conftest import ROOT
-from tiny import TINY, tiny_config
 
-from animate import Normalization, animate
 from frames_dataset import FramesDataset
-from modules.cli import UserError
-from modules.record import STEP_INPUTS, seeded_models, to_tensor
-from modules.seeding import seeded_inputs
-from modules.test_mode import seed_networks
+from modules.animation.animator import animate
+from modules.animation.normalization import Normalization
+from modules.parity.record import STEP_INPUTS, seeded_models, to_tensor
+from modules.parity.weights import seed_networks
+from modules.runtime.errors import UserError
+from modules.runtime.seeding import seeded_inputs
+from modules.training.setup import build_trainer
 from modules.transform import Transform
-from tools import benchmark, benchmark_animation, benchmark_runs
-from tools.benchmark_common import Report, Series, timed
-from tools.benchmark_loading import WholeClips, load, measure
-from tools.benchmark_runs import OFFICIAL, Contender, Official, Run, find_official, run
-from tools.benchmark_training import losses_table, training_config
-from train import build_trainer
+from tests.support.tiny import TINY, tiny_config
+from tools import benchmark
+from tools.benchmarking import animation as benchmark_animation
+from tools.benchmarking import runs as benchmark_runs
+from tools.benchmarking.common import Report, Series, timed
+from tools.benchmarking.loading import WholeClips, load, measure
+from tools.benchmarking.runs import OFFICIAL, Contender, Official, Run, find_official, run
+from tools.benchmarking.training import losses_table, training_config
 
 JITTER = {'brightness': 0.1, 'contrast': 0.1, 'saturation': 0.1, 'hue': 0.1}
 
@@ -89,7 +92,7 @@ def test_loading_gives_both_paces_with_and_without_augmentation(run_benchmark, t
 def ways(tmp_path):
     """Both datasets over the same drawn clips."""
     folder = tmp_path / 'clips'
-    from tools.benchmark_loading import draw_clips
+    from tools.benchmarking.loading import draw_clips
 
     draw_clips(folder, 2, 10, [32, 32, 3])
     params = {'root_dir': folder, 'frame_shape': [32, 32, 3]}
@@ -119,7 +122,7 @@ def test_the_naive_way_decodes_whole_clips(ways, monkeypatch):
 
 
 def test_paces_count_samples_and_cpu(ways, monkeypatch):
-    from tools import benchmark_loading
+    from tools.benchmarking import loading as benchmark_loading
 
     clock = iter([10.0, 14.0])
     monkeypatch.setattr(benchmark_loading.time, 'perf_counter', lambda: next(clock))
@@ -129,7 +132,7 @@ def test_paces_count_samples_and_cpu(ways, monkeypatch):
 
 
 def test_both_ways_are_measured_in_turns(monkeypatch):
-    from tools import benchmark_loading
+    from tools.benchmarking import loading as benchmark_loading
 
     turns = []
     monkeypatch.setattr(
@@ -141,7 +144,7 @@ def test_both_ways_are_measured_in_turns(monkeypatch):
 
 
 def test_only_square_clips_are_drawn(tmp_path):
-    from tools.benchmark_loading import draw_clips
+    from tools.benchmarking.loading import draw_clips
 
     with pytest.raises(UserError, match='clips of 32x48 are not drawn'):
         draw_clips(tmp_path / 'clips', 1, 4, [32, 48, 3])
@@ -154,7 +157,7 @@ def test_training_measures_the_trainers_step(run_benchmark):
     figures, text = run_benchmark('--only', 'training', '--batch_size', 3, '--steps', 2)
     ours = figures['training']['this project']
     config = tiny_config({'pixel': 0}, batch_size=3)
-    trainer = build_trainer(config, Namespace(checkpoint=None, seed=0))
+    trainer = build_trainer(config, None, 0)
     seed_networks(trainer.models, 0)
     transform = config['train_params']['transform_params']
     inputs = seeded_inputs(0, [32, 32, 3], **transform, batch_size=3)
@@ -218,7 +221,7 @@ def test_engines_are_compared_with_eager_and_the_official_code():
 
 
 def test_training_is_compared_with_the_official_code():
-    from tools.benchmark_training import training_report
+    from tools.benchmarking.training import training_report
 
     runs = {
         'this project': [a_run((9, 2, 4), 300, {'a': 1.0, 'b': 2.0})],
@@ -248,7 +251,7 @@ def test_training_config_is_checked_anew():
 
 
 def test_the_official_code_has_no_pixel_loss(monkeypatch):
-    from tools import benchmark_training
+    from tools.benchmarking import training as benchmark_training
 
     names = []
     monkeypatch.setattr(
@@ -286,7 +289,7 @@ def test_a_run_returns_what_the_process_wrote(tmp_path):
         tmp_path,
         f"""import sys
 sys.path.insert(0, {str(ROOT)!r})
-from tools.benchmark_common import *
+from tools.benchmarking.common import *
 job, path = read_job()
 write_frames(path, [np.full((2, 3, 3), job['level'])] * 2)
 print('chatter')
@@ -321,7 +324,7 @@ def test_peak_memory_keeps_the_peak(tmp_path):
         tmp_path,
         f"""import sys
 sys.path.insert(0, {str(ROOT)!r})
-from tools.benchmark_common import *
+from tools.benchmarking.common import *
 before = peak_memory()
 values = np.ones(25_000_000)
 del values
@@ -334,7 +337,7 @@ write_result(Path(sys.argv[1]), seconds=[], version='v', losses=[before])
 
 def test_timed_measures_each_item(monkeypatch):
     clock = iter([0, 1, 10, 13, 20])
-    monkeypatch.setattr('tools.benchmark_common.time.perf_counter', lambda: next(clock))
+    monkeypatch.setattr('tools.benchmarking.common.time.perf_counter', lambda: next(clock))
     assert list(timed('ab')) == [(1, 'a'), (3, 'b')]
 
 

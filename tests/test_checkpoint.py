@@ -8,21 +8,22 @@ import paddle
 import pytest
 from conftest import ROOT
 from paddle import nn
-from places import full_disk
-from tiny_checkpoint import CONFIG, LEGACY, PART, TINY, assert_same, values
+from safetensors.numpy import save_file
 
 from modules.build import build_models
-from modules.checkpoint import (
+from modules.checkpoints.models import (
     load_checkpoint,
     load_models,
     read_checkpoint,
     save_checkpoint,
     save_pdparams,
 )
-from modules.cli import UserError
+from modules.checkpoints.torch_file import write_torch
+from modules.checkpoints.weight_names import NETWORKS, to_paddle_names
 from modules.config import load_config
-from modules.torch_file import write_torch
-from modules.weight_names import NETWORKS, to_paddle_names
+from modules.runtime.errors import UserError
+from tests.support.places import full_disk
+from tests.support.tiny_checkpoint import CONFIG, LEGACY, PART, TINY, assert_same, values
 
 
 def assert_loaded(layer, state):
@@ -239,6 +240,44 @@ def test_own_format_is_a_plain_safetensors_file(models, tmp_path):
     assert set(header) == {f'generator.{key}' for key in models.generator.state_dict()}
     assert (metadata['format'], metadata['version']) == ('first-order-model', '1')
     assert json.loads(metadata['config']) == CONFIG
+
+
+def test_the_same_contents_give_the_same_bytes(models, tmp_path):
+    extra = {'optimizer_a/x': np.arange(3.0), 'optimizer_b/x': np.array(2, np.int64)}
+    contents = set()
+    for number in range(6):
+        path = tmp_path / str(number)
+        save_checkpoint(path, models._asdict(), CONFIG, extra, {'step': 1, 'seed': 2})
+        contents.add(path.read_bytes())
+    assert len(contents) == 1
+
+
+@pytest.mark.parametrize('key', ['generator.final.bias', 'optimizer_a/x', 'number'])
+def test_a_flipped_bit_is_found_and_its_tensor_named(tmp_path, key):
+    state = {'final.bias': np.ones(3, np.float32), 'final.weight': np.zeros((2, 3), np.float32)}
+    extra = {'optimizer_a/x': np.arange(4.0), 'number': np.array(7, np.int64)}
+    path = tmp_path / 'x'
+    save_checkpoint(path, {'generator': state}, None, extra)
+    data = bytearray(path.read_bytes())
+    begin = 8 + int.from_bytes(data[:8], 'little')
+    start, end = json.loads(data[8:begin])[key]['data_offsets']
+    for place in (start, end - 1):
+        data[begin + place] ^= 16
+        path.write_bytes(data)
+        with pytest.raises(UserError, match=f"x: its '{key}' is damaged; take another checkpoint"):
+            read_checkpoint(path, training_state=True)
+        data[begin + place] ^= 16
+    path.write_bytes(data)
+    assert_same(read_checkpoint(path, training_state=True).tensors, extra)
+
+
+def test_checkpoints_from_before_checksums_are_read(tmp_path):
+    state = {'final.bias': np.ones(3, np.float32)}
+    ours = {'format': 'first-order-model', 'version': '1', 'config': 'null', 'meta': '{"a": 1}'}
+    save_file({'generator.final.bias': state['final.bias']}, tmp_path / 'x', ours)
+    read = read_checkpoint(tmp_path / 'x')
+    assert_same(read.networks['generator'], state)
+    assert read.meta == {'a': 1}
 
 
 def test_header_length_that_looks_like_a_pickle(tmp_path):

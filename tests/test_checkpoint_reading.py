@@ -10,24 +10,29 @@ import tracemalloc
 import numpy as np
 import paddle
 import pytest
-from crafted import call, integer, network, storage, tensor, text, torch_legacy, torch_zip
-from tiny_checkpoint import CONFIG, LEGACY, PART, ROOT, TINY, assert_same, values
 
-from modules.checkpoint import (
-    load_checkpoint,
-    load_models,
-    read_checkpoint,
-)
-from modules.checkpoint_file import read_weights
-from modules.cli import UserError
-from modules.npz_file import Archive, write_npz
-from modules.torch_file import write_torch
-from modules.weight_names import (
+from modules.checkpoints.models import load_checkpoint, load_models, read_checkpoint
+from modules.checkpoints.npz_file import Archive, write_npz
+from modules.checkpoints.reading import read_weights
+from modules.checkpoints.torch_file import write_torch
+from modules.checkpoints.weight_names import (
     NETWORKS,
     name_keypoint_detector,
     to_official_names,
     to_paddle_names,
 )
+from modules.runtime.errors import UserError
+from tests.support.crafted import (
+    call,
+    integer,
+    network,
+    storage,
+    tensor,
+    text,
+    torch_legacy,
+    torch_zip,
+)
+from tests.support.tiny_checkpoint import CONFIG, LEGACY, PART, ROOT, TINY, assert_same, values
 
 
 def trusted_npz(path):
@@ -265,7 +270,7 @@ def test_memory_is_that_of_the_networks(tmp_path, form):
 
 def test_reading_imports_no_framework():
     code = (
-        'import sys; from modules.checkpoint import read_checkpoint;'
+        'import sys; from modules.checkpoints.models import read_checkpoint;'
         f' read_checkpoint({str(LEGACY)!r}); read_checkpoint({str(PART)!r});'
         " assert not {'torch', 'paddle'} & set(sys.modules)"
     )

@@ -9,15 +9,18 @@ import sys
 
 import pytest
 from conftest import ROOT
-from places import foreign_folder
 
-from modules.cli import UserError, atomic_output, check_output
-from modules.runtime import ending_signals
+from modules.runtime.errors import UserError
+from modules.runtime.files import atomic_output, check_output
+from modules.runtime.process import ending_signals
+from tests.support.places import foreign_folder
 
 
 def run_main(body, redirection, cwd):
     """A command whose main is `body`, run by a shell: (exit status, stdout, stderr)."""
-    lines = ['import os, sys, time, warnings', 'from modules.cli import *', 'def main():']
+    rooms = ('commands', 'errors', 'files')
+    lines = ['import os, sys, time, warnings']
+    lines += [*(f'from modules.runtime.{room} import *' for room in rooms), 'def main():']
     lines += [f'    {line}' for line in body.split('\n')] + ['run_command(main)']
     script = f'"$0" -c "$1" {redirection}; exit ${{PIPESTATUS[0]}}'
     done = subprocess.run(

@@ -10,24 +10,26 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from PIL import Image
-from tiny_checkpoint import CONFIG, LEGACY, TINY, assert_same
 
-from animate import Normalization, animate
+from modules.animation.animator import animate
+from modules.animation.normalization import Normalization
 from modules.build import build_models
-from modules.checkpoint import load_models, read_checkpoint, save_checkpoint
-from modules.cli import UserError
+from modules.checkpoints.models import load_models, read_checkpoint, save_checkpoint
+from modules.runtime.errors import UserError
 from modules.video import VideoReader
-from tools import compare, official_animation
-from tools.benchmark_runs import Contender, Official
+from tests.support.tiny_checkpoint import CONFIG, LEGACY, TINY, assert_same
+from tools import compare
+from tools.benchmarking.runs import Contender, Official
 from tools.compare import Difference, describe, measure
-from tools.official_animation import Animation, read_official_weights
+from tools.official import animation as official_animation
+from tools.official.animation import Animation, read_official_weights
 
 OFFICIAL = Official('python', ROOT, '2.1')
-# Stands for tools/benchmark_torch.py: half of each driving frame, and its job kept as seen.json.
+# Stands for tools/official/benchmark.py: half of each driving frame, and its job kept as seen.json.
 STAND_IN = f"""
 import json, sys
 sys.path.insert(0, {str(ROOT)!r})
-from tools.benchmark_common import *
+from tools.benchmarking.common import *
 job, result = read_job()
 for animation in job['animations']:
     inputs = read_inputs(animation['inputs'])

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from modules.cli import UserError
 from modules.config import check_config, load_config
-from modules.config_schema import SCHEMA, Field
+from modules.config.schema import SCHEMA, Field
+from modules.runtime.errors import UserError
 
 CONFIGS = Path(__file__).parent.parent / 'config'
 FACES = Path(__file__).parent / 'data' / 'faces-64.yaml'

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from places import full_disk
 
-from modules.checkpoint import read_checkpoint, save_checkpoint
-from modules.cli import UserError
-from modules.torch_file import write_torch
-from modules.weight_names import NETWORKS
+from modules.checkpoints.models import read_checkpoint, save_checkpoint
+from modules.checkpoints.torch_file import write_torch
+from modules.checkpoints.weight_names import NETWORKS
+from modules.runtime.errors import UserError
+from tests.support.places import full_disk
 from tools import convert_torch
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -10,13 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from modules.cli import UserError
+from modules.runtime.errors import UserError
 from modules.video import VideoReader
-from tools import creatures, make_demo_dataset
-from tools.creature_motion import IS_HIND, KINDS, LEG, Motion
-from tools.creature_scenes import Scene, shaded
-from tools.creature_shapes import SUPERSAMPLING, Layer, Shape, canvas, paint
-from tools.creatures import (
+from tools import make_demo_dataset
+from tools.creature_drawing import creatures
+from tools.creature_drawing.creatures import (
     JOINT_NAMES,
     PARTS,
     Creature,
@@ -28,6 +26,9 @@ from tools.creatures import (
     joints,
     random_stream,
 )
+from tools.creature_drawing.motion import IS_HIND, KINDS, LEG, Motion
+from tools.creature_drawing.scenes import Scene, shaded
+from tools.creature_drawing.shapes import SUPERSAMPLING, Layer, Shape, canvas, paint
 
 TIMES = clip_times(16)
 FEET = [JOINT_NAMES.index(f'{leg}_foot') for leg in ('near_hind', 'near_fore')]

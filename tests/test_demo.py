@@ -13,13 +13,13 @@ import pytest
 import yaml
 from conftest import ROOT
 from PIL import Image
-from test_video import beep
 
 import demo
-from animate import to_bytes
-from modules.cli import UserError
-from modules.runtime import choose_device
+from modules.runtime.errors import UserError
+from modules.runtime.process import choose_device
 from modules.video import VideoReader, VideoWriter, read_image, resize_frame
+from modules.video.levels import to_bytes
+from tests.support.clips import beep
 
 DATA = ROOT / 'tests' / 'data' / 'demo_tiny'
 BUNDLED = ROOT / 'doc' / 'demo'

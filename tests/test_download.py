@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modules import download
-from modules.checkpoint_file import read_weights
-from modules.cli import UserError
-from modules.download import KNOWN_WEIGHTS, fetch, fetch_weights, find_weights
+from modules.checkpoints import download
+from modules.checkpoints.download import KNOWN_WEIGHTS, fetch, fetch_weights, find_weights
+from modules.checkpoints.reading import read_weights
+from modules.runtime.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -288,7 +288,7 @@ def test_progress_bar(server, tmp_path, monkeypatch):
 
 def test_two_processes_at_once(server, tmp_path):
     server.delay = 1  # second, in which the others start
-    code = "from modules.download import fetch_weights; print(fetch_weights('vox'))"
+    code = "from modules.checkpoints.download import fetch_weights; print(fetch_weights('vox'))"
     environment = {**os.environ, 'FOMM_WEIGHTS_URL': server.url, 'XDG_CACHE_HOME': str(tmp_path)}
     processes = [
         subprocess.Popen([sys.executable, '-c', code], cwd=ROOT, env=environment, stdout=-1)

@@ -15,23 +15,28 @@ import paddle
 import pytest
 from conftest import ROOT
 from paddle.static import InputSpec
-from tiny import TINY
 
 import demo
-from animate import Normalization, animate, explained_animation, find_best_frame
-from modules import engine as engine_module
-from modules import folding, inference_layers, predictors, program_cache, winograd
-from modules.checkpoint import StoredModels, save_checkpoint
-from modules.cli import UserError
+from modules.animation.animator import animate, explained_animation, find_best_frame
+from modules.animation.normalization import Normalization
+from modules.checkpoints.models import StoredModels, save_checkpoint
 from modules.config import check_config
-from modules.engine import CompiledEngine, EagerEngine, build_engine
-from modules.folding import Kernel
-from modules.inference_layers import LeanConvRelu
-from modules.inference_networks import FrameDecoder
-from modules.predictors import Program, compile_program
-from modules.program_cache import ProgramCache
-from modules.record import seeded_models
-from modules.runtime import describe_cpu
+from modules.eager import EagerEngine
+from modules.inference import choice, folding, program_cache, winograd
+from modules.inference import engine as engine_module
+from modules.inference import layers as inference_layers
+from modules.inference.choice import build_engine
+from modules.inference.engine import CompiledEngine
+from modules.inference.folding import Kernel
+from modules.inference.layers import LeanConvRelu
+from modules.inference.networks import FrameDecoder
+from modules.inference.program_cache import ProgramCache
+from modules.ops import predictors
+from modules.ops.predictors import Program, compile_program
+from modules.parity.record import seeded_models
+from modules.runtime.errors import UserError
+from modules.runtime.process import describe_cpu
+from tests.support.tiny import TINY
 
 RELATIVE = Normalization(True, True)
 
@@ -178,7 +183,7 @@ def test_scales_of_any_sign_and_size(scales):
 )
 @pytest.mark.parametrize('name', ['tiny', 'winograd'])
 def test_bf16_is_close_and_finds_the_same_keypoints(name, monkeypatch):
-    monkeypatch.setattr(engine_module, '_has_bf16', lambda: True)
+    monkeypatch.setattr(choice, '_has_bf16', lambda: True)
     config, size = CONFIGS[name]
     models = seeded_models(config, 1, 'float32')
     frames = clip(size)
@@ -321,15 +326,19 @@ def test_stored_weights_are_loaded_only_to_compile(cache, tmp_path, monkeypatch)
 def test_other_sources_make_other_programs(cache, tmp_path, monkeypatch):
     copied = tmp_path / 'modules'
     shutil.copytree(ROOT / 'modules', copied, ignore=shutil.ignore_patterns('__pycache__'))
-    monkeypatch.setattr(engine_module, '__file__', str(copied / 'engine.py'))
+    monkeypatch.setattr(engine_module, '__file__', str(copied / 'inference' / 'engine.py'))
     build()
-    (copied / '.editor.py').write_text('')  # hidden files are nobody's modules
+    (copied / 'ops' / '.editor.py').write_text('')  # hidden files are nobody's modules
+    for name in ('model.py', 'training/trainer.py', 'video/reading.py', 'runtime/files.py'):
+        with open(copied / name, 'a') as file:  # nothing that programs are made of
+            file.write('# another\n')
     build()
     assert len(entries(cache)) == 3
-    with open(copied / 'util.py', 'a') as file:
-        file.write('# another\n')
-    build()
-    assert len(entries(cache)) == 6
+    for count, name in enumerate(('util.py', 'ops/sampling.py', 'inference/layers.py'), 2):
+        with open(copied / name, 'a') as file:
+            file.write('# another\n')
+        build()
+        assert len(entries(cache)) == 3 * count
 
 
 def test_memory_holds_programs_or_networks(cache, tmp_path, monkeypatch):
@@ -486,11 +495,11 @@ def test_auto_is_the_compiled_one(capsys):
 
 
 def test_what_is_lacking_is_told_in_a_line(monkeypatch, capsys):
-    monkeypatch.setattr(engine_module, '_has_bf16', lambda: False)
+    monkeypatch.setattr(choice, '_has_bf16', lambda: False)
     assert choose(precision='bf16').name == 'onednn'
     note = 'note: --precision bf16: this CPU has no instructions for it, so fp32 is used\n'
     assert capsys.readouterr().err == note
-    monkeypatch.setattr(engine_module, '_lack_of_onednn', lambda: 'nothing there')
+    monkeypatch.setattr(choice, '_lack_of_onednn', lambda: 'nothing there')
     assert choose().name == 'eager'
     assert capsys.readouterr().err == 'note: the slow eager engine is used: nothing there\n'
     with pytest.raises(UserError, match='--engine onednn: nothing there; use --engine eager'):

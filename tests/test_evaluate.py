@@ -11,20 +11,21 @@ import weakref
 import numpy as np
 import pytest
 import yaml
-from dataset_files import cut_short, frames, write_folder
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
-from tiny_checkpoint import CONFIG, LEGACY, ROOT, TINY
 
-import animate
+from modules.animation import animator
 from modules.build import build_models
-from modules.checkpoint import load_models
-from modules.cli import UserError
-from modules.clips import open_clip
+from modules.checkpoints.models import load_models
+from modules.data.clips import open_clip
+from modules.runtime.errors import UserError
 from modules.video import VideoReader
+from modules.video.levels import to_bytes
+from tests.support.dataset_files import cut_short, frames, write_folder
+from tests.support.tiny_checkpoint import CONFIG, LEGACY, ROOT, TINY
 from tools import convert_torch, evaluate, make_demo_dataset
-from tools.bootstrap import interval
-from tools.parity_torch import official_config
+from tools.evaluation.bootstrap import interval
+from tools.official.parity import official_config
 
 SIZE, CLIPS, FRAMES = 64, 3, 4
 
@@ -78,7 +79,7 @@ def becomes(monkeypatch):
             for number, frame in enumerate(driving):
                 yield change(number, frame)
 
-        monkeypatch.setattr(animate, 'animate', made)
+        monkeypatch.setattr(animator, 'animate', made)
 
     return replace
 
@@ -111,8 +112,8 @@ def test_figures_are_those_of_the_saved_frames(tmp_path, data, run, capsys):
         truths, results = read_folder(clip), read_folder(folder)
         assert len(truths) == len(results) == int(row['frames']) == FRAMES
         driving = truths.astype('float32') / 255
-        made = np.stack(list(animate.animate(models, driving[0], driving)))
-        assert np.array_equal(animate.to_bytes(made), results)
+        made = np.stack(list(animator.animate(models, driving[0], driving)))
+        assert np.array_equal(to_bytes(made), results)
         l1 = np.abs(made - driving).mean(axis=(1, 2, 3))
         assert float(row['l1']) == pytest.approx(l1.mean(), rel=1e-5)
         figures['l1'].append(l1)
@@ -309,7 +310,7 @@ def test_l1_is_what_the_official_reconstruction_prints(tmp_path, monkeypatch):
         'checkpoint': str(tmp_path / 'demo-128.pth.tar'),
         'out': str(tmp_path / 'official'),
     }
-    program = ROOT / 'tests' / 'official_reconstruction.py'
+    program = ROOT / 'tests' / 'support' / 'official_reconstruction.py'
     command = [os.environ['TORCH_PYTHON'], program, os.path.abspath(os.environ['TORCH_REPO'])]
     done = subprocess.run(
         [*map(str, command)], input=json.dumps(job), capture_output=True, text=True, check=False

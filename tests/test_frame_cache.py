@@ -8,14 +8,21 @@ import sys
 import numpy as np
 import pytest
 from conftest import ROOT
-from dataset_files import SIZE, cut_short, frames, write_folder, write_strip, write_video
 
 import frames_dataset
 from frames_dataset import FramesDataset
-from modules import frame_cache
-from modules.cli import UserError
-from modules.clips import Clip, open_clip
-from modules.frame_cache import FrameCache, default_cache_dir, read_entry
+from modules.data import clips, frame_cache
+from modules.data.clips import Clip, open_clip
+from modules.data.frame_cache import FrameCache, default_cache_dir, read_entry
+from modules.runtime.errors import UserError
+from tests.support.dataset_files import (
+    SIZE,
+    cut_short,
+    frames,
+    write_folder,
+    write_strip,
+    write_video,
+)
 
 SHAPE = [SIZE, SIZE, 3]
 
@@ -48,7 +55,13 @@ def noise(count, seed=0):
 
 
 @pytest.fixture
-def never_decode(monkeypatch):
+def here(monkeypatch):
+    """Clips are decoded in this process, where tests can change how."""
+    monkeypatch.setattr(clips, 'call_apart', lambda function, *arguments: function(*arguments))
+
+
+@pytest.fixture
+def never_decode(monkeypatch, here):
     """Whatever is not in the cache can't be had."""
 
     def refuse(self, *args):
@@ -69,7 +82,7 @@ def test_the_very_pixels_without_decoding(tmp_path, cache, never_decode):
         write_video(tmp_path / 'b.gif', noise(7)),
         write_strip(tmp_path / 'c.png', noise(7)),
     ]
-    assert fill(cache, *paths) == ([], 0, '')
+    assert fill(cache, *paths) == ([], [], 0, '', [])
     expected = [np.stack(list(clip_of(path).frames())) for path in paths]
     never_decode()
     for path, clip in zip(paths, expected):
@@ -185,7 +198,7 @@ def test_entries_unused_for_longest_make_room(tmp_path):
         fill(cache, path)
         os.utime(cache.entry(path, (SIZE, SIZE)), (age, age))
     fill(cache, paths[0])  # used again: now `1` is the oldest
-    assert fill(cache, paths[3]) == ([], 0, '')
+    assert fill(cache, paths[3]) == ([], [], 0, '', [])
     found = [cache.find(path, (SIZE, SIZE)) is not None for path in paths]
     assert found == [True, False, True, True]
 
@@ -210,7 +223,7 @@ def test_half_of_the_free_disk_is_left_alone(tmp_path, cache, monkeypatch):
     assert fill(cache, path).left_out == 0
 
 
-def test_a_full_disk_ends_the_filling_only(tmp_path, cache, monkeypatch):
+def test_a_full_disk_ends_the_filling_only(tmp_path, cache, monkeypatch, here):
     def full(*args):
         raise OSError(28, 'No space left on device')
 
@@ -240,11 +253,11 @@ def test_a_folder_that_can_not_be_made(tmp_path, monkeypatch, capsys):
 # ---- damage, interruption, several processes ----
 
 
-def test_damaged_clips_are_named_and_have_no_entry(tmp_path, cache, monkeypatch):
+def test_damaged_clips_are_named_and_have_no_entry(tmp_path, cache, monkeypatch, here):
     good, bad = (write_video(tmp_path / f'{name}.mp4', frames(4)) for name in ('good', 'bad'))
     whole = Clip.frames
 
-    def breaking(self):
+    def breaking(self, notes=None):
         yield from list(whole(self))[:2]
         if self.path == bad:
             raise UserError(f'{self.path}: damaged after frame 2')
@@ -267,7 +280,7 @@ def test_leftovers_of_a_killed_process_go(tmp_path, cache):
 SLOW_FILLING = """
 import sys, time
 sys.path[:0] = [{root!r}, {tests!r}]
-from test_frame_cache import FrameCache, fill, frame_cache
+from test_frame_cache import FrameCache, clips, fill, frame_cache
 from pathlib import Path
 write = frame_cache.write_entry
 def slowly(*args):
@@ -275,6 +288,7 @@ def slowly(*args):
     time.sleep(0.5)
     return write(*args)
 frame_cache.write_entry = slowly
+clips.call_apart = lambda function, *arguments: function(*arguments)
 fill(FrameCache({folder!r}), Path({path!r}))
 """
 
@@ -287,7 +301,7 @@ def test_a_second_process_waits_and_finds_everything_done(tmp_path, cache, never
     with subprocess.Popen([sys.executable, '-c', script], stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout.readline() == 'started\n'
         never_decode()
-        assert cache.fill([clip]) == ([], 0, '')
+        assert cache.fill([clip]) == ([], [], 0, '', [])
     assert run.returncode == 0
     assert 'waiting for another process' in capsys.readouterr().err
     assert read_entry(cache.entry(path, (SIZE, SIZE)), [2]) is not None

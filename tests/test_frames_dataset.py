@@ -4,7 +4,13 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from dataset_files import (
+
+import frames_dataset
+from frames_dataset import FramesDataset, Pair, animation_pairs
+from modules.data.clips import group_by_id, list_part
+from modules.runtime.errors import UserError
+from modules.video import VideoReader
+from tests.support.dataset_files import (
     SIZE,
     cut_short,
     frames,
@@ -13,12 +19,6 @@ from dataset_files import (
     write_strip,
     write_video,
 )
-
-import frames_dataset
-from frames_dataset import FramesDataset, Pair, animation_pairs
-from modules.cli import UserError
-from modules.clips import group_by_id, list_part
-from modules.video import VideoReader
 
 SHAPE = [SIZE, SIZE, 3]
 
@@ -324,14 +324,17 @@ def test_a_clip_that_is_taken_away_or_replaced(root, capsys):
 
 
 @pytest.mark.parametrize('is_train', [True, False])
-def test_another_size_is_an_error_that_names_clip_and_sizes(root, is_train):
+def test_clips_of_another_size_are_named_and_left_out(root, is_train, capsys):
     part = root / ('train' if is_train else 'test')
-    write_video(part / 'a.mp4', frames(2))
     write_video(part / 'b.mp4', frames(2, size=48)[:, :40])
     # A crop of training samples is of no use to testing.
     params = None if is_train else {'crop_param': {'size': SHAPE[:2]}}
-    with pytest.raises(UserError, match=r'b\.mp4: 48x40 pixels, .* is 32x32 \(1 of 2 clips'):
+    with pytest.raises(UserError, match=r'b\.mp4: 48x40 pixels, .* is 32x32 \(1 of 1 clips'):
         dataset(root, is_train=is_train, augmentation_params=params)
+    write_video(part / 'a.mp4', frames(2))
+    data = dataset(root, is_train=is_train, augmentation_params=params)
+    assert data.names == ['a.mp4'] and len(data.broken) == 1
+    assert f'warning: {part}/b.mp4: 48x40 pixels' in capsys.readouterr().err
 
 
 def test_a_crop_brings_every_size_to_the_frame_shape(root):

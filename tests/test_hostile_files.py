@@ -11,10 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from crafted import (
-    pdparams,
-)
-from hostile import EXECUTING, hostile_files
+
+from tests.support.crafted import pdparams
+from tests.support.hostile import EXECUTING, hostile_files
 
 ROOT = Path(__file__).resolve().parent.parent
 MEGABYTES = 500  # over what the process takes before it reads the first file
@@ -23,8 +22,8 @@ SECONDS = 5
 WORKER = """
 import json, resource, sys, time
 import numpy, safetensors, safetensors.numpy
-from modules.checkpoint_file import read_checkpoint
-from modules.cli import UserError
+from modules.checkpoints.reading import read_checkpoint
+from modules.runtime.errors import UserError
 
 with open('/proc/self/status') as status:
     size = next(int(line.split()[1]) for line in status if line.startswith('VmSize')) * 1024
@@ -83,6 +82,9 @@ REASONS = {  # why the guard that is meant, and no other, refuses the files whos
     'npz-unnamed': 'its arrays have no names',
     'npz-boxed-list': 'the object pickled in it is no dict',
     'npz-boxed-tuple-axis': 'its arrays have no names',
+    'safetensors-list-sum': 'its metadata is damaged',
+    'safetensors-other-sum': "first.conv.bias' is damaged",
+    'safetensors-no-sum': "first.conv.bias' is damaged",
 }
 
 NAMES = [key for key, _ in hostile_files()]

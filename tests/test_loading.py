@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT
-from dataset_files import SIZE, cut_short, frames, write_folder
 
 from frames_dataset import Damage, FramesDataset, Sample
-from modules.cli import UserError
-from modules.loading import TrainingOrder, make_loader
+from modules.data.loader import TrainingOrder, make_loader
+from modules.runtime.errors import UserError
+from tests.support.dataset_files import SIZE, cut_short, frames, write_folder
 
 PATIENCE = 20  # seconds after which something hangs
 

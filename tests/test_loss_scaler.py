@@ -7,20 +7,20 @@ import numpy as np
 import paddle
 import pytest
 from conftest import ROOT
-from tiny import tiny_config
-from training_runs import write_clips, write_config
 
-from modules import distributed
 from modules.build import build_models
-from modules.checkpoint_file import read_checkpoint
-from modules.cli import UserError
+from modules.checkpoints.reading import read_checkpoint
 from modules.model import TrainingLosses
 from modules.ops import precision
 from modules.parity.emulated_amp import emulated_amp
-from modules.run_folder import START, Progress, RunFolder, resume
-from modules.trainer import Trainer
+from modules.runtime import distributed
+from modules.runtime.errors import UserError
 from modules.training import loss_scaler
 from modules.training.loss_scaler import INITIAL_SCALE, LossScaler
+from modules.training.run_folder import START, Progress, RunFolder, resume
+from modules.training.trainer import Trainer
+from tests.support.tiny import tiny_config
+from tests.support.training_runs import write_clips, write_config
 from train import LossLog, checked_step
 
 NETWORKS = ('generator', 'kp_detector', 'discriminator')
@@ -95,7 +95,7 @@ def test_an_overflow_in_a_part_of_the_batch_or_in_another_process_counts(monkeyp
     told = []
     monkeypatch.setattr(distributed, 'any_process', lambda flag: told.append(flag) or True)
     trainer = make_trainer()
-    before = {key: value for key, value in state_of(trainer).items()}
+    before = dict(state_of(trainer).items())
     assert step(trainer).skipped and told == [False]  # one message for all networks
     assert changed(before, state_of(trainer)) == set()
 

@@ -3,14 +3,15 @@
 import numpy as np
 import paddle
 import pytest
-from tiny import tiny_config
 
-from modules import vgg
 from modules.build import build_models
-from modules.cli import UserError
+from modules.checkpoints import frozen
+from modules.checkpoints.frozen import build_vgg
 from modules.model import TrainingLosses
+from modules.runtime.errors import UserError
 from modules.transform import Transform
-from modules.vgg import Vgg19, build_vgg
+from modules.vgg import Vgg19
+from tests.support.tiny import tiny_config
 
 NOTHING = {
     'generator_gan': 0,
@@ -152,7 +153,9 @@ def weights_file(path, change=None):
 def test_vgg_takes_its_weights_from_a_file(tmp_path, monkeypatch):
     path = tmp_path / 'vgg.npz'
     state = weights_file(path)
-    monkeypatch.setattr(vgg, 'fetch', lambda url: path if url == vgg.IMAGENET_URL else None)
+    monkeypatch.setattr(
+        frozen, 'fetch', lambda url: path if url == frozen.IMAGENET_URL else None
+    )
     for weights in (str(path), 'imagenet'):
         network = build_vgg(weights)
         for name, parameter in network.named_parameters():

@@ -13,7 +13,10 @@ from conftest import ROOT, needs_onednn
 from paddle import nn
 from paddle.autograd import PyLayer
 
-from modules import memory, onednn, runtime
+from modules.ops import onednn
+from modules.ops import recomputing as memory
+from modules.runtime import heap as c_heap
+from modules.runtime.process import num_threads
 from modules.util import DownBlock2d
 
 MEGABYTE = 2**20
@@ -124,7 +127,7 @@ def test_the_statistics_of_a_norm_know_a_recomputed_batch_once(trained):
 @pytest.fixture
 def heap():
     try:
-        found = runtime._Heap()
+        found = c_heap._Heap()
     except (AttributeError, OSError, TypeError):
         found = None
     if found is None or found._info is None:
@@ -139,19 +142,19 @@ def test_freed_memory_goes_back_once_it_is_too_much(heap, monkeypatch):
         trims.append(pad)
         now['held'] = now['used']
 
-    monkeypatch.setattr(runtime, '_anonymous_bytes', lambda: heap._elsewhere + now['held'])
+    monkeypatch.setattr(c_heap, '_anonymous_bytes', lambda: heap._elsewhere + now['held'])
     monkeypatch.setattr(heap, '_used', lambda: now['used'])
     monkeypatch.setattr(heap, '_trim', trim)
-    monkeypatch.setattr(runtime, '_heap', heap)
+    monkeypatch.setattr(c_heap, '_heap', heap)
     for used, held, trimmed in [(60, 69, 0), (60, 71, 1), (12, 69, 1), (12, 71, 2), (66, 76, 2)]:
         now.update(used=used, held=held)
-        runtime.bound_freed_memory()
+        c_heap.bound_freed_memory()
         assert len(trims) == trimmed, (used, held)
 
 
 def test_what_trimming_does_not_give_back_is_not_trimmed_again(heap, monkeypatch):
     trims = []
-    monkeypatch.setattr(runtime, '_anonymous_bytes', lambda: 1000)
+    monkeypatch.setattr(c_heap, '_anonymous_bytes', lambda: 1000)
     monkeypatch.setattr(heap, '_used', lambda: 60)
     monkeypatch.setattr(heap, '_trim', trims.append)
     monkeypatch.setattr(heap, '_elsewhere', 100)
@@ -171,9 +174,10 @@ def test_onednn_keeps_no_copies(heap):
     """In a process of its own, as training is: predictors of an animation keep some shapes more."""
     program = """
         import paddle
-        from modules import onednn, runtime
+        from modules.ops import onednn
+        from modules.runtime.heap import _Heap
 
-        heap = runtime._Heap()
+        heap = _Heap()
         x, weight = paddle.rand([1, 32, 256, 256]), paddle.rand([32, 32, 3, 3])  # x: 8 MiB
 
         def grown(convolutions):
@@ -197,7 +201,7 @@ def test_dropping_the_copies_leaves_the_threads():
     if not libraries:
         pytest.skip('another thread library')
     library = ctypes.CDLL(libraries.pop())
-    paddle.base.core.set_num_threads(runtime.num_threads())
+    paddle.base.core.set_num_threads(num_threads())
     before = library.omp_get_max_threads()
     onednn._copies.drop()
     assert library.omp_get_max_threads() == before

@@ -11,15 +11,21 @@ import paddle
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from modules.cli import UserError
-from modules.npz_file import write_npz
-from modules.seeding import seeded_inputs, seeded_value
-from tools import detectors
-from tools.bootstrap import half_width, interval
-from tools.creature_motion import Motion
-from tools.creatures import Creature, clip_times, draw_clip, joints
-from tools.detectors import FramePair, build_detector, build_embedder, colours, find_piece
-from tools.metrics import (
+from modules.checkpoints.npz_file import write_npz
+from modules.runtime.errors import UserError
+from modules.runtime.seeding import seeded_inputs, seeded_value
+from tools.creature_drawing.creatures import Creature, clip_times, draw_clip, joints
+from tools.creature_drawing.motion import Motion
+from tools.evaluation import detectors
+from tools.evaluation.bootstrap import half_width, interval
+from tools.evaluation.detectors import (
+    FramePair,
+    build_detector,
+    build_embedder,
+    colours,
+    find_piece,
+)
+from tools.evaluation.metrics import (
     DEFINITIONS,
     FIGURES,
     EmbeddingMeasure,
@@ -30,7 +36,7 @@ from tools.metrics import (
     measure_psnr,
     measure_ssim,
 )
-from tools.perceptual_distance import ALEXNET, VGG16, LpipsMeasure, build_lpips
+from tools.evaluation.perceptual_distance import ALEXNET, VGG16, LpipsMeasure, build_lpips
 
 SIZE = 64
 

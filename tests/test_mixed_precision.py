@@ -5,21 +5,21 @@ import paddle
 import pytest
 from conftest import ROOT
 from PIL import Image
-from tiny import tiny_config
-from training_runs import run, write_clips, write_config
 
 import train
 from modules.build import build_models
-from modules.checkpoint import load_checkpoint
-from modules.cli import UserError
+from modules.checkpoints.models import load_checkpoint
 from modules.config import load_config
-from modules.engine import EagerEngine, build_engine
+from modules.inference.engine import EagerEngine, build_engine
 from modules.model import TrainingLosses
 from modules.ops import precision
 from modules.parity.emulated_amp import AMP_NAMES, emulated_amp
-from modules.trainer import Trainer
+from modules.runtime.errors import UserError
+from modules.training.trainer import Trainer
 from modules.vgg import Vgg19
 from modules.video import VideoReader, read_image
+from tests.support.tiny import tiny_config
+from tests.support.training_runs import run, write_clips, write_config
 
 
 def images(count=2, size=32, seed=0):
@@ -163,6 +163,16 @@ def test_low_precision_moves_no_keypoint_found_in_the_same_features(demo, monkey
     assert pixels(whole.value, expected.value) < 0.1
 
 
+def noting(method, results):
+    """The method, which also notes its results."""
+
+    def noted(*arguments):
+        results.append(method(*arguments))
+        return results[-1]
+
+    return noted
+
+
 @pytest.mark.parametrize('low, deformation, psnr', [('bfloat16', 0.01, 55), ('float16', 2e-3, 75)])
 @paddle.no_grad()
 def test_animation_in_low_precision(demo, monkeypatch, low, deformation, psnr):
@@ -172,11 +182,7 @@ def test_animation_in_low_precision(demo, monkeypatch, low, deformation, psnr):
     seen = {'sparse_motions': [], 'forward': []}
     for name in seen:
 
-        def note(*arguments, method=getattr(network, name), results=seen[name]):
-            results.append(method(*arguments))
-            return results[-1]
-
-        monkeypatch.setattr(network, name, note)
+        monkeypatch.setattr(network, name, noting(getattr(network, name), seen[name]))
     reference = EagerEngine(models)
     kp_source, kp_driving = reference.detect(source), reference.detect(driving)
     expected = reference.decode(reference.encode(source, kp_source), kp_driving, kp_source)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from modules.build import build_models
-from modules.checkpoint import load_models
-from modules.cli import UserError
+from modules.checkpoints.models import load_models
+from modules.runtime.errors import UserError
 from modules.video import VideoReader
-from tests.tiny_checkpoint import CONFIG, LEGACY, TINY
+from tests.support.tiny_checkpoint import CONFIG, LEGACY, TINY
 from tools import motion_transfer
-from tools.creatures import held_out_cases
+from tools.creature_drawing.creatures import held_out_cases
 from tools.motion_transfer import TASKS, compare
 
 

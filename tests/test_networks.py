@@ -6,13 +6,13 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
-from tiny import TINY
 
-from modules import util
 from modules.build import build_models
 from modules.config import check_config
 from modules.model import frozen
-from modules.sampling import grid_sample
+from modules.ops import convolution, device
+from modules.ops.convolution import upsample_nearest_x2
+from modules.ops.sampling import grid_sample, resize_bilinear
 from modules.transform import Transform
 from modules.util import (
     AntiAliasInterpolation2d,
@@ -23,9 +23,8 @@ from modules.util import (
     ResBlock2d,
     UpBlock2d,
     make_coordinate_grid,
-    resize_bilinear,
-    upsample_nearest_x2,
 )
+from tests.support.tiny import TINY
 
 
 def small_config(**changes):
@@ -151,7 +150,7 @@ def test_running_variance_is_unbiased(dtype, tolerance):
 
 
 def outputs_and_gradients(monkeypatch, rearranged, layer, *inputs):
-    monkeypatch.setattr(util, 'rearranges', lambda x: rearranged)
+    monkeypatch.setattr(device, 'rearranges', lambda x: rearranged)
     inputs = [paddle.to_tensor(x, stop_gradient=False) for x in inputs]
     layer.clear_gradients()
     y = layer(*inputs)
@@ -165,7 +164,7 @@ def outputs_and_gradients(monkeypatch, rearranged, layer, *inputs):
 @pytest.mark.parametrize('block', [UpBlock2d, DownBlock2d, ResBlock2d])
 def test_rearranged_blocks(monkeypatch, block, training):
     """Values, gradients and running statistics are those of the operations in their order."""
-    monkeypatch.setattr(util, '_SUM_KERNELS_FROM', 1)
+    monkeypatch.setattr(convolution, '_SUM_KERNELS_FROM', 1)
     rng = np.random.default_rng(0)
     layer = (block(4) if block is ResBlock2d else block(4, 3)).to(dtype='float64')
     layer.train() if training else layer.eval()

@@ -6,9 +6,9 @@ import paddle.nn.functional as F
 import pytest
 from conftest import needs_onednn
 
-from modules import onednn
-from modules.sampling import grid_sample
-from modules.util import add_bias, conv2d
+from modules.ops import onednn
+from modules.ops.convolution import add_bias, conv2d
+from modules.ops.sampling import grid_sample
 from modules.vgg import Vgg19
 
 

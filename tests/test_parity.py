@@ -14,10 +14,11 @@ import yaml
 from conftest import ROOT
 
 from modules import test_mode
-from modules.cli import UserError
-from modules.seeding import seeded_value
-from modules.util import upsample_nearest_x2
-from tools import parity, parity_torch
+from modules.ops.convolution import upsample_nearest_x2
+from modules.runtime.errors import UserError
+from modules.runtime.seeding import seeded_value
+from tools import parity
+from tools.official import parity as parity_torch
 
 GOLDEN = Path(__file__).parent / 'data' / 'golden'
 FILES = sorted(GOLDEN.glob('*.npz'))
@@ -88,7 +89,7 @@ def test_the_first_differing_op_is_named(tmp_path, capsys, monkeypatch):
     with np.load(GOLDEN / 'nets_a.align_corners_True.npz') as stored:
         arrays = {name: stored[name] for name in stored.files}
     meta = json.loads(str(arrays['meta']))
-    from tools import parity_sets
+    from modules.parity import sets as parity_sets
 
     recorded = parity_sets.compute(meta, arrays, GOLDEN / 'x.npz')
     path = tmp_path / 'nets.npz'
@@ -105,7 +106,7 @@ def test_the_first_differing_op_is_named(tmp_path, capsys, monkeypatch):
         broken(paddle.ones([1, 2, 3, 3])).shape
         == upsample_nearest_x2(paddle.ones([1, 2, 3, 3])).shape
     )
-    monkeypatch.setattr('modules.util.upsample_nearest_x2', broken)
+    monkeypatch.setattr('modules.ops.convolution.upsample_nearest_x2', broken)
     assert not parity.check([path])
     out = capsys.readouterr().out
     named = [line for line in out.split('\n') if line.startswith('first op that differs: ')]
@@ -150,7 +151,7 @@ def test_missing_and_nan_values_fail(tmp_path):
 
 def test_kernels_of_the_file_are_computed_with(tmp_path, capsys):
     """Compared with ours, up to the last bits, and taken: what follows agrees with what was run."""
-    from tools import parity_sets
+    from modules.parity import sets as parity_sets
 
     golden = GOLDEN / 'nets_a.align_corners_True.npz'
     with np.load(golden) as stored:

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from modules.prefetch import prefetch
+from modules.video.prefetch import prefetch
 
 
 def threads():

@@ -5,9 +5,9 @@ import re
 import sys
 
 import pytest
-from training_runs import run, start, write_clips, write_config
 
-from modules.progress_bar import ProgressBar, Speed
+from modules.training.progress_bar import ProgressBar, Speed
+from tests.support.training_runs import run, start, write_clips, write_config
 
 
 class Terminal(io.StringIO):

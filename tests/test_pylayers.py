@@ -10,9 +10,12 @@ import paddle.nn.functional as F
 import pytest
 from conftest import needs_onednn
 
-from modules import memory, onednn
-from modules.distributed import SumOverProcesses
 from modules.model import frozen
+from modules.ops import onednn
+from modules.ops import recomputing as memory
+from modules.ops.batch_norm import update_statistics
+from modules.ops.blocks import conv_norm_relu
+from modules.runtime.distributed import SumOverProcesses
 from modules.util import BatchNorm2D, Conv2D, DownBlock2d
 
 
@@ -227,7 +230,7 @@ def norm_gradients(monkeypatch, plain, trained, between, training=True):
     """Of a convolution, its norm and their image; `between` comes before backward."""
     with monkeypatch.context() as patch:
         if plain:
-            patch.setattr('modules.util.rearranges', lambda x: False)
+            patch.setattr('modules.ops.device.rearranges', lambda x: False)
         paddle.seed(0)
         conv, norm = Conv2D(3, 4, 3, 1).to(dtype='float64'), BatchNorm2D(4).to(dtype='float64')
         norm.train() if training else norm.eval()
@@ -235,7 +238,7 @@ def norm_gradients(monkeypatch, plain, trained, between, training=True):
         tensors = [x, conv.weight, conv.bias, norm.weight, norm.bias]
         norm.bias.set_value(paddle.cos(paddle.arange(4).astype('float64')))
         set_flags(tensors, trained)
-        y = norm.after(conv, x, then=lambda y: F.avg_pool2d(F.relu(y), 2))
+        y = conv_norm_relu(x, conv, norm, pool=True)
         between(tensors, norm)
         backward(y)
         return gradients(tensors)
@@ -269,7 +272,7 @@ def change_mode(tensors, norm):
 
 
 def move_statistics(tensors, norm):
-    norm.update_statistics(paddle.ones([4], 'float64'), paddle.ones([4], 'float64'), 2)
+    update_statistics(norm, paddle.ones([4], 'float64'), paddle.ones([4], 'float64'), 2)
 
 
 @pytest.mark.parametrize('training', [True, False])
@@ -291,7 +294,7 @@ def test_a_network_frozen_for_one_pass(monkeypatch):
         image.stop_gradient = False
         with monkeypatch.context() as patch:
             if plain:
-                patch.setattr('modules.util.rearranges', lambda x: False)
+                patch.setattr('modules.ops.device.rearranges', lambda x: False)
                 patch.setattr(onednn, 'serves', lambda x: False)
             with frozen(network):
                 y = network(image)

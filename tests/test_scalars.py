@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from PIL import Image
-from training_runs import run, start, write_clips, write_config
 
-from modules.cli import UserError
-from modules.scalars import PACKAGES, Curves, Scalars, check_package, open_scalars
+from modules.runtime.errors import UserError
+from modules.training.curves import PACKAGES, Curves, Scalars, check_package, open_scalars
+from tests.support.training_runs import run, start, write_clips, write_config
 
 FAKES = ROOT / 'tests' / 'fakes'
 KINDS = tuple(PACKAGES)
@@ -202,7 +202,7 @@ def test_an_epoch_has_a_hundred_points_or_all(steps, interval):
 
 def test_speed_counts_all_samples_since_the_last_point(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr('modules.scalars.Speed.__init__.__defaults__', (lambda: now[0],))
+    monkeypatch.setattr('modules.training.curves.Speed.__init__.__defaults__', (lambda: now[0],))
     noted = Noted()
     curves = Curves(noted, steps=300, batch_size=4)
     for step in range(1, 7):

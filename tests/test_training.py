@@ -12,16 +12,18 @@ import pytest
 import yaml
 from conftest import ROOT
 from PIL import Image
-from tiny import tiny_config
-from training_runs import run, start, write_clips, write_config
 
-from modules import record
 from modules.build import build_models
-from modules.checkpoint import save_checkpoint
-from modules.checkpoint_file import read_checkpoint
+from modules.checkpoints.models import save_checkpoint
+from modules.checkpoints.reading import read_checkpoint
 from modules.model import TrainingLosses
-from modules.trainer import Trainer
+from modules.parity import record
+from modules.runtime.locks import folder_of_one_run
+from modules.training.run_folder import find_checkpoints
+from modules.training.trainer import Trainer
 from modules.transform import Transform
+from tests.support.tiny import tiny_config
+from tests.support.training_runs import run, start, write_clips, write_config
 
 
 def make_trainer(config, seed=0):
@@ -208,6 +210,8 @@ def assert_same_run(folder, other):
     for name in ours:
         np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
     assert (folder / 'log.txt').read_text() == (other / 'log.txt').read_text()
+    newest, others = (find_checkpoints(run)[-1] for run in (folder, other))
+    assert newest.read_bytes() == others.read_bytes()
 
 
 @pytest.fixture(scope='module')
@@ -354,6 +358,9 @@ def test_mistakes(whole_run, dataset, tmp_path):
     ):
         _, err = run('--config', config, *arguments, status=2)
         assert message in err and err.count('\n') == 1
+    with folder_of_one_run(folder):
+        _, err = run('--config', config, '--save_dir', folder, '--resume', status=2)
+    assert 'another run is writing there' in err and err.count('\n') == 1
 
 
 def test_test_mode_prints_losses_and_writes_what_parity_checks(tmp_path):
@@ -389,7 +396,7 @@ def test_test_mode_prints_losses_and_writes_what_parity_checks(tmp_path):
 
 def test_two_processes_equal_one_on_the_joint_batch(tmp_path):
     """Batch norm is synchronised (its statistics are the joint batch's), gradients are averaged."""
-    script = str(ROOT / 'tests' / 'joint_steps.py')
+    script = str(ROOT / 'tests' / 'support' / 'joint_steps.py')
     launch = [
         '-m',
         'paddle.distributed.launch',

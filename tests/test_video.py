@@ -1,108 +1,17 @@
-import errno
-import os
 import struct
 from fractions import Fraction
-from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from places import foreign_folder, full_disk
 from skimage.transform import resize
 
-from modules.cli import UserError
-from modules.video import (
-    VideoReader,
-    VideoWriter,
-    read_frames,
-    read_image,
-    reading,
-    resize_frame,
-    writing,
-)
-
-NTSC = Fraction(30000, 1001)
-
-
-def drawn(count=30, height=48, width=64):
-    """Frames that all differ: a square that moves over a gradient."""
-    y, x = np.mgrid[:height, :width]
-    frames = []
-    for i in range(count):
-        frame = np.stack([x * 255 / width, y * 255 / height, np.full_like(x, 8 * i % 256)], axis=2)
-        top, left = (5 * i) % (height - 12), (7 * i) % (width - 12)
-        frame[top : top + 12, left : left + 12] = (250, 40 + 5 * i % 150, 90)
-        frames.append(frame.astype(np.uint8))
-    return frames
-
-
-def encode(path, frames, codec='libx264', fps=25, pix_fmt='yuv420p', times=None, **options):
-    """Writes a clip without the code under test; `times` are in frames, `g` and such options."""
-    with av.open(
-        str(path), 'w', options={'movflags': '+faststart'} if 'mp4' in str(path) else {}
-    ) as c:
-        stream = c.add_stream(codec, rate=fps, options={k: str(v) for k, v in options.items()})
-        stream.height, stream.width = frames[0].shape[:2]
-        stream.pix_fmt = pix_fmt
-        for i, frame in enumerate(frames):
-            image = av.VideoFrame.from_ndarray(frame, 'rgba' if frame.shape[2] == 4 else 'rgb24')
-            image = image.reformat(format=pix_fmt)
-            image.pts, image.time_base = times[i] if times else i, 1 / Fraction(fps)
-            c.mux(stream.encode(image))
-        c.mux(stream.encode(None))
-    return path
-
-
-def beep(path, codec, rate=44100, seconds=2.0, onset=0.5, start=0, late=0):
-    """A clip with a tone from second `onset` on; all starts at `start`, pictures `late` more."""
-    with av.open(str(path), 'w') as c:
-        images = c.add_stream('libx264', rate=25)
-        images.height, images.width, images.pix_fmt = 48, 64, 'yuv420p'
-        sound = c.add_stream(codec, rate=rate, layout='mono')
-        for i, frame in enumerate(drawn(int(25 * seconds))):
-            image = av.VideoFrame.from_ndarray(frame, 'rgb24').reformat(format='yuv420p')
-            image.pts, image.time_base = i + round(25 * (start + late)), Fraction(1, 25)
-            c.mux(images.encode(image))
-        c.mux(images.encode(None))
-        time = np.arange(int(rate * seconds)) / rate
-        wave = np.where(time >= onset, 0.5 * np.sin(2 * np.pi * 880 * time), 0).astype(np.float32)
-        for i in range(0, len(wave), 1024):
-            samples = av.AudioFrame.from_ndarray(wave[None, i : i + 1024], 'fltp', 'mono')
-            samples.sample_rate, samples.time_base = rate, Fraction(1, rate)
-            samples.pts = i + rate * start
-            c.mux(sound.encode(samples))
-        c.mux(sound.encode(None))
-    return path
-
-
-def heard(path):
-    """(second of the first sound, second of the end) of a clip's sound track."""
-    with av.open(str(path)) as c:
-        onset, end = None, None
-        for frame in c.decode(audio=0):
-            wave = np.abs(frame.to_ndarray().astype(float)).max(axis=0)
-            loud = np.flatnonzero(wave > 0.1)
-            if onset is None and len(loud):
-                onset = frame.pts * float(frame.time_base) + loud[0] / frame.sample_rate
-            end = frame.pts * float(frame.time_base) + frame.samples / frame.sample_rate
-        return onset, end
-
-
-def far(ours, theirs):
-    return np.abs(np.asarray(ours, float) - np.asarray(theirs, float)).mean()
-
-
-def open_files():
-    """How many files this process holds open (on Linux; elsewhere always 0)."""
-    return len(os.listdir('/proc/self/fd')) if os.path.isdir('/proc/self/fd') else 0
-
-
-def one_line(error):
-    assert '\n' not in str(error.value)
-    return str(error.value)
-
+from modules.runtime.errors import UserError
+from modules.video import VideoReader, movies, read_frames, read_image, resize_frame
+from tests.support.clips import NTSC, drawn, encode, far, one_line, open_files
+from tests.support.places import foreign_folder
 
 # ---- pictures ----
 
@@ -363,15 +272,14 @@ def test_variable_rate_stays_in_step(tmp_path, name):
     frames = drawn(len(times), 16, 16)
     encode(tmp_path / name, frames, 'libx264rgb', 90, 'rgb24', times, crf=0)
     with VideoReader(tmp_path / name) as reader:
-        assert abs(reader.fps - 30) < (0.1 if name == 'a.mkv' else 1e-9)  # mkv counts in 1/1000 s
-        assert reader.frame_count == 39
         ours = list(reader)
-        assert len(ours) == 39
-        np.testing.assert_array_equal(reader.read_frames(range(39)), ours)
-    for number, frame in enumerate(ours):
-        # On the screen when frame `number` is shown, times rounded to that rate.
-        due = [i for i, time in enumerate(times) if (2 * time + 3) // 6 <= number]
-        np.testing.assert_array_equal(frame, frames[due[-1]])
+        assert len(ours) == reader.frame_count and reader.fps <= 70
+        np.testing.assert_array_equal(reader.read_frames(range(len(ours))), ours)
+        shown = [number for number in range(len(ours)) if number not in reader.repeats]
+    assert len(shown) == len(times)
+    for number, time, frame in zip(shown, times, frames):
+        assert abs(number / reader.fps - time / 90) <= 0.011
+        np.testing.assert_array_equal(ours[number], frame)
 
 
 def test_avi_with_reordered_frames(tmp_path):
@@ -461,7 +369,8 @@ def test_clips_cut_short_are_refused(tmp_path, name, codec, capfd):
         packets = [packet for packet in c.demux(video=0) if packet.size][2::5]
         cuts = [packet.pos + packet.size // 2 for packet in packets]
         if name != 'a.flv':  # which says nowhere how many packets there are
-            cuts += [packet.pos for packet in packets]
+            if name != 'a.gif':  # which may well end between two pictures
+                cuts += [packet.pos for packet in packets]
             cuts += [len(data) * part // 12 for part in range(1, 12)]
     for cut in cuts:
         path.write_bytes(data[:cut])
@@ -578,16 +487,6 @@ def test_unreadable_inputs():
             VideoReader(folder / 'closed')
 
 
-def test_names_that_libav_would_interpret(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in ('clip:1.mp4', '%03d.mp4', '-i.mp4', "it's a clip.mp4"):
-        with VideoWriter(name, 25) as writer:
-            for frame in drawn(3):
-                writer.write(frame)
-        assert len(list(VideoReader(name))) == 3
-        assert Path(name).is_file()
-
-
 def test_metadata_in_another_encoding(tmp_path):
     path = tmp_path / 'a.mkv'
     with av.open(str(path), 'w') as c:
@@ -665,299 +564,12 @@ def test_random_access_decodes_little(tmp_path, monkeypatch):
             decoded.append(step[0])
             yield step
 
-    decode = reading.decode
+    decode = movies.decode
     with VideoReader(path) as reader:
-        monkeypatch.setattr(reading, 'decode', counted)
+        monkeypatch.setattr(movies, 'decode', counted)
         reader.read_frames([52, 33])
         assert decoded == [*range(30, 35), *range(50, 54)]
         assert reader.read_frames([]).shape == (0, 48, 64, 3)
         for wrong in (-1, 60):
             with pytest.raises(IndexError):
                 reader.read_frames([0, wrong])
-
-
-# ---- writing ----
-
-
-def write(path, frames, fps=25, **options):
-    with VideoWriter(path, fps, **options) as writer:
-        for frame in frames:
-            writer.write(frame)
-    return writer
-
-
-@pytest.mark.parametrize('suffix', ['.mp4', '.mov', '.mkv', '.MP4'])
-@pytest.mark.parametrize('fps', [25, NTSC, 12.5, 29.97002997])
-def test_movie(tmp_path, suffix, fps):
-    path, frames = tmp_path / f'a{suffix}', drawn(20)
-    assert write(path, frames, fps).frame_count == 20
-    with VideoReader(path) as reader:
-        assert reader.fps == (NTSC if fps == 29.97002997 else Fraction(fps))
-        assert (reader.frame_count, reader.size) == (20, (48, 64))
-        assert far(list(reader), frames) < 4
-    with av.open(str(path)) as c:
-        stream = c.streams.video[0]
-        assert Fraction(str(stream.average_rate)) == reader.fps
-        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ('h264', 'yuv420p')
-        assert (stream.codec_context.colorspace, stream.codec_context.color_range) == (6, 1)
-    if suffix != '.mkv':
-        assert path.read_bytes().index(b'moov') < path.read_bytes().index(b'mdat')
-    assert os.listdir(tmp_path) == [path.name]
-
-
-def test_movie_of_one_frame(tmp_path):
-    write(tmp_path / 'a.mp4', drawn(1), NTSC)
-    reader = VideoReader(tmp_path / 'a.mp4')
-    assert (reader.fps, len(list(reader))) == (NTSC, 1)
-
-
-@pytest.mark.parametrize('suffix', ['.mp4', '.gif'])
-def test_saturated_colours_survive(tmp_path, suffix):
-    levels = (0, 128, 255)
-    colours = [(r, g, b) for r in levels for g in levels for b in levels]
-    write(tmp_path / f'a{suffix}', [np.full((32, 32, 3), colour, np.uint8) for colour in colours])
-    for frame, colour in zip(VideoReader(tmp_path / f'a{suffix}'), colours):
-        np.testing.assert_allclose(frame[16, 16], colour, atol=3)
-
-
-@pytest.mark.parametrize('shape', [(47, 64), (48, 63), (47, 63), (1, 1)])
-def test_odd_sizes_get_a_doubled_edge(tmp_path, shape):
-    frames = [np.full((*shape, 3), 40 * i, np.uint8) for i in range(5)]
-    write(tmp_path / 'a.mp4', frames)
-    with VideoReader(tmp_path / 'a.mp4') as reader:
-        assert reader.size == (shape[0] + shape[0] % 2, shape[1] + shape[1] % 2)
-        for ours, frame in zip(reader, frames):
-            np.testing.assert_allclose(ours, frame[0, 0, 0], atol=3)
-    write(tmp_path / 'a.gif', frames)
-    assert VideoReader(tmp_path / 'a.gif').size == shape
-
-
-@pytest.mark.parametrize('fps', [25, NTSC, 12.5, 50])
-def test_gif(tmp_path, fps):
-    frames = drawn(70)
-    writer = write(tmp_path / 'a.gif', frames, fps)
-    with Image.open(tmp_path / 'a.gif') as image:
-        delays = []
-        for number in range(image.n_frames):
-            image.seek(number)
-            delays.append(image.info['duration'])
-        assert image.info['loop'] == 0  # for ever
-    assert writer.rate_warning is None
-    assert len(delays) == 70 and max(delays) - min(delays) <= 10
-    assert abs(sum(delays) / 1000 - 70 / fps) <= 0.01
-    with VideoReader(tmp_path / 'a.gif') as reader:
-        assert abs(reader.fps / fps - 1) < 0.01
-        assert far(list(reader), frames) < 5
-
-
-def test_gif_faster_than_viewers_leaves_frames_out(tmp_path):
-    writer = write(tmp_path / 'a.gif', drawn(60), 60)
-    assert writer.rate_warning == (
-        f'{tmp_path / "a.gif"}: 40 of 60 frames, 40 per second instead of 60, '
-        'since a GIF plays 50 at most; .mp4 keeps all'
-    )
-    with VideoReader(tmp_path / 'a.gif') as reader:
-        assert reader.frame_count < 60
-        assert abs(reader.frame_count / reader.fps - 1) < 0.06
-    with av.open(str(tmp_path / 'a.gif')) as c:
-        assert min(packet.duration for packet in c.demux(video=0) if packet.size) >= 2
-
-
-@pytest.mark.parametrize('name', ['a.mp4', 'a.gif'])
-@pytest.mark.parametrize('width', [112, 128])
-def test_the_same_frames_give_the_same_bytes(tmp_path, name, width):
-    """Whatever the memory held before."""
-    frames, rng, results = drawn(8, 64, width), np.random.default_rng(), set()
-    for _ in range(8):
-        junk = [rng.integers(0, 255, size, np.uint8) for size in rng.integers(1, 200000, 5)]
-        del junk
-        write(tmp_path / name, frames)
-        results.add((tmp_path / name).read_bytes())
-    assert len(results) == 1
-
-
-def test_folder_is_lossless(tmp_path):
-    frames = drawn(11, 47, 63)
-    (tmp_path / 'frames').mkdir()  # an empty one may be there
-    writer = write(tmp_path / 'frames', frames)
-    assert writer.rate_warning is None
-    assert sorted(os.listdir(tmp_path / 'frames')) == [f'{i:06d}.png' for i in range(11)]
-    np.testing.assert_array_equal(list(VideoReader(tmp_path / 'frames')), frames)
-    with pytest.raises(UserError, match='exists already'):
-        write(tmp_path / 'frames', frames)
-
-
-def test_writer_checks_its_frames(tmp_path):
-    frame = drawn(1)[0]
-    for wrong in (frame[:40], frame[..., :2], frame.astype(np.float32)):
-        with pytest.raises(ValueError, match='expected uint8'):
-            write(tmp_path / 'a.mp4', [frame, wrong])
-    with pytest.raises(ValueError, match='expected uint8'):
-        write(tmp_path / 'a.mp4', [frame], size=(48, 60))
-    with pytest.raises(ValueError, match='fps'):
-        VideoWriter(tmp_path / 'a.mp4', 0)
-    write(tmp_path / 'a.mp4', [frame[:, ::-1]], size=(48, 64))
-
-
-@pytest.mark.parametrize('name', ['a.mp4', 'a.mkv', 'a.gif', 'a'])
-@pytest.mark.parametrize('failure', [RuntimeError, KeyboardInterrupt])
-@pytest.mark.parametrize('count', [0, 1, 60])
-def test_failure_leaves_nothing(tmp_path, name, failure, count):
-    before = open_files()
-    with pytest.raises(failure), VideoWriter(tmp_path / name, 25) as writer:
-        for frame in drawn(count):
-            writer.write(frame)
-        raise failure
-    assert os.listdir(tmp_path) == [] and open_files() == before
-
-
-@pytest.mark.parametrize('name', ['a.mp4', 'a.gif', 'a'])
-def test_no_frames(tmp_path, name, capfd):
-    with pytest.raises(UserError, match='no frames to write'):
-        write(tmp_path / name, [])
-    assert os.listdir(tmp_path) == [] and capfd.readouterr() == ('', '')
-
-
-def test_the_last_good_output_survives_a_failure(tmp_path):
-    (tmp_path / 'a.mp4').write_bytes(b'before')
-    with pytest.raises(RuntimeError), VideoWriter(tmp_path / 'a.mp4', 25) as writer:
-        writer.write(drawn(1)[0])
-        raise RuntimeError
-    assert (tmp_path / 'a.mp4').read_bytes() == b'before'
-    write(tmp_path / 'a.mp4', drawn(3))
-    assert len(list(VideoReader(tmp_path / 'a.mp4'))) == 3
-
-
-def test_unknown_extension(tmp_path):
-    for name in ('a.xyz', 'a.webm', 'a.png'):
-        with pytest.raises(UserError, match=r'\.mp4, \.mov, \.mkv, \.gif') as error:
-            VideoWriter(tmp_path / name, 25)
-        assert one_line(error).startswith(f'{tmp_path / name}: ')
-    with pytest.raises(UserError, match='no such folder'):
-        write(tmp_path / 'nowhere' / 'a.mp4', drawn(1))
-
-
-@pytest.mark.parametrize('name', ['a.mp4', 'a.mkv', 'a.gif', 'a'])
-@pytest.mark.parametrize('limit', [100, 3000, 6000])
-def test_disk_refuses(tmp_path, name, limit, capfd):
-    """A limit on the size of files stands in for a full disk: the same calls fail."""
-    noise = np.random.default_rng(0).integers(0, 256, (60, 64, 64, 3), np.uint8)
-    message = 'free space or choose another place'
-    with full_disk(limit), pytest.raises(UserError, match=message) as error:
-        write(tmp_path / name, noise)
-    assert os.strerror(errno.EFBIG).lower() in one_line(error)
-    assert os.listdir(tmp_path) == [] and capfd.readouterr() == ('', '')
-
-
-# ---- sound ----
-
-
-def sound_bytes(path):
-    with av.open(str(path)) as c:
-        return [bytes(packet) for packet in c.demux(audio=0) if packet.size]
-
-
-@pytest.mark.parametrize(
-    ('name', 'codec', 'rate', 'copied'),
-    [
-        ('s.mp4', 'aac', 44100, True),
-        ('s.mkv', 'aac', 44100, True),
-        ('s.ts', 'aac', 44100, True),
-        ('s.avi', 'libmp3lame', 44100, True),
-        ('s.mov', 'pcm_s16le', 44100, False),
-        ('s.mkv', 'libopus', 48000, False),
-        ('s.mkv', 'flac', 96000, False),
-    ],
-)
-@pytest.mark.parametrize('target', ['a.mp4', 'a.mkv'])
-def test_sound(tmp_path, name, codec, rate, copied, target, capfd):
-    source = beep(tmp_path / name, codec, rate)
-    writer = write(tmp_path / target, drawn(30), audio_from=source)
-    assert writer.audio_warning is None
-    with VideoReader(tmp_path / target) as reader:
-        assert reader.has_audio and reader.frame_count == 30 and reader.fps == 25
-    onset, end = heard(tmp_path / target)
-    with av.open(str(tmp_path / target)) as c:
-        zero = float(c.streams.video[0].start_time * c.streams.video[0].time_base)
-    assert abs(onset - zero - 0.5) < 0.03
-    assert abs(end - zero - 30 / 25) < 0.06
-    if copied and name != 's.ts':  # ADTS headers go
-        packets = sound_bytes(tmp_path / target)
-        assert packets == sound_bytes(source)[: len(packets)]
-    assert capfd.readouterr() == ('', '')
-
-
-def test_sound_ends_before_the_pictures(tmp_path):
-    source = beep(tmp_path / 's.mp4', 'aac', seconds=1.0)
-    write(tmp_path / 'a.mp4', drawn(75), audio_from=source)
-    assert abs(heard(tmp_path / 'a.mp4')[1] - 1) < 0.06
-    assert len(list(VideoReader(tmp_path / 'a.mp4'))) == 75
-
-
-@pytest.mark.parametrize('codec', ['aac', 'libopus'])
-def test_sound_of_a_clip_that_starts_late(tmp_path, codec):
-    """Cut out of a longer one by a program that keeps the time stamps: nothing is at second 0."""
-    source = beep(tmp_path / 's.mkv', codec, 48000, start=5, late=0.12)
-    write(tmp_path / 'a.mp4', drawn(40), audio_from=source)
-    assert abs(heard(tmp_path / 'a.mp4')[0] - 0.38) < 0.03
-
-
-@pytest.mark.parametrize('codec', ['aac', 'flac'])
-def test_damaged_sound_is_said(tmp_path, codec):
-    source = beep(tmp_path / 's.mkv', codec)
-    with av.open(str(source)) as old, av.open(str(tmp_path / 'broken.mkv'), 'w') as new:
-        tracks = [new.add_stream_from_template(stream) for stream in old.streams]
-        for packet in old.demux(audio=0):
-            if packet.size:
-                broken = av.Packet(b'\x7f' * packet.size if packet.pts > 400 else bytes(packet))
-                broken.pts = broken.dts = packet.pts
-                broken.time_base, broken.stream = packet.time_base, tracks[1]
-                new.mux(broken)
-    writer = write(tmp_path / 'a.mp4', drawn(30), audio_from=tmp_path / 'broken.mkv')
-    assert len(list(VideoReader(tmp_path / 'a.mp4'))) == 30
-    # What is copied is not looked into.
-    assert codec == 'aac' or 'damaged sound' in writer.audio_warning
-
-
-def test_sound_whose_time_runs_backwards(tmp_path, monkeypatch):
-    def jumping(self):
-        for i, (start, packet) in enumerate(copied(self)):
-            if i == 10:
-                packet.pts = packet.dts = 0
-            yield start, packet
-
-    source = beep(tmp_path / 's.mp4', 'aac')
-    copied = writing._Sound._copied
-    monkeypatch.setattr(writing._Sound, '_copied', jumping)
-    writer = write(tmp_path / 'a.mp4', drawn(30), audio_from=source)
-    assert writer.audio_warning.startswith(f'{source}: damaged sound')
-    assert abs(heard(tmp_path / 'a.mp4')[1] - 30 / 25) < 0.06
-    assert len(list(VideoReader(tmp_path / 'a.mp4'))) == 30
-
-
-def test_sound_that_can_not_be_written(tmp_path, monkeypatch):
-    source = beep(tmp_path / 's.mkv', 'flac', 30000)  # a rate that AAC does not know
-    write(tmp_path / 'a.mp4', drawn(30), audio_from=source)
-    assert abs(heard(tmp_path / 'a.mp4')[0] - 0.5) < 0.03
-    monkeypatch.setattr(writing, 'AAC_RATES', (30000,))
-    with pytest.raises(UserError, match='unusable sound track') as error:
-        write(tmp_path / 'b.mp4', drawn(30), audio_from=source)
-    assert one_line(error).startswith(f'{source}: ')
-    assert sorted(os.listdir(tmp_path)) == ['a.mp4', 's.mkv']
-
-
-def test_missing_sound_is_said(tmp_path):
-    silent = encode(tmp_path / 's.mp4', drawn(5))
-    writer = write(tmp_path / 'a.mp4', drawn(5), audio_from=silent)
-    assert writer.audio_warning.startswith(f'{silent}: no sound')
-    assert not VideoReader(tmp_path / 'a.mp4').has_audio
-    write(tmp_path / 'frames', drawn(2))
-    writer = write(tmp_path / 'b.mp4', drawn(5), audio_from=tmp_path / 'frames')
-    assert 'folder' in writer.audio_warning
-    source = beep(tmp_path / 'beep.mp4', 'aac')
-    for name in ('a.gif', 'pictures'):
-        writer = write(tmp_path / name, drawn(5), audio_from=source)
-        assert writer.audio_warning.startswith(f'{tmp_path / name}: written without sound')
-    with pytest.raises(UserError, match='no such file'):
-        write(tmp_path / 'c.mp4', drawn(5), audio_from=tmp_path / 'nowhere.mp4')
-    assert not (tmp_path / 'c.mp4').exists()

@@ -26,15 +26,16 @@ from typing import Any, Dict, List, Sequence
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from modules.cli import ArgumentParser, atomic_output, run_command  # noqa: E402
-from modules.config import load_config  # noqa: E402
-from modules.runtime import available_cores  # noqa: E402
-from tools.benchmark_animation import compare_animation  # noqa: E402
-from tools.benchmark_common import Report, table  # noqa: E402
-from tools.benchmark_loading import compare_loading  # noqa: E402
-from tools.benchmark_ours import ENGINES  # noqa: E402
-from tools.benchmark_runs import find_official  # noqa: E402
-from tools.benchmark_training import compare_training  # noqa: E402
+from modules.config import load_config
+from modules.runtime.commands import ArgumentParser, run_command
+from modules.runtime.files import atomic_output
+from modules.runtime.process import available_cores
+from tools.benchmarking.animation import compare_animation
+from tools.benchmarking.common import Report, table
+from tools.benchmarking.loading import compare_loading
+from tools.benchmarking.ours import ENGINES
+from tools.benchmarking.runs import find_official
+from tools.benchmarking.training import compare_training
 
 SECTIONS = ('loading', 'training', 'animation')
 NOISY = 0.25  # spread above which a warning is printed

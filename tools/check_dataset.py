@@ -18,22 +18,25 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from modules.cli import ArgumentParser, UserError, run_command  # noqa: E402
-from modules.clips import (  # noqa: E402
+from modules.config import load_config
+from modules.data.clips import (
     FOLDER,
     MOVIE,
     Clip,
     Part,
     Size,
-    check_sizes,
+    decode_apart,
     group_by_id,
     list_part,
     open_clip,
+    read_through,
     size_text,
+    take_size,
 )
-from modules.config import load_config  # noqa: E402
-from modules.frame_cache import GIGABYTE  # noqa: E402
-from modules.runtime import available_cores  # noqa: E402
+from modules.data.frame_cache import GIGABYTE
+from modules.runtime.commands import ArgumentParser, run_command
+from modules.runtime.errors import UserError
+from modules.runtime.process import available_cores
 
 # How much smaller the cache's lossless frames usually are; drawn pictures shrink more, noise less.
 SHRINKING = 5
@@ -44,18 +47,18 @@ class Inspected(NamedTuple):
 
     clip: Optional[Clip]  # None: can't be opened
     problem: Optional[str]
+    notes: List[str]  # what is left out of it
 
 
 def inspect(path: Path, frame_size: Optional[Size]) -> Inspected:
     """Opens a clip and reads all of its frames."""
-    clip = None
+    clip, notes = None, []
     try:
-        clip = open_clip(path, frame_size)
-        for _ in clip.frames():
-            pass
+        clip = decode_apart(path, open_clip, path, frame_size)
+        notes = [*clip.notes, *decode_apart(path, read_through, clip)]
     except UserError as error:
-        return Inspected(clip, str(error))
-    return Inspected(clip, None)
+        return Inspected(clip, str(error), notes)
+    return Inspected(clip, None, notes)
 
 
 def inspect_part(part: Part, title: str, frame_size: Optional[Size]) -> List[Inspected]:
@@ -125,12 +128,17 @@ def report(part: Part, title: str, frame_size: Optional[Size]) -> List[Clip]:
     if part.others:
         kinds = _tally(Counter(Path(name).suffix or name for name in part.others))
         print(f'  warning: {len(part.others)} files are no clips, passed over: {kinds}')
-    for label, problems in (('broken, left out', broken), ('damaged midway', damaged)):
-        if problems:
-            print(f'  warning: {len(problems)} clips are {label}:')
-            for problem in problems:
-                print(f'    {problem}')
+    print_problems('clips are broken, left out', broken)
+    print_problems('clips are damaged midway', damaged)
+    print_problems('things are left out of clips', [n for result in results for n in result.notes])
     return clips
+
+
+def print_problems(label: str, problems: Sequence[Optional[str]]) -> None:
+    if problems:
+        print(f'  warning: {len(problems)} {label}:')
+        for problem in problems:
+            print(f'    {problem}')
 
 
 def main() -> None:
@@ -153,7 +161,9 @@ def main() -> None:
         raise UserError(f'{train.folder}: no clip of {len(train.clips)} can be read')
     if dataset:
         crops = (dataset['augmentation_params'] or {}).get('crop_param') is not None
-        check_sizes(clips, frame_size, fits_any=crops)
+        if not crops:
+            clips, others = take_size(clips, frame_size)
+            print_problems('clips are of another size, left out', others)
     for warning in warnings_of(clips, dataset):
         print(f'warning: {warning}')
     print('ready for training')

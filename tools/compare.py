@@ -21,21 +21,17 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from demo import (  # noqa: E402
+from modules.animation.inputs import (
     add_animation_options,
     choose_bundled,
-    note,
     read_config_and_source,
     read_resized,
 )
-from modules.cli import ArgumentParser, run_command  # noqa: E402
-from modules.runtime import choose_device, prepare_process  # noqa: E402
-from modules.video import VideoReader, VideoWriter  # noqa: E402
-from tools.official_animation import (  # noqa: E402
-    Animation,
-    official_animation,
-    require_official,
-)
+from modules.runtime.commands import ArgumentParser, run_command
+from modules.runtime.messages import note
+from modules.runtime.process import choose_device, prepare_process
+from modules.video import VideoReader, VideoWriter
+from tools.official.animation import Animation, official_animation, require_official
 
 MAGNIFIED = 10  # times the difference, to be seen
 
@@ -80,7 +76,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def measure(ours: np.ndarray, theirs: np.ndarray) -> Difference:
     """The difference of two animations (T, H, W, 3) float in [0, 1]."""
-    from animate import to_bytes
+    from modules.video.levels import to_bytes
 
     apart = np.abs(ours.astype('float64') - theirs)
     levels = np.abs(to_bytes(ours).astype(int) - to_bytes(theirs))
@@ -101,7 +97,7 @@ def describe(difference: Difference) -> str:
 
 def pictures(animation: Animation, ours: np.ndarray, theirs: np.ndarray) -> Iterator[np.ndarray]:
     """source | driving | ours | theirs | difference x 10 -> (H, 5 * W, 3) uint8 each."""
-    from animate import to_bytes
+    from modules.video.levels import to_bytes
 
     for driving, our, their in zip(animation.driving, ours, theirs):
         apart = np.minimum(MAGNIFIED * np.abs(our - their), 1)
@@ -133,9 +129,10 @@ def main() -> None:
     device = choose_device(options.cpu)
     import paddle
 
-    from animate import Normalization, animate
+    from modules.animation.animator import animate
+    from modules.animation.normalization import Normalization
     from modules.build import build_models
-    from modules.checkpoint import load_models
+    from modules.checkpoints.models import load_models
 
     models = build_models(config)
     load_models(config, models, options.checkpoint)

@@ -15,14 +15,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
-from modules.checkpoint import Checkpoint, read_checkpoint, save_checkpoint, save_pdparams
-from modules.checkpoint_file import NPZ_FILES
-from modules.cli import ArgumentParser, UserError, atomic_output, reason_of, run_command
-from modules.download import find_weights
-from modules.npz_file import write_npz
-from modules.runtime import prepare_process
-from modules.torch_file import write_torch
-from modules.weight_names import COUNTER, NETWORKS, State, to_paddle_names
+from modules.checkpoints.download import find_weights
+from modules.checkpoints.models import Checkpoint, read_checkpoint, save_checkpoint, save_pdparams
+from modules.checkpoints.npz_file import write_npz
+from modules.checkpoints.reading import NPZ_FILES
+from modules.checkpoints.torch_file import write_torch
+from modules.checkpoints.weight_names import COUNTER, NETWORKS, State, to_paddle_names
+from modules.runtime.commands import ArgumentParser, run_command
+from modules.runtime.errors import UserError, reason_of
+from modules.runtime.files import atomic_output
+from modules.runtime.process import prepare_process
 
 SUFFIXES = ('.pth.tar', '.pth', '.pt', '.tar', '.npz', '.pdparams', '.safetensors')
 

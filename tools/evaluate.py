@@ -11,8 +11,8 @@ be read is named, counted and left out, and the next one takes its place. OUT is
     frames/        with --save_frames: the reconstructions, a folder of PNG frames for each line of
                    videos.csv
 
-tools/metrics.py defines the figures and says how they differ from the official ones;
-tools/detectors.py says what --detector and --embedder can be.
+tools/evaluation/metrics.py defines the figures and says how they differ from the official ones;
+tools/evaluation/detectors.py says what --detector and --embedder can be.
 """
 
 import argparse
@@ -30,26 +30,19 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from frames_dataset import FramesDataset  # noqa: E402
-from modules.augmentation import to_float  # noqa: E402
-from modules.cli import ArgumentParser, UserError, atomic_output, run_command  # noqa: E402
-from modules.clips import Clip  # noqa: E402
-from modules.config import load_config  # noqa: E402
-from modules.engine_options import add_engine_options  # noqa: E402
-from modules.runtime import choose_device, prepare_process  # noqa: E402
-from modules.video import VideoWriter  # noqa: E402
-from tools.detectors import FramePair, build_detector, build_embedder  # noqa: E402
-from tools.evaluation_report import (  # noqa: E402
-    NEEDS,
-    Evaluation,
-    Row,
-    describe,
-    list_figures,
-    table,
-    to_markdown,
-    write_csv,
-)
-from tools.metrics import (  # noqa: E402
+from frames_dataset import FramesDataset
+from modules.config import load_config
+from modules.data.clips import Clip
+from modules.inference.options import add_engine_options
+from modules.runtime.commands import ArgumentParser, run_command
+from modules.runtime.errors import UserError
+from modules.runtime.files import atomic_output
+from modules.runtime.messages import warn
+from modules.runtime.process import choose_device, prepare_process
+from modules.video import VideoWriter
+from modules.video.levels import to_float
+from tools.evaluation.detectors import FramePair, build_detector, build_embedder
+from tools.evaluation.metrics import (
     DEFINITIONS,
     FIGURES,
     EmbeddingMeasure,
@@ -60,6 +53,16 @@ from tools.metrics import (  # noqa: E402
     measure_l1,
     measure_psnr,
     measure_ssim,
+)
+from tools.evaluation.report import (
+    NEEDS,
+    Evaluation,
+    Row,
+    describe,
+    list_figures,
+    table,
+    to_markdown,
+    write_csv,
 )
 
 
@@ -131,7 +134,7 @@ def build_measures(options: argparse.Namespace) -> List[Measure]:
     simple = {'l1': measure_l1, 'psnr': measure_psnr, 'ssim': measure_ssim}
     measures: List[Measure] = [simple[name] for name in options.metrics if name in simple]
     if 'lpips' in options.metrics:
-        from tools.perceptual_distance import LpipsMeasure, build_lpips
+        from tools.evaluation.perceptual_distance import LpipsMeasure, build_lpips
 
         measures.append(LpipsMeasure(build_lpips(options.lpips_weights)))
     if options.detector:
@@ -151,7 +154,8 @@ def read_whole(clip: Clip) -> Iterator[np.ndarray]:
 
 def reconstruct(engine, clip: Clip) -> Iterator[FramePair]:
     """The frames of a clip and what becomes of the first one by their motion, one by one."""
-    from animate import animate, to_bytes
+    from modules.animation.animator import animate
+    from modules.video.levels import to_bytes
 
     frames = read_whole(clip)
     first = next(frames)
@@ -227,10 +231,6 @@ def frames_name(number: int, clip: Clip) -> str:
     return f'{number:04d}_{clip.name.replace(".", "_")}'
 
 
-def warn(message: str) -> None:
-    print(f'warning: {message}', file=sys.stderr)
-
-
 def main() -> None:
     options = parse_arguments()
     config = load_config(options.config, need=('dataset_params',))
@@ -240,8 +240,8 @@ def main() -> None:
     measures = build_measures(options)
     with atomic_output(options.out, folder=True) as folder:
         dataset = FramesDataset(**config['dataset_params'], is_train=False)
-        from modules.checkpoint import StoredModels
-        from modules.engine import build_engine
+        from modules.checkpoints.models import StoredModels
+        from modules.inference.choice import build_engine
 
         models = StoredModels(config, options.checkpoint)
         params, size = config['model_params'], config['dataset_params']['frame_shape'][:2]

@@ -18,17 +18,17 @@ from pathlib import Path
 from typing import Iterator, List, NamedTuple, Optional
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from modules.cli import ArgumentParser, UserError, atomic_output, run_command  # noqa: E402
-from modules.npz_file import write_npz  # noqa: E402
-from modules.video import VideoWriter  # noqa: E402
-from tools.creature_motion import KINDS, Motion  # noqa: E402
-from tools.creatures import (  # noqa: E402
+from modules.checkpoints.npz_file import write_npz
+from modules.runtime.commands import ArgumentParser, run_command
+from modules.runtime.errors import UserError
+from modules.runtime.files import atomic_output
+from modules.video import write_picture, write_video
+from tools.creature_drawing.creatures import (
     Creature,
     Joints,
     clip_times,
@@ -37,6 +37,7 @@ from tools.creatures import (  # noqa: E402
     joints,
     random_stream,
 )
+from tools.creature_drawing.motion import KINDS, Motion
 
 SUFFIXES = {'mp4': '.mp4', 'gif': '.gif', 'frames': '', 'stacked': '.png'}
 MOST_CREATURES = 100_000  # five digits in the names
@@ -152,16 +153,10 @@ def write_item(item: Item, args: Namespace, folder: Path) -> int:
             arrays = {'points': pixels.astype('float32'), 'visible': clip.joints.visible}
             write_npz(folder / 'joints' / 'test' / f'{path.name}.npz', arrays)
         if args.format == 'stacked':
-            Image.fromarray(np.concatenate(list(clip.frames), axis=1)).save(path)
-            continue
-        write_video(path, clip.frames, args.fps)
+            write_picture(path, np.concatenate(list(clip.frames), axis=1))
+        else:
+            write_video(path, clip.frames, args.fps)
     return item.clips
-
-
-def write_video(path: Path, frames: np.ndarray, fps: float) -> None:
-    with VideoWriter(path, fps) as writer:
-        for frame in frames:
-            writer.write(frame)
 
 
 def write_cases(args: Namespace, folder: Path) -> None:
@@ -171,7 +166,7 @@ def write_cases(args: Namespace, folder: Path) -> None:
     for case in held_out_cases(args.cases, args.size, args.frames, args.seed, legs):
         place = folder / case.name
         place.mkdir()
-        Image.fromarray(case.clip[0]).save(place / 'source.png')
+        write_picture(place / 'source.png', case.clip[0])
         write_video(place / 'driving.mp4', case.driving, args.fps)
         write_video(place / 'truth.mp4', case.clip, args.fps)
 

@@ -31,18 +31,16 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from modules.cli import ArgumentParser, UserError, atomic_output, run_command  # noqa: E402
-from modules.config import load_config  # noqa: E402
-from modules.runtime import choose_device, prepare_process  # noqa: E402
-from modules.video import VideoWriter  # noqa: E402
-from tools.bootstrap import half_width  # noqa: E402
-from tools.creatures import HeldOutCase, held_out_cases  # noqa: E402
-from tools.official_animation import (  # noqa: E402
-    Animate,
-    Animation,
-    official_animation,
-    require_official,
-)
+from modules.config import load_config
+from modules.runtime.commands import ArgumentParser, run_command
+from modules.runtime.errors import UserError
+from modules.runtime.files import atomic_output
+from modules.runtime.process import choose_device, prepare_process
+from modules.video import write_video
+from modules.video.levels import to_float
+from tools.creature_drawing.creatures import HeldOutCase, held_out_cases
+from tools.evaluation.bootstrap import half_width
+from tools.official.animation import Animate, Animation, official_animation, require_official
 
 MOVING = 15 / 255  # least change, in some channel, of a pixel that moves
 TASKS = ('reconstruction', 'absolute', 'relative')
@@ -83,10 +81,6 @@ def parse_arguments() -> argparse.Namespace:
     return options
 
 
-def to_float(frames: np.ndarray) -> np.ndarray:
-    return frames.astype('float32') / 255
-
-
 def compare(result: np.ndarray, truth: np.ndarray, source: np.ndarray) -> Errors:
     """Errors of a result (T, H, W, 3) float in [0, 1].
 
@@ -116,19 +110,19 @@ def animation_of(case: HeldOutCase, task: str) -> Animation:
 
 def transfer(models, animation: Animation) -> np.ndarray:
     """The result, float (T, H, W, 3) in [0, 1]."""
-    from animate import Normalization, animate
+    from modules.animation.animator import animate
+    from modules.animation.normalization import Normalization
 
     normalization = Normalization(animation.relative, animation.relative)
     return np.stack(list(animate(models, animation.source, animation.driving, normalization)))
 
 
-def write_video(path: Path, case: HeldOutCase, task: str, result: np.ndarray) -> None:
-    """source | driving | result | truth."""
-    from animate import to_bytes
+def panels(case: HeldOutCase, task: str, result: np.ndarray) -> np.ndarray:
+    """source | driving | result | truth -> (T, H, 4 * W, 3) uint8."""
+    from modules.video.levels import to_bytes
 
-    with VideoWriter(path, 25) as writer:
-        for moved, frame, truth in zip(driving_of(case, task), to_bytes(result), case.clip):
-            writer.write(np.concatenate([case.clip[0], moved, frame, truth], axis=1))
+    source = np.broadcast_to(case.clip[0], case.clip.shape)
+    return np.concatenate([source, driving_of(case, task), to_bytes(result), case.clip], axis=2)
 
 
 def run_cases(
@@ -153,7 +147,7 @@ def run_cases(
         for task, result in zip(TASKS, results):
             row[task] = compare(result, truth, truth[0])._asdict()
             if videos is not None:
-                write_video(videos / f'{case.name}_{task}.mp4', case, task, result)
+                write_video(videos / f'{case.name}_{task}.mp4', panels(case, task, result), 25)
         if animate_theirs is not None:
             theirs = animate_theirs(animations)
             for task, result in zip(TASKS, theirs):
@@ -187,7 +181,7 @@ def main() -> None:
     prepare_process()
     choose_device(options.cpu)
     from modules.build import build_models
-    from modules.checkpoint import load_models
+    from modules.checkpoints.models import load_models
 
     models = build_models(config)
     load_models(config, models, options.checkpoint)

@@ -20,9 +20,10 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from modules.cli import ArgumentParser, UserError, run_command  # noqa: E402
-from modules.engine_options import ENGINES  # noqa: E402
-from modules.runtime import prepare_process  # noqa: E402
+from modules.inference.options import ENGINES
+from modules.runtime.commands import ArgumentParser, run_command
+from modules.runtime.errors import UserError
+from modules.runtime.process import prepare_process
 
 Arrays = Dict[str, np.ndarray]
 
@@ -111,7 +112,7 @@ def check_file(path: Path, engine: str = 'eager') -> List[Outcome]:
 
     What the file lacks is told and no failure: a recording may be of a part.
     """
-    from tools import parity_sets
+    from modules.parity import sets as parity_sets
 
     try:
         meta, golden = read_golden(path)
@@ -142,8 +143,8 @@ def shorten(names: List[str]) -> str:
 
 def first_differing_op(meta: dict, golden: Arrays, path: Path) -> Optional[str]:
     """The first result of the training step that differs when all before it are as recorded."""
+    from modules.parity import sets as parity_sets
     from modules.test_mode import results_of_step
-    from tools import parity_sets
 
     ours = parity_sets.compute(meta, golden, path, results_of_step(golden))
     taps = {n: golden[n] for n in ours if n in golden and n.startswith('train.')}
@@ -208,7 +209,7 @@ def main() -> None:
     dump_parser.add_argument('--seed', type=int, default=0, help='of weights, frames and noise')
     options = parser.parse_args()
     if options.command == 'dump':
-        from tools.parity_torch import dump
+        from tools.official.parity import dump
 
         dump(options.torch_repo, options.config, options.checkpoint, options.out, options.seed)
     else:

@@ -11,7 +11,7 @@ from typing import ContextManager, Optional, Tuple
 import paddle
 from paddle.amp.auto_cast import amp_state
 
-from modules.cli import UserError
+from modules.runtime.errors import UserError
 
 # Paddle's names of the precisions that options and configs name.
 DTYPES = {'fp32': 'float32', 'bf16': 'bfloat16', 'fp16': 'float16'}

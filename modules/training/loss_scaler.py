@@ -5,7 +5,7 @@ from typing import Any, Dict, Iterable, Mapping
 import paddle
 from paddle import Tensor
 
-from modules import distributed
+from modules.runtime import distributed
 
 # The policy and its numbers are those of paddle.amp.GradScaler.
 INITIAL_SCALE = 2.0**16

@@ -1,45 +1,106 @@
-"""Pictures: read as RGB, resized to a model's size."""
+"""Pictures of every kind, read as RGB."""
 
 import contextlib
-import functools
+import io
 import logging
+import os
 import struct
 import warnings
-import zlib
-from typing import Iterator, Tuple
+from typing import (
+    IO,
+    Any,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Tuple,
+    Union,
+)
 
 import numpy as np
-from PIL import Image, ImageOps
-from scipy import sparse
+from PIL import Image, JpegImagePlugin
 
-from modules.cli import PathLike, UserError, reason_of
+from modules.runtime.errors import UserError, reason_of
+from modules.runtime.files import PathLike
+from modules.video.colour_profiles import to_srgb
+from modules.video.rescued_pictures import (
+    JPEG,
+    ORIENTATION,
+    Bare,
+    orientation,
+    with_missing_end,
+    without_metadata,
+)
 
 Size = Tuple[int, int]  # (height, width)
 
 # What counts as a frame in a folder of pictures.
-IMAGE_SUFFIXES = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')
-# What Pillow's decoders raise on damaged files; what they log about it must not reach the screen.
-PILLOW_ERRORS = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    LookupError,
-    ArithmeticError,
-    EOFError,
-    RuntimeError,
-    MemoryError,
-    struct.error,
-    zlib.error,
+IMAGE_SUFFIXES = (
+    *('.apng', '.avif', '.avifs', '.bmp', '.dib', '.gif', '.heic', '.heif', '.hif', '.j2k'),
+    *('.jfif', '.jp2', '.jpe', '.jpeg', '.jpg', '.pbm', '.pgm', '.png', '.pnm', '.ppm', '.tga'),
+    *('.tif', '.tiff', '.webp'),
 )
+# What Pillow logs about odd files must not reach the screen.
 logging.getLogger('PIL').addHandler(logging.NullHandler())
+
+# JPEGs of more pixels, from where on Pillow warns, are decoded at 1/2, 1/4 or 1/8 of their size:
+# a tenth of the time and memory, and still far more than any network sees.
+_LARGE, _REDUCED, _LARGEST_JPEG = 89_478_485, 2**25, 300_000_000
+# Brands of HEIC, in the box that starts a file.
+_HEIC = frozenset((b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'hevm', b'hevs'))
+_UPRIGHT: Mapping[Any, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: pixels[::-1].swapaxes(0, 1),
+    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
+    8: lambda pixels: pixels[:, ::-1].swapaxes(0, 1),
+}
+# PNG tells its transparent colour in the bits of the file, Pillow gives pixels of 8 bits.
+_KEYS: Mapping[str, Callable[[Any], Any]] = {
+    'L;2': lambda gray: gray * 85,
+    'L;4': lambda gray: gray * 17,
+    'RGB;16B': lambda colour: tuple(value >> 8 for value in colour),
+}
+
+
+class Picture(NamedTuple):
+    """What is drawn in a picture, upright."""
+
+    colours: np.ndarray  # (H, W, 3) uint8, sRGB
+    alpha: Optional[np.ndarray] = None  # (H, W) uint8; None: opaque
+    is_keyed: bool = False  # transparent are certain colours, rather than pixels
+
+    def hides_all(self) -> Optional[bool]:
+        """As the function of this name; a colour that is transparent by its name is meant to be."""
+        if self.alpha is None:
+            return False
+        hides = hides_all(self.colours, self.alpha)
+        return None if hides and self.is_keyed else hides
+
+    def shown(self, ignore_alpha: Optional[bool] = None) -> np.ndarray:
+        """(H, W, 3) uint8: on white, or as if all were opaque; None: that if alpha hides all."""
+        ignore_alpha = self.hides_all() if ignore_alpha is None else ignore_alpha
+        if self.alpha is None or ignore_alpha:
+            return self.colours
+        return over_white(np.concatenate([self.colours, self.alpha[..., None]], axis=2))
 
 
 def read_image(path: PathLike) -> np.ndarray:
     """Reads a picture of any format that Pillow knows; of an animated one, the first frame.
 
-    EXIF orientation is applied. Transparency is laid over white: the colours hidden beneath it are
-    arbitrary (often black), and white is what viewers and web pages show. 16-bit values are scaled
-    to 8 bits; float values must lie in [0, 1].
+    HEIC is read where the package pillow-heif is installed. EXIF orientation is applied, colours
+    with an ICC profile become sRGB. Broken metadata don't matter, nor that a JPEG lacks its end
+    marker, as long as all pixels are there. 16-bit values are scaled to 8 bits; float values must
+    lie in [0, 1]. A JPEG of over 89 megapixels is read at a half, a quarter or an eighth of its
+    size.
+
+    Transparency is laid over white: the colours hidden beneath it are arbitrary (often black), and
+    white is what viewers and web pages show. Where it hides a whole picture (some renderers save
+    alpha 0 everywhere), the picture is shown as if it were opaque.
 
     Returns:
         (H, W, 3) uint8, RGB.
@@ -47,95 +108,243 @@ def read_image(path: PathLike) -> np.ndarray:
     Raises:
         UserError: no such file, not a picture, damaged, or too many pixels.
     """
-    with open_picture(path) as image:
-        return _picture_to_rgb(ImageOps.exif_transpose(image), path)
+    return read_picture(path).shown()
+
+
+def read_picture(path: PathLike) -> Picture:
+    """Likewise, before transparency is laid over white: of a clip's frames all are treated alike.
+
+    Raises:
+        UserError: as read_image.
+    """
+    with _telling_errors(path):
+        return _read(path)
+
+
+def stored_size(path: PathLike) -> Tuple[int, int]:
+    """(width, height) before EXIF orientation, as a rule from the header alone.
+
+    Raises:
+        UserError: as read_image.
+    """
+    with _telling_errors(path):
+        try:
+            with _opened(path) as image:
+                return image.size
+        except Exception:  # the header is among what is broken
+            height, width = _read(path).colours.shape[:2]
+            return width, height
 
 
 @contextlib.contextmanager
 def open_picture(path: PathLike) -> Iterator[Image.Image]:
+    """A picture whose header Pillow has read; what goes wrong with it in the block is told, too."""
+    with _telling_errors(path), _opened(path) as image:
+        yield image
+
+
+@contextlib.contextmanager
+def _telling_errors(path: PathLike) -> Iterator[None]:
+    """The one border between Pillow, which raises whatever comes to it on odd files, and us."""
     try:
-        with warnings.catch_warnings():
-            # Remarks on odd metadata, and on pictures that are large but not yet refused.
-            warnings.simplefilter('ignore')
-            with Image.open(path) as image:
-                yield image
+        yield
+    except UserError:
+        raise
     except Image.UnidentifiedImageError as error:
         raise UserError(
             f'{path}: not a picture that can be read; save it as PNG or JPEG'
         ) from error
     except Image.DecompressionBombError as error:
         raise UserError(f'{path}: too many pixels; scale the picture down') from error
-    except PILLOW_ERRORS as error:
-        if getattr(error, 'filename', None) is not None:  # the system's, about opening the file
+    except MemoryError as error:
+        raise UserError(f'{path}: too large for the memory; scale the picture down') from error
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is not None:  # about opening the file
             raise UserError(f'{path}: {reason_of(error)}; give the path of a picture') from error
-        raise UserError(f'{path}: damaged picture ({error}); replace it') from error
+        reason = ' '.join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f'{path}: damaged picture ({reason}); replace it') from error
 
 
-def _picture_to_rgb(image: Image.Image, path: PathLike) -> np.ndarray:
+def _read(path: PathLike) -> Picture:
+    """The pixels of a file; where Pillow fails on something else in it, without that."""
+    try:
+        with _opened(path) as image:
+            return _decode(image, path)
+    except (UserError, MemoryError, Image.DecompressionBombError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        rescued = _rescue(path)
+        if rescued is not None:
+            return rescued
+        raise
+
+
+def _rescue(path: PathLike) -> Optional[Picture]:
+    """The pixels of a file without its metadata; None if it isn't these that are broken."""
+    with open(path, 'rb') as file:
+        bare = without_metadata(file)
+    if bare is None:
+        return None
+
+    def decode(data: bytes) -> Picture:
+        with _opened(io.BytesIO(data)) as image:
+            return _decode(image, path, bare)
+
+    try:
+        return decode(bare.data)
+    except Exception:
+        if not bare.data.startswith(JPEG):
+            return None
+    try:
+        colours = with_missing_end(bare.data, lambda data: decode(data).colours)
+    except Exception:  # not whole by far
+        return None
+    return None if colours is None else Picture(colours)
+
+
+@contextlib.contextmanager
+def _opened(source: Union[PathLike, IO[bytes]]) -> Iterator[Image.Image]:
+    """A picture whose header has been read; no decoding so far."""
+    with warnings.catch_warnings():
+        # Remarks on odd metadata, and on pictures that are large but not yet refused.
+        warnings.simplefilter('ignore')
+        with _identified(source) as image:
+            width, height = image.size
+            if width * height > _LARGE and isinstance(image, JpegImagePlugin.JpegImageFile):
+                scales = (scale for scale in (2, 4) if width * height <= scale**2 * _REDUCED)
+                scale = next(scales, 8)
+                image.draft(None, (max(1, width // scale), max(1, height // scale)))
+            yield image
+
+
+def _identified(source: Union[PathLike, IO[bytes]]) -> Image.Image:
+    try:
+        return Image.open(source)
+    except Image.UnidentifiedImageError:
+        if not _is_heic(source):
+            raise
+        try:
+            import pillow_heif
+        except ImportError as error:
+            raise UserError(
+                f'{source}: HEIC is read with the package pillow-heif; install that, or save the '
+                'picture as PNG or JPEG'
+            ) from error
+        pillow_heif.register_heif_opener()
+        return Image.open(source)
+    except Image.DecompressionBombError:
+        # A JPEG is not decoded as a whole if it is that large; its class doesn't mind the size.
+        if not isinstance(source, (str, os.PathLike)):
+            source.seek(0)
+        try:
+            image = JpegImagePlugin.JpegImageFile(source)
+        except SyntaxError:
+            image = None
+        if image is None or image.size[0] * image.size[1] > _LARGEST_JPEG:
+            raise
+        return image
+
+
+def _is_heic(source: Union[PathLike, IO[bytes]]) -> bool:
+    if not isinstance(source, (str, os.PathLike)):
+        return False
+    with open(source, 'rb') as file:
+        size, box = struct.unpack('>I4s', file.read(8).ljust(8, b'\0'))
+        brands = file.read(min(max(0, size - 8), 256))
+    found = {brands[place : place + 4] for place in range(0, len(brands), 4)}
+    return box == b'ftyp' and bool(found & _HEIC)
+
+
+def _decode(image: Image.Image, path: PathLike, bare: Optional[Bare] = None) -> Picture:
+    """The pixels of an open picture; of a bare one, with its orientation and profile."""
+    key = image.info.get('transparency')
+    if key is not None and image.format == 'PNG':
+        as_stored = image.tile[0][3]
+        key = image.info['transparency'] = _KEYS.get(as_stored, lambda key: key)(key)
+    image.load()
+    if image.mode == 'P':
+        image = image.copy()  # which gives those a palette that lack one
+    turn = _UPRIGHT.get(_orientation(image, bare), lambda pixels: pixels)
+    profile = bare.profile if bare and bare.profile else image.info.get('icc_profile')
+    is_keyed = image.mode not in ('RGBA', 'RGBa', 'LA', 'La', 'PA')
+    image, alpha = _split(image, key, path)
+    colours = np.ascontiguousarray(turn(_to_array(to_srgb(image, profile))))
+    return Picture(colours, None if alpha is None else turn(alpha), is_keyed)
+
+
+def _to_array(image: Image.Image) -> np.ndarray:
+    """np.array(image) of an RGB picture, without a copy of the whole on the way."""
+    width, height = image.size
+    pixels = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, 512):
+        below = min(top + 512, height)
+        pixels[top:below] = image.crop((0, top, width, below))
+    return pixels
+
+
+def _orientation(image: Image.Image, bare: Optional[Bare]) -> Any:
+    """EXIF's, or else XMP's; what is broken beside it doesn't matter."""
+    exif = bare.exif if bare else b''
+    with contextlib.suppress(Exception):
+        exif = exif or image.info.get('exif') or b''
+        found = image.getexif().get(ORIENTATION)
+        if found is not None:
+            return found
+    return orientation(exif)
+
+
+def _split(
+    image: Image.Image, key: Any, path: PathLike
+) -> Tuple[Image.Image, Optional[np.ndarray]]:
+    """A picture of mode L, RGB or CMYK, and the alpha of a picture; as of Picture."""
     if image.mode == 'I' or image.mode.startswith('I;16'):
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
             raise UserError(f'{path}: 32-bit gray values; save the picture with 8 or 16 bits')
-        gray = (values + 128) // 257
-    elif image.mode == 'F':
+        alpha = None if key is None else np.where(values == key, 0, 255).astype(np.uint8)
+        return Image.fromarray(((values + 128) // 257).astype(np.uint8)), alpha
+    if image.mode == 'F':
         values = np.asarray(image)
         if not (values.min() >= 0 and values.max() <= 1):
             raise UserError(f'{path}: float values outside [0, 1]; save the picture with 8 bits')
-        gray = np.rint(values * 255)
-    elif image.has_transparency_data:
-        return over_white(np.asarray(image.convert('RGBA')))
-    else:
-        return np.array(image.convert('RGB'))
-    return np.repeat(gray.astype(np.uint8)[..., None], 3, axis=2)
+        return Image.fromarray(np.rint(values * 255).astype(np.uint8)), None
+    is_gray = image.mode in ('1', 'L', 'LA', 'La')
+    if image.has_transparency_data:
+        rgba = image.convert('RGBA')
+        colours = rgba.getchannel('R') if is_gray else rgba.convert('RGB')
+        return colours, np.asarray(rgba.getchannel('A'))
+    if is_gray:
+        return image.convert('L'), None
+    return (image if image.mode in ('RGB', 'CMYK') else image.convert('RGB')), None
+
+
+def hides_all(colours: np.ndarray, alpha: np.ndarray) -> Optional[bool]:
+    """Whether alpha hides a whole picture; None where nothing is beneath it but black.
+
+    Args:
+        colours, alpha: (H, W, 3) and (H, W), of any dtype.
+    """
+    if alpha.any():
+        return False
+    return True if colours.any() else None
+
+
+def ignores_alpha(hiding: Iterable[Optional[bool]]) -> bool:
+    """Whether a clip is shown as if it were opaque: nothing would be seen of any frame, as
+    `hides_all` says. Frames are asked up to the first that shows something, mostly that is the
+    first one.
+    """
+    found = False
+    for hides in hiding:
+        if hides is False:
+            return False
+        found = found or hides is True
+    return found
 
 
 def over_white(rgba: np.ndarray) -> np.ndarray:
     """(H, W, 4) uint8, alpha not multiplied in -> (H, W, 3) uint8 on white."""
     colour, alpha = rgba[..., :3].astype(np.uint16), rgba[..., 3:].astype(np.uint16)
     return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
-
-
-def resize_frame(frame: np.ndarray, size: Size) -> np.ndarray:
-    """What `skimage.transform.resize(frame, size)` computes, to 1e-6 and some ten times faster.
-
-    That is order 1 with its default anti-aliasing: linear and separable, so two sparse matrices.
-
-    Args:
-        frame: (H, W, 3) uint8.
-        size: (height, width) wanted.
-
-    Returns:
-        (height, width, 3) float32 in [0, 1]; frame / 255 if the size is the wanted one already.
-    """
-    (old_height, old_width), (height, width) = frame.shape[:2], size
-    pixels = frame.astype(np.float32) / np.float32(255)
-    if (old_height, old_width) == (height, width):
-        return pixels
-    rows = _resize_matrix(old_height, height) @ pixels.reshape(old_height, old_width * 3)
-    columns = rows.reshape(height, old_width, 3).transpose(1, 0, 2).reshape(old_width, height * 3)
-    resized = _resize_matrix(old_width, width) @ columns
-    return np.ascontiguousarray(resized.reshape(width, height, 3).transpose(1, 0, 2))
-
-
-@functools.lru_cache(maxsize=16)
-def _resize_matrix(old: int, new: int) -> sparse.csr_matrix:
-    """(new, old) float32: a Gaussian, then linear interpolation, along one axis.
-
-    The Gaussian has sigma (old / new - 1) / 2 and is cut off at 4 sigma; beyond its border the
-    image is mirrored about the centre of the last pixel.
-    """
-    scale = old / new
-    sigma = max(0.0, (scale - 1) / 2)
-    radius = int(4 * sigma + 0.5)
-    taps = np.arange(-radius, radius + 1)
-    kernel = np.exp(-0.5 * (taps / sigma) ** 2) if radius else np.ones(1)
-    centre = (np.arange(new) + 0.5) * scale - 0.5
-    low = np.floor(centre).astype(int)
-    linear = np.stack([1 - (centre - low), centre - low], axis=1)
-    # Weight, column and row of each entry: (new, 2, taps); entries at the same place add up.
-    weight = linear[:, :, None] * (kernel / kernel.sum())
-    column = np.abs(low[:, None, None] + np.array([[0], [1]]) + taps) % max(2 * (old - 1), 1)
-    column = np.where(column > old - 1, 2 * (old - 1) - column, column)
-    row = np.broadcast_to(np.arange(new)[:, None, None], column.shape)
-    entries = (weight.astype(np.float32).ravel(), (row.ravel(), column.ravel()))
-    return sparse.csr_matrix(entries, shape=(new, old))

@@ -1,0 +1,1 @@
+"""Pictures and frames in, frames out."""

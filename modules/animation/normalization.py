@@ -1,0 +1,67 @@
+"""How the keypoints of a driving frame are carried over to the source (paper Sec. 3.4)."""
+
+from typing import NamedTuple
+
+import numpy as np
+import paddle
+from scipy.spatial import ConvexHull, QhullError
+
+from modules.runtime.errors import UserError
+from modules.util import Keypoints
+
+
+class Normalization(NamedTuple):
+    """How the driving keypoints are carried over to the source."""
+
+    use_relative_movement: bool = False  # add the movement since the initial frame to the source's
+    use_relative_jacobian: bool = False  # likewise for the Jacobians; needs relative movement
+    adapt_movement_scale: bool = False  # scale the movement by the ratio of the objects' sizes
+
+
+ABSOLUTE = Normalization()  # the driving keypoints as they are
+
+
+def hull_area(kp_value: np.ndarray) -> float:
+    """Area of the convex hull of keypoints (K, 2).
+
+    Raises:
+        UserError: fewer than three keypoints, or all on a line.
+    """
+    if kp_value.ndim != 2:
+        raise ValueError(f'keypoints of shape {kp_value.shape}, not (K, 2)')
+    try:
+        return ConvexHull(kp_value).volume  # in two dimensions the volume is the area
+    except (QhullError, ValueError) as error:
+        raise UserError(
+            'the keypoints span no area, so there is no size to adapt to or compare; for this '
+            'model or clip, leave out --adapt_scale (in a config: adapt_movement_scale) and '
+            '--find_best_frame'
+        ) from error
+
+
+def movement_scale(kp_source: Keypoints, kp_initial: Keypoints) -> float:
+    """sqrt(area of the source's keypoints / area of the initial driving frame's)."""
+    areas = [hull_area(kp.value[0].numpy()) for kp in (kp_source, kp_initial)]
+    return float(np.sqrt(areas[0]) / np.sqrt(areas[1]))
+
+
+def normalize_kp(
+    kp_source: Keypoints,
+    kp_driving: Keypoints,
+    kp_initial: Keypoints,
+    normalization: Normalization,
+    scale: float = 1.0,
+) -> Keypoints:
+    """The driving keypoints as the source's (paper Eq. 12).
+
+    Args:
+        kp_initial: keypoints of the driving frame whose pose is the source's.
+        scale: of the movement, from `movement_scale`.
+    """
+    if not normalization.use_relative_movement:
+        return kp_driving
+    value = (kp_driving.value - kp_initial.value) * scale + kp_source.value
+    jacobian = kp_driving.jacobian
+    if normalization.use_relative_jacobian and jacobian is not None:
+        jacobian = jacobian @ paddle.inverse(kp_initial.jacobian) @ kp_source.jacobian
+    return kp_driving._replace(value=value, jacobian=jacobian)

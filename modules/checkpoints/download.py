@@ -1,0 +1,206 @@
+"""Published weights by name: downloaded once into a cache, resumed, verified."""
+
+import difflib
+import http.client
+import os
+import re
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import BinaryIO, Callable, Iterator, NamedTuple, Optional, Tuple
+
+from tqdm import tqdm
+
+from modules.checkpoints.reading import read_checkpoint, read_weights
+from modules.runtime.errors import UserError
+from modules.runtime.files import PathLike
+from modules.runtime.locks import taking_turns
+from modules.runtime.user_cache import user_cache
+
+BASE_URL = 'https://paddlegan.bj.bcebos.com/applications/first_order_model/'
+KNOWN_WEIGHTS = {  # PaddleGAN's, converted from the official ones or trained on larger frames
+    'vox': BASE_URL + 'vox-cpk.pdparams',
+    'vox-512': BASE_URL + 'vox-cpk-512.pdparams',
+}
+BASE_URL_VARIABLE = 'FOMM_WEIGHTS_URL'  # a mirror: the folder that holds the files
+ATTEMPTS = 4  # that bring nothing, in a row
+PAUSE = 1.0  # seconds between them
+TIMEOUT = 30  # seconds without a byte
+CHUNK = 2**18
+
+
+class _Interrupted(Exception):
+    """The transfer broke off; another attempt may go on from there, unless it is `final`."""
+
+    def __init__(self, reason: object, final: bool = False):
+        super().__init__(reason)
+        self.final = final
+
+
+def find_weights(path_or_name: PathLike) -> Path:
+    """An existing file or folder as it is, or the file of a name in KNOWN_WEIGHTS.
+
+    Raises:
+        UserError: it is neither, or the download fails.
+    """
+    if os.path.exists(path_or_name):  # False too for a name that no file can have
+        return Path(path_or_name)
+    name = str(path_or_name)
+    if name in KNOWN_WEIGHTS:
+        return fetch_weights(name)
+    known = ', '.join(KNOWN_WEIGHTS)
+    near = difflib.get_close_matches(name, KNOWN_WEIGHTS, 1)
+    hint = f'did you mean {near[0]}? ' if near else ''
+    raise UserError(f'{name}: no such file or folder; {hint}the names of known weights are {known}')
+
+
+def fetch_weights(
+    name: str, cache: Optional[PathLike] = None, base_url: Optional[str] = None
+) -> Path:
+    """The file of known weights, downloaded unless it is in the cache.
+
+    Args:
+        name: a key of KNOWN_WEIGHTS.
+        cache: a folder; by default first-order-model in $XDG_CACHE_HOME or ~/.cache.
+        base_url: the folder to get the file from instead; by default $FOMM_WEIGHTS_URL, if set.
+
+    Raises:
+        UserError: it can't be had; the message says from where and how to put it there by hand.
+    """
+    url = KNOWN_WEIGHTS[name]
+    base_url = base_url or os.environ.get(BASE_URL_VARIABLE)
+    if base_url:
+        url = f'{base_url.rstrip("/")}/{url.rpartition("/")[2]}'
+    return fetch(url, cache, read_checkpoint)
+
+
+def fetch(
+    url: str, cache: Optional[PathLike] = None, verify: Callable[[Path], object] = read_weights
+) -> Path:
+    """The file at an address, downloaded unless it is in the cache; see fetch_weights.
+
+    Args:
+        verify: reads the new file, and raises UserError unless it is whole.
+    """
+    if not url.startswith(('http://', 'https://')):
+        raise UserError(f'{url}: no http or https address')
+    folder = Path(cache) if cache else user_cache()
+    target = folder / url.rpartition('/')[2]
+    if target.exists():
+        return target
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with taking_turns(target.with_name(target.name + '.lock'), f'downloads {target.name}'):
+            if not target.exists():  # another process may have been faster
+                _download(url, target, verify)
+    except (PermissionError, FileExistsError, NotADirectoryError) as error:
+        raise UserError(
+            f'{folder}: no {target.name} can be kept there; set XDG_CACHE_HOME to a folder of yours'
+        ) from error
+    return target
+
+
+def _download(url: str, target: Path, verify: Callable[[Path], object]) -> None:
+    part = _Part(target.with_name(target.name + '.part'), target.with_name(target.name + '.tag'))
+    failures = 0
+    while True:
+        size = part.size()
+        try:
+            _transfer(url, part)
+            break
+        except _Interrupted as error:
+            failures = 0 if part.size() > size else failures + 1
+            if error.final or failures == ATTEMPTS:
+                raise UserError(
+                    f'{url}: the download failed ({error}); try again later to go on from there, or'
+                    f' get the file by other means and put it as {target}'
+                ) from error
+        time.sleep(PAUSE)
+    try:
+        verify(part.path)
+    except UserError as error:
+        part.path.unlink()
+        reason = str(error).rpartition(f'{part.path}: ')[2]
+        raise UserError(f'{url}: what came from there is of no use: it {reason}') from error
+    os.replace(part.path, target)
+    part.tag_path.unlink(missing_ok=True)
+
+
+class _Part(NamedTuple):
+    """A file on its way, and what tells whether the server still has the same one."""
+
+    path: Path
+    tag_path: Path
+
+    def size(self) -> int:
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def read_tag(self) -> str:
+        """The ETag or date of the file of which a beginning is here; '' to start anew."""
+        if not self.path.exists() or not self.tag_path.exists():
+            return ''
+        return self.tag_path.read_text(encoding='utf-8')
+
+    def open(self, tag: str, append: bool) -> BinaryIO:
+        self.tag_path.write_text(tag, encoding='utf-8')
+        return open(self.path, 'ab' if append else 'wb')
+
+
+def _transfer(url: str, part: _Part) -> None:
+    """Fetches the file, or the rest of it where a beginning is here. Raises _Interrupted."""
+    request = urllib.request.Request(url)
+    tag = part.read_tag()
+    start = part.size() if tag else 0
+    if start:
+        # If the file has changed since, the server sends the whole new one.
+        request.add_header('Range', f'bytes={start}-')
+        request.add_header('If-Range', tag)
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code == 416:
+            if error.headers.get('Content-Range') == f'bytes */{start}':
+                return  # it was all here
+            part.tag_path.unlink(missing_ok=True)  # so that the next attempt starts anew
+        final = 400 <= error.code < 500 and error.code != 416
+        raise _Interrupted(f'HTTP status {error.code}', final) from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise _Interrupted(getattr(error, 'reason', None) or error) from error
+    with response:
+        start, total = _find_range(response, start)
+        tag = response.headers.get('ETag', '')
+        if not tag or tag.startswith('W/'):
+            tag = response.headers.get('Last-Modified', '')
+        bar = tqdm(
+            total=total, initial=start, unit='B', unit_scale=True, desc=url.rpartition('/')[2],
+            disable=None,
+        )  # fmt: skip
+        with part.open(tag, append=start > 0) as file, bar:
+            for chunk in _chunks(response):
+                file.write(chunk)
+                bar.update(len(chunk))
+    if total is not None and part.size() != total:
+        raise _Interrupted(f'{part.size()} of {total} bytes came')
+
+
+def _find_range(response: http.client.HTTPResponse, start: int) -> Tuple[int, Optional[int]]:
+    """(first byte that comes, size of the whole file if told) of a response."""
+    if response.status == 206:
+        match = re.fullmatch(r'bytes (\d+)-\d+/(\d+)', response.headers.get('Content-Range', ''))
+        if match is None or int(match[1]) != start:
+            raise _Interrupted('the server sent another part of the file than asked for')
+        return start, int(match[2])
+    length = response.headers.get('Content-Length', '')
+    return 0, int(length) if length.isdigit() else None
+
+
+def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    while True:
+        try:
+            chunk = response.read(CHUNK)
+        except (OSError, http.client.HTTPException) as error:  # not those of our own disk
+            raise _Interrupted(error) from error
+        if not chunk:
+            return
+        yield chunk

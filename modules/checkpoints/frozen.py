@@ -1,0 +1,45 @@
+"""Weights of networks that are never trained here, from files of others: VGG19, AlexNet."""
+
+from pathlib import Path
+
+from paddle import nn
+
+from modules.checkpoints.download import fetch
+from modules.checkpoints.reading import read_weights
+from modules.runtime.errors import UserError
+from modules.vgg import Vgg19
+
+IMAGENET_URL = 'https://paddle-hapi.bj.bcebos.com/models/vgg19.pdparams'  # paddle.vision's
+
+
+def load_frozen(network: nn.Layer, path: Path, kind: str) -> None:
+    """Gives all parameters of a network the arrays of their names in a file, which may hold more.
+
+    Raises:
+        UserError: the file can't be read, or a name or shape shows that it is of no such `kind`.
+    """
+    state = read_weights(path)
+    for name, parameter in network.named_parameters():
+        array = state.get(name)
+        if array is None or list(array.shape) != parameter.shape:
+            found = 'is missing' if array is None else f'has shape {tuple(array.shape)}'
+            raise UserError(
+                f'{path}: no {kind} weights: {name} {found}, wanted {tuple(parameter.shape)}'
+            )
+        parameter.set_value(array.astype('float32'))
+
+
+def build_vgg(weights: str) -> Vgg19:
+    """VGG19 with the weights that train_params.vgg19_weights names.
+
+    Args:
+        weights: 'imagenet' (paddle.vision's, downloaded once), 'random' (seeded), or a file.
+    """
+    vgg = Vgg19()
+    if weights == 'random':
+        vgg.seed()
+    elif weights == 'imagenet':
+        load_frozen(vgg, fetch(IMAGENET_URL), 'VGG19')
+    else:
+        load_frozen(vgg, Path(weights), 'VGG19')
+    return vgg

@@ -1,0 +1,313 @@
+"""Checkpoints: loaded strictly into networks, and written.
+
+Our own format is a safetensors file, for inference and training alike: nothing in it can execute,
+and its metadata carries the format's version, the config, a checksum of each tensor and whatever
+else JSON can hold.
+"""
+
+import json
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+
+import numpy as np
+
+from modules.checkpoints.download import find_weights
+from modules.checkpoints.reading import FORMAT, VERSION, Checkpoint, content_hash, read_checkpoint
+from modules.checkpoints.weight_names import (
+    NETWORKS,
+    State,
+    is_constant,
+    is_counter,
+    to_paddle_names,
+)
+from modules.runtime.errors import UserError
+from modules.runtime.files import PathLike, atomic_output
+
+if TYPE_CHECKING:  # a mistake in a path is reported before Paddle is imported
+    from paddle import Tensor
+    from paddle.nn import Layer
+
+    from modules.build import Models
+
+__all__ = [
+    'Checkpoint',
+    'Loaded',
+    'StoredModels',
+    'listed_weights',
+    'load_checkpoint',
+    'load_models',
+    'read_checkpoint',
+    'save_checkpoint',
+    'save_pdparams',
+]
+
+Network = Union['Layer', Mapping[str, np.ndarray]]
+
+
+class Loaded(NamedTuple):
+    """What load_checkpoint found besides the weights."""
+
+    path: Path
+    missing: Tuple[str, ...]  # networks that the file lacks and that were not required
+    config: Optional[Dict[str, Any]]
+    meta: Dict[str, Any]
+    tensors: Dict[str, np.ndarray]
+
+
+def load_checkpoint(
+    path_or_name: PathLike,
+    *,
+    generator: Optional['Layer'] = None,
+    kp_detector: Optional['Layer'] = None,
+    discriminator: Optional['Layer'] = None,
+    required: Sequence[str] = ('generator', 'kp_detector'),
+    training_state: bool = False,
+    rescaled: bool = False,
+) -> Loaded:
+    """Loads the given networks from a file, all of them or, when one doesn't fit, none.
+
+    The weights are cast to the networks' dtype. A given network that the file lacks is an error if
+    it is in `required`; otherwise it stays as it is and is named in the result.
+
+    Args:
+        path_or_name: a file or folder that read_checkpoint reads, or a name in KNOWN_WEIGHTS.
+        training_state: read the training tensors of our own files too.
+        rescaled: the networks may shrink their images by another scale_factor than the file's,
+            for training to go on with frames of another size.
+
+    Raises:
+        UserError: nothing to read there, a required network is missing, keys or shapes differ, or a
+            value is not finite.
+    """
+    path = find_weights(path_or_name)
+    checkpoint = read_checkpoint(path, training_state)
+    given = {'generator': generator, 'kp_detector': kp_detector, 'discriminator': discriminator}
+    names = list(checkpoint.networks)
+    fitting, missing = [], []
+    for name, layer in given.items():
+        if layer is None:
+            continue
+        if name in checkpoint.networks:
+            # Taken out, and by _fit turned into tensors one by one, so that memory holds one copy.
+            state = to_paddle_names(checkpoint.networks.pop(name))
+            if rescaled:
+                state = {key: array for key, array in state.items() if not is_constant(key)}
+            fitting.append((layer, _fit(layer, state, f'{path}: its {name}')))
+            del state
+        elif name in required:
+            held = ', '.join(names)
+            raise UserError(f'{path}: holds no {name}, only {held}; give a checkpoint with it')
+        else:
+            missing.append(name)
+    for layer, tensors in fitting:
+        _set_state(layer, tensors)
+    return Loaded(path, tuple(missing), checkpoint.config, checkpoint.meta, checkpoint.tensors)
+
+
+def _fit(layer: 'Layer', state: State, what: str) -> Dict[str, 'Tensor']:
+    """The part of `state` that goes into `layer`, cast to its dtype.
+
+    `state` is emptied. UserError unless keys and shapes agree and all values are finite.
+    """
+    import paddle
+
+    for key in list(filter(is_counter, state)):
+        del state[key]
+    shapes = {key: tuple(tensor.shape) for key, tensor in layer.state_dict().items()}
+    missing = [key for key in shapes if key not in state and not is_constant(key)]
+    unexpected = [key for key in state if key not in shapes]
+    differing = [
+        f'{key}: file {state[key].shape} vs network {shape}'
+        for key, shape in shapes.items()
+        if key in state and state[key].shape != shape
+    ]
+    lists = [
+        _list_some('missing in the file', missing),
+        _list_some('not in the network', unexpected),
+        _list_some('of another shape', differing),
+    ]
+    if any(lists):
+        raise UserError(
+            f'{what} does not fit the config. {"; ".join(filter(None, lists))}.'
+            ' Use the config that it was trained with'
+        )
+    tensors = {}
+    for key, tensor in layer.state_dict().items():
+        if key in state:
+            tensors[key] = paddle.to_tensor(state.pop(key)).astype(tensor.dtype)
+            if not paddle.isfinite(tensors[key]).all():
+                raise UserError(f'{what}: {key} has values that are not finite; get it again')
+    return tensors
+
+
+def _list_some(what: str, items: Sequence[str]) -> str:
+    more = f', and {len(items) - 4} more' if len(items) > 4 else ''
+    return f'{len(items)} {what} ({", ".join(items[:4])}{more})' if items else ''
+
+
+def _set_state(layer: 'Layer', tensors: Mapping[str, 'Tensor']) -> None:
+    for key, tensor in layer.state_dict().items():
+        if key in tensors:
+            tensor.set_value(tensors[key])
+
+
+def load_models(
+    config: Mapping[str, Any],
+    models: 'Models',
+    checkpoint: Optional[PathLike] = None,
+    rescaled: bool = False,
+) -> Tuple[str, ...]:
+    """Loads the networks from `checkpoint`, else from the config's ckpt_model.
+
+    Args:
+        rescaled: as for load_checkpoint.
+
+    Returns:
+        The networks that keep their initial weights: at most ('discriminator',).
+
+    Raises:
+        UserError: no weights are given for generator or kp_detector, or they can't be loaded.
+    """
+    networks = models._asdict()
+    if checkpoint is not None:
+        return load_checkpoint(checkpoint, **networks, rescaled=rescaled).missing
+    paths = listed_weights(config)
+    for path in dict.fromkeys(filter(None, paths.values())):
+        wanted = {name: networks[name] for name in networks if paths[name] == path}
+        load_checkpoint(path, **wanted, required=tuple(wanted), rescaled=rescaled)
+    return tuple(name for name in networks if not paths[name])
+
+
+class StoredModels:
+    """The networks of a config with the weights of a checkpoint, loaded only where they are needed.
+
+    Args:
+        config, checkpoint: as for load_models.
+
+    Raises:
+        UserError: no weights are given, or they are not there.
+    """
+
+    def __init__(self, config: Mapping[str, Any], checkpoint: Optional[PathLike] = None):
+        self._config = config
+        self._checkpoint = checkpoint if checkpoint is None else find_weights(checkpoint)
+        listed = listed_weights(config) if checkpoint is None else {}
+        wanted = ('generator', 'kp_detector')
+        paths = [self._checkpoint or listed[name] for name in wanted]
+        self._paths = [find_weights(path) for path in paths if path is not None]
+        self._told: Optional[str] = None
+
+    def identity(self) -> str:
+        """SHA-256 of what the files of generator and keypoint detector hold: where it is the same,
+        `load` gives both the same weights.
+
+        Raises:
+            UserError: a file can't be read.
+        """
+        held = {path: content_hash(path) for path in set(self._paths)}
+        self._told = ' '.join(held[path] for path in self._paths)
+        return self._told
+
+    def load(self) -> 'Models':
+        """The networks, built and loaded.
+
+        Raises:
+            UserError: as load_models, or the files have changed since `identity` told of them.
+        """
+        from modules.build import build_models
+
+        models = build_models(self._config)
+        load_models(self._config, models, self._checkpoint)
+        told = self._told
+        if told is not None and self.identity() != told:
+            raise UserError('the checkpoint has been changed while it was read; start again')
+        return models
+
+
+def listed_weights(config: Mapping[str, Any]) -> Dict[str, Optional[str]]:
+    """Where the config's ckpt_model has the weights of each network; None: nowhere.
+
+    Raises:
+        UserError: it has none for the generator or the keypoint detector.
+    """
+    section = config.get('ckpt_model') or {}
+    keys = {'generator': 'generator', 'kp_detector': 'kp', 'discriminator': 'discriminator'}
+    paths = {name: section.get(key) for name, key in keys.items()}
+    if not (paths['generator'] and paths['kp_detector']):
+        raise UserError(
+            'no weights: give --checkpoint, or ckpt_model.generator and ckpt_model.kp in the config'
+        )
+    return paths
+
+
+def save_checkpoint(
+    path: PathLike,
+    networks: Mapping[str, Network],
+    config: Optional[Mapping[str, Any]] = None,
+    extra_tensors: Optional[Mapping[str, np.ndarray]] = None,
+    extra_meta: Optional[Mapping[str, Any]] = None,
+) -> None:
+    """Writes our own format, a safetensors file: whole, or not at all.
+
+    The same contents give the same bytes.
+
+    Args:
+        networks: by name ('generator', ...): a Layer, or a state as read_checkpoint gives it.
+        config: kept with the weights.
+        extra_tensors: training state; comes back bit for bit as `tensors`. No name may start with
+            a network's and a dot.
+        extra_meta: training state that JSON can hold; comes back as `meta` (tuples as lists).
+    """
+    from safetensors.numpy import save
+
+    tensors = {
+        f'{name}.{key}': array
+        for name, network in networks.items()
+        for key, array in _arrays(network).items()
+    }
+    for key, array in (extra_tensors or {}).items():
+        if key.partition('.')[0] in NETWORKS:
+            raise ValueError(f'{key}: this prefix is reserved for the networks')
+        tensors[key] = np.asarray(array, order='C')
+    metadata = {
+        'format': FORMAT,
+        'version': str(VERSION),
+        'config': json.dumps(config),
+        'meta': json.dumps(dict(extra_meta or {})),
+        'crc32': json.dumps({key: zlib.crc32(array) for key, array in sorted(tensors.items())}),
+    }
+    data = memoryview(save(tensors, metadata))  # save_file hides which error the disk gives
+    begin = 8 + int.from_bytes(data[:8], 'little')
+    # The package leaves the order of metadata to chance.
+    ordered = {**json.loads(bytes(data[8:begin])), '__metadata__': metadata}
+    header = json.dumps(ordered, separators=(',', ':')).encode()
+    header += b' ' * (-len(header) % 8)
+    with atomic_output(path) as target, open(target, 'wb') as file:
+        file.write(len(header).to_bytes(8, 'little') + header)
+        file.write(data[begin:])
+
+
+def save_pdparams(path: PathLike, networks: Mapping[str, Network]) -> None:
+    """Writes {network: state dict} as paddle.load and PaddleGAN read it: whole, or not at all."""
+    import paddle
+
+    tree = {
+        name: {key: paddle.to_tensor(array) for key, array in _arrays(network).items()}
+        for name, network in networks.items()
+    }
+    with atomic_output(path) as target:
+        paddle.save(tree, str(target))
+
+
+def _arrays(network: Network) -> State:
+    """A network's weights with Paddle's names, for writing."""
+    if isinstance(network, Mapping):
+        state = to_paddle_names(network)
+    else:
+        # NumPy lacks bfloat16, for which Paddle gives it the bits as integers.
+        state = {
+            key: (tensor.astype('float32') if 'bfloat16' in str(tensor.dtype) else tensor).numpy()
+            for key, tensor in network.state_dict().items()
+        }
+    return {k: np.asarray(v, order='C') for k, v in state.items() if not is_counter(k)}

@@ -1,0 +1,1 @@
+"""Clips, the cache of their frames, the loader and augmentation."""

@@ -1,0 +1,1 @@
+"""Compiled engines: the choice, programs, layers, kernels and their cache."""

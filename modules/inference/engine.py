@@ -1,0 +1,245 @@
+"""The engine of programs compiled from the networks, for one frame size.
+
+The eager one is in modules/eager.py, the choice between them in modules/inference/choice.py.
+"""
+
+import contextlib
+import functools
+import gc
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+
+import numpy as np
+import paddle
+from paddle import Tensor, nn
+
+from modules.build import Models
+from modules.checkpoints.models import StoredModels
+from modules.generator import Generated, OcclusionAwareGenerator, deform
+from modules.inference.networks import FrameDecoder, KeypointProgram, SourceEncoder
+from modules.inference.program_cache import ProgramCache, key_of
+from modules.ops.predictors import Program, compile_program
+from modules.runtime.hashing import weights_hash
+from modules.runtime.heap import release_freed_memory
+from modules.runtime.process import describe_cpu
+from modules.util import Keypoints
+
+# After so many frames memory that fell to pieces goes back to the system: 30 ms for 50 MB.
+_TIDY_EVERY = 16
+# What the networks are written in, beside the operations.
+_NETWORK_SOURCES = ('build', 'dense_motion', 'generator', 'keypoint_detector', 'util')
+# Failures of Paddle's compiler and predictor.
+COMPILER_ERRORS = (RuntimeError, ValueError, TypeError, NotImplementedError, AttributeError)
+GPU_ERRORS = (*COMPILER_ERRORS, OSError, MemoryError, SystemError, IndexError)
+
+
+class CompiledSource(NamedTuple):
+    """All that depends on the source alone."""
+
+    image: Tensor  # (1, C, H, W)
+    parts: Tuple[np.ndarray, ...]  # the first inputs of the decoder
+
+
+class CompiledEngine:
+    """Programs for Paddle's predictor, from the cache or compiled.
+
+    Args:
+        models: networks with trained weights. They are not needed afterwards, which saves memory
+            if nobody else keeps them; stored ones are not even loaded if all programs are there.
+        model_params: of their config.
+        size: (H, W) of the frames.
+        bf16: compute the generator's convolutions in bfloat16.
+        explain: also compute what `decode` returns beside the prediction; costs little.
+        gpu: number of the GPU that runs them; the CPU, by oneDNN, if None.
+
+    Raises:
+        UserError: the stored networks can't be loaded, or have been changed meanwhile.
+    """
+
+    def __init__(
+        self,
+        models: Union[Models, StoredModels],
+        model_params: Mapping[str, Any],
+        size: Sequence[int],
+        bf16: bool = False,
+        explain: bool = False,
+        gpu: Optional[int] = None,
+    ):
+        self.name = 'onednn' if gpu is None else 'cudnn'
+        h, w = size
+        common = model_params['common_params']
+        image, kp = [1, common['num_channels'], h, w], [1, common['num_kp'], 2]
+        self.align_corners, self.explain = common['align_corners'], explain
+        loaded = functools.lru_cache(lambda: loaded_models(models).eval())
+        store = _Store({
+            'weights': _identity(models),
+            'model': json.dumps(model_params, sort_keys=True),
+            'size': f'{h}x{w}',
+            'sources': _hash_of_sources(),
+            'paddle': f'{paddle.__version__} {paddle.version.commit}',
+            'device': describe_cpu() if gpu is None else paddle.device.cuda.get_device_name(gpu),
+            'engine': self.name,
+        }, gpu)  # fmt: skip
+        self._keypoints = store.program(
+            'keypoints', lambda: (KeypointProgram(loaded().kp_detector, gpu is None), [image])
+        )
+        self._source = store.program(
+            'source', lambda: (SourceEncoder(loaded().generator), [image, kp])
+        )
+
+        def decoder() -> Tuple[nn.Layer, List[List[int]]]:
+            generator = loaded().generator
+            loaded.cache_clear()  # the last that needs the networks, and the largest program
+            decoder = FrameDecoder(generator, (h, w), bf16, explain, onednn=gpu is None)
+            return decoder, _decoder_inputs(decoder, generator, common, size)
+
+        name = f'frame{" explained" * explain}{" bf16" * bf16}'
+        self._decoder = store.program(name, decoder, bf16)
+        self._encoded: Optional[CompiledSource] = None  # what the decoder has got
+        self._frames = 0
+
+    def detect(self, image: Tensor) -> Keypoints:
+        """(1, C, H, W) in [0, 1] -> keypoints."""
+        self._keypoints.set(0, image.numpy())
+        return Keypoints(*map(paddle.to_tensor, self._keypoints.run()))
+
+    def encode(self, image: Tensor, kp_source: Keypoints) -> CompiledSource:
+        """What depends on the source alone, for `decode`."""
+        self._source.set(0, image.numpy())
+        self._source.set(1, kp_source.value.numpy())
+        return CompiledSource(image, tuple(self._source.run()))
+
+    def decode(
+        self,
+        source: CompiledSource,
+        kp_driving: Keypoints,
+        kp_source: Keypoints,
+        with_deformed: bool = False,
+    ) -> Generated:
+        """The source in the driving pose; without `explain` nothing but the prediction.
+
+        Raises:
+            ValueError: with_deformed, but the engine was made without `explain`.
+        """
+        if with_deformed and not self.explain:
+            raise ValueError('an engine that explains is needed for the deformed image')
+        if source is not self._encoded:
+            for position, array in enumerate(source.parts):
+                self._decoder.set(position, array)
+            self._encoded = source
+        pairs = [(kp_driving.value, kp_source.value), (kp_driving.jacobian, kp_source.jacobian)]
+        given = [tensor for pair in pairs for tensor in pair if tensor is not None]
+        for position, tensor in enumerate(given, len(source.parts)):
+            self._decoder.set(position, tensor.numpy())
+        if self._frames % _TIDY_EVERY == 0:  # the first time, what compiling and the networks had
+            release_freed_memory()
+        self._frames += 1
+        prediction, *explained = map(paddle.to_tensor, self._decoder.run())
+        if not explained:
+            return Generated(prediction, None, None, None, None)
+        deformation, mask, sparse_deformed, *occlusion = explained
+        deformed = deform(source.image, deformation, self.align_corners) if with_deformed else None
+        occlusion_map = occlusion[0] if occlusion else None
+        return Generated(prediction, deformed, mask, sparse_deformed, occlusion_map)
+
+
+def loaded_models(models: Union[Models, StoredModels]) -> Models:
+    return models.load() if isinstance(models, StoredModels) else models
+
+
+def _identity(models: Union[Models, StoredModels]) -> str:
+    if isinstance(models, StoredModels):
+        return f'file {models.identity()}'
+    return weights_hash([models.generator, models.kp_detector])
+
+
+class _Store:
+    """Programs that depend on the same things, from the cache or made."""
+
+    def __init__(self, parts: Mapping[str, str], gpu: Optional[int] = None):
+        self.parts = parts
+        self.gpu = gpu
+        self.cache = ProgramCache()
+
+    def program(
+        self,
+        name: str,
+        make: Callable[[], Tuple[nn.Layer, List[List[int]]]],
+        bf16: bool = False,
+    ) -> Program:
+        """
+        Args:
+            make: gives the layer and the shapes of its inputs.
+        """
+        key = key_of({**self.parts, 'program': name})
+        entry = self.cache.find(key)
+        if entry is not None:
+            # A run that trims the cache may take it away meanwhile.
+            with contextlib.suppress(*COMPILER_ERRORS, OSError):
+                return Program(entry, bf16, gpu=self.gpu)
+        layer, shapes = make()
+        random = np.random.default_rng(0)
+        noise = [random.random(shape, np.float32) for shape in shapes]
+        with self.cache.fill(key) as folder, paddle.no_grad():
+            compile_program(layer, shapes, folder)
+            expected = [tensor.numpy() for tensor in layer(*map(paddle.to_tensor, noise))]
+            del layer  # memory holds either its weights or the program's
+            gc.collect()
+            release_freed_memory()
+            program = Program(folder, bf16, gpu=self.gpu)
+            exact = not bf16 and self.gpu is None  # GPUs may round factors (TF32)
+            _verify(program, noise, expected, 1e-3 if exact else 0.05)
+        return program
+
+
+def _verify(
+    program: Program,
+    arrays: Sequence[np.ndarray],
+    expected: Sequence[np.ndarray],
+    bar: float,
+) -> None:
+    """Raises RuntimeError if a new program doesn't compute of arrays what is expected.
+
+    Compilers have defects, and one of wrong pictures would stay in the cache.
+    """
+    for position, array in enumerate(arrays):
+        program.set(position, array)
+    for found, wanted in zip(program.run(), expected):
+        error = np.sqrt(np.square(found - wanted).mean() / np.square(wanted).mean())
+        if not error <= bar:  # nor for NaN
+            raise RuntimeError(f'a compiled program is wrong by {error:.1e}')
+
+
+def _decoder_inputs(
+    decoder: FrameDecoder,
+    generator: OcclusionAwareGenerator,
+    common: Mapping[str, Any],
+    size: Sequence[int],
+) -> List[List[int]]:
+    """The shapes of what a decoder takes."""
+    h, w = size
+    motion = generator.dense_motion_network
+    step = motion.down.stride if motion.scale_factor != 1 else 1
+    reduced = [-(-h // step), -(-w // step)]
+    features = decoder.features_size
+    count = common['num_kp']
+    return [
+        [1, common['num_channels'], *reduced],
+        [features[0] * features[1], decoder.num_features],
+        [count, *reduced],
+        *[[1, count, 2]] * 2,
+        *[[1, count, 2, 2]] * (2 * common['estimate_jacobian']),
+    ]
+
+
+def _hash_of_sources() -> str:
+    """Of what programs are made of: the networks, the operations, and what compiles them."""
+    modules = Path(__file__).parents[1]
+    networks = [modules / f'{name}.py' for name in _NETWORK_SOURCES]
+    rooms = [*modules.glob('ops/[!.]*.py'), *modules.glob('inference/[!.]*.py')]
+    digest = hashlib.sha256()
+    for path in sorted([*networks, *rooms]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

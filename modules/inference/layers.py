@@ -1,0 +1,201 @@
+"""Building blocks of the networks for inference: equal to those of modules/util.py, but cheaper.
+
+Batch norms are folded into convolutions, nearest upsampling into their kernels. They take batches
+of one and compute with fixed weights: changing a network later does not change what was made of it.
+"""
+
+from typing import Tuple
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+from paddle import Tensor, nn
+
+from modules.inference.folding import (
+    Kernel,
+    affine_of,
+    after_split,
+    border_marks,
+    kernel_of,
+    silence_borders,
+    split_doubled,
+    two_by_two,
+)
+from modules.inference.winograd import as_shape, constant
+from modules.ops.convolution import upsample_nearest_x2
+from modules.util import (
+    Conv2D,
+    DownBlock2d,
+    Hourglass,
+    ResBlock2d,
+    SameBlock2d,
+    UpBlock2d,
+)
+
+_WIDE = 1024  # channels
+_MANY = 2**21  # weights
+
+
+class FixedConv(nn.Layer):
+    """A convolution with given weights: (1, in, h, w) -> (1, out, h', w').
+
+    Attributes:
+        apart: Paddle's passes leave an operation in float32 that stands alone between others in
+            float32. Before this one stands a copy, which they don't look at, so that it becomes
+            bfloat16.
+    """
+
+    def __init__(self, kernel: Kernel, padding: int, stride: int = 1):
+        super().__init__()
+        self.register_buffer('weight', constant(kernel.weight))
+        self.register_buffer('bias', constant(kernel.bias))
+        self.padding, self.stride = padding, stride
+        self.apart = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = paddle.assign(x) if self.apart else x
+        return F.conv2d(x, self.weight, self.bias, stride=self.stride, padding=self.padding)
+
+
+class LeanConvRelu(nn.Layer):
+    """A 3x3 convolution of padding 1 and a ReLU, as one matrix product.
+
+    (1, in, h, w) -> (1, out, h, w).
+
+    Of a convolution's weights oneDNN keeps a copy in an order of its own; of a factor of a product
+    it keeps none, if that has three dimensions. Where weights are many and pixels few, this saves
+    much memory for little time.
+    """
+
+    def __init__(self, kernel: Kernel):
+        super().__init__()
+        weight = kernel.weight.transpose(2, 3, 1, 0)  # (3, 3, in, out)
+        self.register_buffer('weight', constant(weight.reshape(1, -1, weight.shape[3])))
+        self.register_buffer('bias', constant(kernel.bias))
+
+    def forward(self, x: Tensor) -> Tensor:
+        _, channels, h, w = x.shape
+        place = np.pad(np.arange(h * w).reshape(h, w), 1, constant_values=h * w)
+        place = np.lib.stride_tricks.sliding_window_view(place, (3, 3)).flatten()
+        rows = x.reshape([channels, h * w]).transpose([1, 0])
+        rows = paddle.concat([rows, paddle.zeros([1, channels], rows.dtype)])  # beyond the border
+        rows = paddle.gather(rows, paddle.to_tensor(place.astype('int32')))
+        y = F.relu(as_shape(rows, [1, h * w, 9 * channels]) @ self.weight + self.bias)
+        return y.transpose([0, 2, 1]).reshape([1, -1, h, w])
+
+
+def conv_relu(kernel: Kernel, padding: int, lean: bool) -> nn.Layer:
+    """A convolution and a ReLU.
+
+    Args:
+        lean: save memory, by oneDNN in float32, where there are many weights.
+    """
+    suits = kernel.weight.shape[2:] == (3, 3) and padding == 1 and kernel.weight.size >= _MANY
+    if lean and suits:
+        return LeanConvRelu(kernel)
+    return nn.Sequential(FixedConv(kernel, padding), nn.ReLU())
+
+
+class FixedBlock(nn.Layer):
+    """SameBlock2d or, with `halve`, DownBlock2d."""
+
+    def __init__(self, block: SameBlock2d, lean: bool = False):
+        super().__init__()
+        kernel = kernel_of(block.conv, block.norm)
+        self.conv = conv_relu(kernel, block.conv._updated_padding[0], lean)
+        self.halve = isinstance(block, DownBlock2d)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        return F.avg_pool2d(x, 2) if self.halve else x
+
+
+class FixedUpBlock(nn.Layer):
+    """UpBlock2d: (1, in, h, w) -> (1, out, 2h, 2w)."""
+
+    def __init__(self, block: UpBlock2d, lean: bool = False):
+        super().__init__()
+        kernel = kernel_of(block.conv, block.norm)
+        # Wide blocks are deep ones: images of a few pixels, whose time goes into reading weights,
+        # of which the four convolutions have 16/9 as many.
+        self.split = block.conv._in_channels < _WIDE
+        if self.split:
+            kernel = split_doubled(kernel, taps=2)
+        self.conv = conv_relu(kernel, 1, lean)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.split:
+            return self.conv(upsample_nearest_x2(x))
+        _, _, h, w = x.shape
+        y = self.conv(x)  # (1, 4 out, h + 1, w + 1)
+        y = y.reshape([4, -1, h + 1, w + 1])
+        parts = [y[2 * a + b, :, a : a + h, b : b + w] for a in (0, 1) for b in (0, 1)]
+        y = paddle.stack(parts, axis=1)  # (out, 4, h, w)
+        return F.pixel_shuffle(y.reshape([1, -1, h, w]), 2)
+
+
+class FixedResBlock(nn.Layer):
+    """ResBlock2d."""
+
+    def __init__(self, block: ResBlock2d):
+        super().__init__()
+        scale, shift = affine_of(block.norm1)
+        self.register_buffer('scale', constant(scale.reshape(1, -1, 1, 1)))
+        self.register_buffer('shift', constant(shift.reshape(1, -1, 1, 1)))
+        self.conv1 = FixedConv(kernel_of(block.conv1, block.norm2), padding=1)
+        self.conv2 = FixedConv(kernel_of(block.conv2), padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv2(F.relu(self.conv1(F.relu(x * self.scale + self.shift))))
+
+
+class FixedHourglass(nn.Layer):
+    """Hourglass: (1, in, h, w) -> (1, out_filters, h, w)."""
+
+    def __init__(self, hourglass: Hourglass, lean: bool):
+        super().__init__()
+        self.down = nn.LayerList([FixedBlock(b, lean) for b in hourglass.encoder.down_blocks])
+        self.up = nn.LayerList([FixedUpBlock(b, lean) for b in hourglass.decoder.up_blocks])
+
+    def forward(self, x: Tensor) -> Tensor:
+        outs = [x]
+        for block in self.down:
+            outs.append(block(outs[-1]))
+        x = outs[-1]
+        for block, skip in zip(self.up, reversed(outs[:-1])):
+            x = paddle.concat([block(x), skip], axis=1)
+        return x
+
+
+class FixedTail(nn.Layer):
+    """The last UpBlock2d and the final convolution: (1, in, h, w) -> (1, C, 2h, 2w) in [0, 1].
+
+    The doubled image never exists: both convolutions work at the smaller size, on the four pixels
+    of a place as channels.
+    """
+
+    def __init__(self, block: UpBlock2d, final: Conv2D, size: Tuple[int, int]):
+        super().__init__()
+        kernel = split_doubled(kernel_of(block.conv, block.norm), taps=2)
+        self.doubled = FixedConv(silence_borders(kernel), padding=1)
+        self.final = FixedConv(after_split(kernel_of(final)), padding=1)
+        self.register_buffer('marks', constant(border_marks(*size)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = paddle.concat([x, self.marks], axis=1)
+        x = F.relu(self.doubled(x))  # (1, 4 out, h + 1, w + 1)
+        return F.sigmoid(F.pixel_shuffle(self.final(x), 2))
+
+
+class FixedFinal(nn.Layer):
+    """The final convolution alone, of an image of even size."""
+
+    def __init__(self, final: Conv2D, size: Tuple[int, int]):
+        super().__init__()
+        self.even = size[0] % 2 == 0 and size[1] % 2 == 0
+        kernel = kernel_of(final)
+        self.final = FixedConv(two_by_two(kernel), 3, 2) if self.even else FixedConv(kernel, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.final(x)
+        return F.sigmoid(F.pixel_shuffle(y, 2) if self.even else y)

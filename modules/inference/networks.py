@@ -1,0 +1,320 @@
+"""The networks as three programs for inference, equal to the layers they are made of.
+
+What depends on the source alone is computed once, by `SourceEncoder`; `FrameDecoder` does the rest
+for each frame. All take batches of one. See modules/inference/layers.py.
+"""
+
+from typing import Any, Optional, Tuple
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+from paddle import Tensor, nn
+
+from modules.dense_motion import DenseMotionNetwork
+from modules.generator import OcclusionAwareGenerator
+from modules.inference.folding import TILE, Kernel, kernel_of, split_doubled
+from modules.inference.layers import (
+    FixedBlock,
+    FixedConv,
+    FixedFinal,
+    FixedHourglass,
+    FixedResBlock,
+    FixedTail,
+    FixedUpBlock,
+)
+from modules.inference.winograd import (
+    PARTS,
+    WinogradConv,
+    WinogradTrunk,
+    suits_winograd,
+    tile_order,
+    undo_tiles,
+)
+from modules.keypoint_detector import KPDetector
+from modules.ops.sampling import grid_sample, resize_bilinear, to_pixels
+from modules.util import Conv2D, UpBlock2d, make_coordinate_grid
+
+
+def merged(*convs: Conv2D) -> FixedConv:
+    """Convolutions of the same input as one, whose channels stand in their order."""
+    kernels = [kernel_of(conv) for conv in convs]
+    weight = np.concatenate([kernel.weight for kernel in kernels])
+    bias = np.concatenate([kernel.bias for kernel in kernels])
+    return FixedConv(Kernel(weight, bias), convs[0]._updated_padding[0])
+
+
+class KeypointProgram(nn.Layer):
+    """KPDetector: image (1, C, H, W) -> value (1, K, 2) and, where estimated, jacobian
+    (1, K, 2, 2).
+
+    Args:
+        onednn: prepare for a predictor that uses oneDNN.
+    """
+
+    def __init__(self, detector: KPDetector, onednn: bool = True):
+        super().__init__()
+        self.down = detector.down if detector.scale_factor != 1 else None
+        self.hourglass = FixedHourglass(detector.predictor, lean=onednn)
+        self.num_kp = detector.kp._out_channels
+        heads = [detector.kp] + ([] if detector.jacobian is None else [detector.jacobian])
+        self.heads = merged(*heads)
+        self.temperature = detector.temperature
+
+    def forward(self, image: Tensor) -> Tuple[Tensor, ...]:
+        x = image if self.down is None else self.down(image)
+        maps = self.heads(self.hourglass(x))[0]  # (K + 4K, h', w')
+        _, h, w = maps.shape
+        maps = maps.flatten(1).astype('float64')  # see KPDetector
+        heatmap = F.softmax(maps[: self.num_kp] / self.temperature, axis=1)  # (K, h'w')
+        grid = make_coordinate_grid((h, w), heatmap.dtype).flatten(0, 1)  # (h'w', 2)
+        value = (heatmap @ grid).astype('float32').unsqueeze(0)  # (1, K, 2)
+        if maps.shape[0] == self.num_kp:
+            return (value,)
+        maps = maps[self.num_kp :].reshape([-1, 4, h * w])  # (K or 1, 4, h'w')
+        jacobian = maps @ heatmap.unsqueeze(-1)  # (K, 4, 1)
+        return value, jacobian.astype('float32').reshape([1, -1, 2, 2])
+
+
+def heatmaps(kp: Tensor, size: Tuple[int, int], variance: float) -> Tensor:
+    """kp2gaussian as the product of its two factors: (1, K, 2) -> (K, h, w)."""
+    x, y = (2 * (paddle.arange(n).astype(kp.dtype) / (n - 1)) - 1 for n in (size[1], size[0]))
+    x, y = x - kp[0, :, :1], y - kp[0, :, 1:]  # (K, w), (K, h)
+    scale = -0.5 / variance
+    return paddle.exp(x * x * scale).unsqueeze(1) * paddle.exp(y * y * scale).unsqueeze(2)
+
+
+class SourceEncoder(nn.Layer):
+    """Image (1, C, H, W) and its keypoints (1, K, 2) -> what FrameDecoder takes first: reduced
+    (1, C, h, w), rows of features (H' W', F), heatmaps (K, h, w).
+    """
+
+    def __init__(self, generator: OcclusionAwareGenerator):
+        super().__init__()
+        motion = generator.dense_motion_network
+        self.down = motion.down if motion.scale_factor != 1 else None
+        self.variance = motion.kp_variance
+        self.blocks = nn.LayerList([FixedBlock(generator.first)])
+        self.blocks.extend([FixedBlock(block) for block in generator.down_blocks])
+
+    def forward(self, image: Tensor, kp: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+        x = image
+        for block in self.blocks:
+            x = block(x)
+        rows = x[0].flatten(1).transpose([1, 0])
+        reduced = paddle.assign(image) if self.down is None else self.down(image)
+        return reduced, rows, heatmaps(kp, reduced.shape[2:], self.variance)
+
+
+class MotionProgram(nn.Layer):
+    """DenseMotionNetwork, of which only the arithmetic differs."""
+
+    def __init__(self, network: DenseMotionNetwork, lean: bool):
+        super().__init__()
+        self.hourglass = FixedHourglass(network.hourglass, lean)
+        heads = [network.mask] + ([] if network.occlusion is None else [network.occlusion])
+        self.heads = merged(*heads)
+        self.motions = network.mask._out_channels  # K + 1
+        self.variance = network.kp_variance
+        self.align_corners = network.align_corners
+
+    def sparse_motions(
+        self,
+        size: Tuple[int, int],
+        driving: Tensor,
+        source: Tensor,
+        driving_jacobian: Optional[Tensor],
+        source_jacobian: Optional[Tensor],
+    ) -> Tensor:
+        """Eq. 4, with the inverse in closed form: (K + 1, h, w, 2)."""
+        h, w = size
+        identity = make_coordinate_grid(size, driving.dtype).reshape([1, h * w, 2])
+        motion = identity - driving[0].unsqueeze(1)  # (K, hw, 2)
+        if driving_jacobian is not None and source_jacobian is not None:
+            a, b, c, d = driving_jacobian.reshape([-1, 4]).unbind(1)
+            adjugate = paddle.stack([d, -b, -c, a], axis=1).reshape([-1, 2, 2])
+            inverse = adjugate / (a * d - b * c).reshape([-1, 1, 1])
+            motion = motion @ (source_jacobian[0] @ inverse).transpose([0, 2, 1])
+        motion = motion + source[0].unsqueeze(1)
+        return paddle.concat([identity, motion]).reshape([-1, h, w, 2])
+
+    def forward(
+        self,
+        reduced: Tensor,
+        source_heatmaps: Tensor,
+        driving: Tensor,
+        source: Tensor,
+        driving_jacobian: Optional[Tensor] = None,
+        source_jacobian: Optional[Tensor] = None,
+    ) -> Tuple[Tensor, Tensor, Tensor, Optional[Tensor]]:
+        size = reduced.shape[2:]
+        motions = self.sparse_motions(size, driving, source, driving_jacobian, source_jacobian)
+        difference = heatmaps(driving, size, self.variance) - source_heatmaps  # (K, h, w)
+        difference = paddle.concat([paddle.zeros([1, *size]), difference]).unsqueeze(1)
+        repeated = reduced.expand([self.motions, *reduced.shape[1:]])
+        deformed = grid_sample(repeated, motions, self.align_corners)  # (K + 1, C, h, w)
+        x = paddle.concat([difference, deformed], axis=1).reshape([1, -1, *size])
+        maps = self.heads(self.hourglass(x))  # (1, K + 1 or K + 2, h, w)
+        mask = F.softmax(maps[:, : self.motions], axis=1)
+        deformation = (motions * mask[0].unsqueeze(-1)).sum(axis=0)  # (h, w, 2)
+        occlusion = None
+        if maps.shape[1] > self.motions:
+            occlusion = F.sigmoid(maps[:, self.motions :])  # (1, 1, h, w)
+        return deformation, mask, deformed, occlusion
+
+
+class FrameDecoder(nn.Layer):
+    """OcclusionAwareGenerator.decode.
+
+    Args:
+        size: (H, W) of the image.
+        bf16: prepare for a predictor that computes convolutions in bfloat16.
+        explain: also return deformation (1, h, w, 2), mask, sparse_deformed and, where estimated,
+            occlusion_map.
+        onednn: prepare for a predictor that uses oneDNN.
+    """
+
+    def __init__(
+        self,
+        generator: OcclusionAwareGenerator,
+        size: Tuple[int, int],
+        bf16: bool = False,
+        explain: bool = False,
+        onednn: bool = True,
+    ):
+        super().__init__()
+        ups = list(generator.up_blocks)
+        self.features_size = size[0] >> len(ups), size[1] >> len(ups)  # (H', W')
+        last = generator.down_blocks[-1] if len(generator.down_blocks) else generator.first
+        self.num_features = last.conv._out_channels  # F
+        suitable = suits_winograd(self.num_features, *self.features_size)
+        self.tiled = onednn and suitable and len(generator.bottleneck) > 0
+        self.motion = MotionProgram(
+            generator.dense_motion_network, lean=onednn and not bf16
+        )
+        if self.tiled:
+            self.bottleneck = nn.LayerList(
+                [WinogradTrunk(generator.bottleneck, self.features_size, bf16)]
+            )
+        else:
+            self.bottleneck = nn.LayerList([FixedResBlock(b) for b in generator.bottleneck])
+        self.tiled_up = None
+        if self.tiled and len(ups) > 1:
+            first = ups.pop(0)
+            self.tiled_up = TiledUpBlock(first, self.features_size, bf16)
+        self.up = nn.LayerList([FixedUpBlock(block) for block in ups[:-1]])
+        if ups:
+            self.tail = FixedTail(ups[-1], generator.final, (size[0] // 2, size[1] // 2))
+        else:
+            self.tail = FixedFinal(generator.final, size)
+        self.align_corners = generator.align_corners
+        self.explain = explain
+        for layer in self.sublayers() if bf16 else ():
+            if isinstance(layer, FixedConv):
+                layer.apart = True
+        if ups:
+            self.tail.final.apart = False  # it follows another
+
+    def at_features(self, x: Tensor) -> Tensor:
+        """(h, w, n) -> (H', W', n), resized if need be."""
+        if tuple(x.shape[:2]) == self.features_size:
+            return x
+        x = resize_bilinear(x.transpose([2, 0, 1]).unsqueeze(0), self.features_size)
+        return x[0].transpose([1, 2, 0])
+
+    def warp(self, rows: Tensor, deformation: Tensor, occlusion: Optional[Tensor]) -> Tensor:
+        """Features (H' W', F), warped and multiplied by the occlusion map: pixels of
+        tiles (16, I J, F) or (H', W', F).
+
+        Paddle's grid sample runs on one thread and computes the weights anew for each channel.
+        Gathering whole rows costs an eighth.
+        """
+        h, w = self.features_size
+        deformation = self.at_features(deformation)
+        if self.tiled:
+            deformation = tile_order(deformation)
+        shape = deformation.shape[:-1]
+        near, weight = [], []  # of x and y: two neighbours and their weights, 0 outside
+        for position, size in zip(deformation.reshape([-1, 2]).unbind(1), (w, h)):
+            position = to_pixels(position, size, self.align_corners)
+            inside = (position > -1) & (position < size)
+            position = paddle.where(inside, position, paddle.full(position.shape, -2.0))
+            first = paddle.floor(position)
+            share = position - first
+            near.append([first, first + 1])
+            weight.append([1 - share, share])
+        result: Any = None
+        if occlusion is not None:
+            occlusion = self.at_features(occlusion[0].transpose([1, 2, 0]))
+            occlusion = (tile_order(occlusion) if self.tiled else occlusion).flatten()
+        for i in (0, 1):
+            for j in (0, 1):
+                x, y = near[0][i], near[1][j]
+                inside = (x >= 0) & (x < w) & (y >= 0) & (y < h)
+                share = weight[0][i] * weight[1][j] * inside.astype(rows.dtype)
+                share = share if occlusion is None else share * occlusion
+                index = (y.clip(0, h - 1) * w + x.clip(0, w - 1)).astype('int32')
+                part = paddle.gather(rows, index) * share.unsqueeze(1)
+                result = part if result is None else result + part
+        return result.reshape([*shape, -1])
+
+    def forward(
+        self,
+        reduced: Tensor,
+        rows: Tensor,
+        source_heatmaps: Tensor,
+        driving: Tensor,
+        source: Tensor,
+        driving_jacobian: Optional[Tensor] = None,
+        source_jacobian: Optional[Tensor] = None,
+    ) -> Tuple[Tensor, ...]:
+        """
+        Args:
+            reduced, rows: as SourceEncoder gives them.
+            source_heatmaps: (K, h, w)
+            driving, source: keypoints, (1, K, 2).
+            driving_jacobian, source_jacobian: (1, K, 2, 2) or both None.
+        """
+        deformation, mask, deformed, occlusion = self.motion(
+            reduced, source_heatmaps, driving, source, driving_jacobian, source_jacobian
+        )
+        x = self.warp(rows, deformation, occlusion)
+        if not self.tiled:
+            x = x.unsqueeze(0).transpose([0, 3, 1, 2])
+        for block in self.bottleneck:
+            x = block(x)
+        if self.tiled_up is not None:
+            x = self.tiled_up(x)
+        elif self.tiled:
+            x = undo_tiles(x.astype('float32'), self.features_size)
+        for block in self.up:
+            x = block(x)
+        prediction = self.tail(x)
+        if not self.explain:
+            return (prediction,)
+        pictures = [deformation.unsqueeze(0), mask, deformed.unsqueeze(0)]
+        return (prediction, *pictures, *([] if occlusion is None else [occlusion]))
+
+
+class TiledUpBlock(nn.Layer):
+    """UpBlock2d, from tiles to an image: (17, I J, in) -> (1, out, 8 I, 8 J).
+
+    The four convolutions of the small image share their windows and transforms.
+    """
+
+    def __init__(self, block: UpBlock2d, size: Tuple[int, int], bf16: bool):
+        super().__init__()
+        kernel = split_doubled(kernel_of(block.conv, block.norm), taps=3)
+        self.conv = WinogradConv(kernel, size, bf16)
+        h, w = size
+        # Where pixel (4 i + r, 4 j + s), phase (a, b), lies in (r, s, i, j, a, b).
+        place = np.arange(4 * h * w).reshape(TILE, TILE, h // TILE, w // TILE, 2, 2)
+        place = place.transpose(2, 0, 4, 3, 1, 5).flatten()
+        self.register_buffer('place', paddle.to_tensor(place.astype('int32')))
+        self.size = size
+
+    def forward(self, tiles: Tensor) -> Tensor:
+        h, w = self.size
+        rows = self.conv(tiles).reshape([4 * h * w * PARTS // TILE**2, -1])
+        rows = paddle.gather(rows, self.place).astype('float32')  # it transposes bfloat16 slowly
+        return rows.reshape([1, 2 * h, 2 * w, -1]).transpose([0, 3, 1, 2])

@@ -1,0 +1,24 @@
+"""The command line options that choose an engine (modules/inference/engine.py); needs no Paddle."""
+
+import argparse
+
+ENGINES = ('auto', 'eager', 'onednn', 'cudnn')
+PRECISIONS = ('fp32', 'bf16', 'fp16')
+
+
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """--engine and --precision."""
+    parser.add_argument(
+        '--engine',
+        choices=ENGINES,
+        default='auto',
+        help='onednn: compiled for the CPU; cudnn: compiled for the GPU; eager: operation by '
+        'operation, the reference; auto (the default): onednn where it can be had, else eager',
+    )
+    parser.add_argument(
+        '--precision',
+        choices=PRECISIONS,
+        default='fp32',
+        help='of the generator; bf16 is faster where the CPU has instructions for it, fp16 is for '
+        'GPUs. Keypoints are always found in fp32',
+    )

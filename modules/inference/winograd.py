@@ -1,0 +1,189 @@
+"""3x3 convolutions by Winograd's F(4x4, 3x3): a quarter of the multiplications, as matrix products.
+
+Between these layers an image stays in tiles of 4 x 4 pixels: (17, I J, C), where [4 r + s, J i + j]
+is pixel (4 i + r, 4 j + s), and [16] is zero: what surrounds the image. So cutting out the
+overlapping 6 x 6 windows is one gathering of rows, and what comes out of the products is in tiles
+again.
+"""
+
+from typing import Iterable, Sequence, Tuple
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+from paddle import Tensor, nn
+
+from modules.inference.folding import (
+    TILE,
+    TRANSFORM_INPUT,
+    TRANSFORM_OUTPUT,
+    Affine,
+    Kernel,
+    affine_of,
+    kernel_of,
+    to_winograd,
+)
+from modules.util import ResBlock2d
+
+PARTS = TILE * TILE + 1  # of an image in tiles: a tile's pixels, and the zeros around the image
+
+
+def constant(array: np.ndarray) -> Tensor:
+    """A value that is compiled into the program, in float32."""
+    return paddle.to_tensor(np.ascontiguousarray(array, np.float32))
+
+
+def as_shape(x: Tensor, shape: Sequence[int]) -> Tensor:
+    """Reshapes without a copy a tensor that nobody else reads: to them its shape would change, too.
+
+    Tensor.reshape copies in a compiled program, and so does Tensor.reshape_: these copies, on a
+    single thread, would take up to a quarter of a frame's time.
+    """
+    return paddle._C_ops.reshape_(x, list(shape))
+
+
+def suits_winograd(channels: int, h: int, w: int) -> bool:
+    """Whether the products outweigh the transforms, and the image is whole tiles."""
+    return channels >= 64 and h % TILE == 0 and w % TILE == 0
+
+
+def tile_order(x: Tensor) -> Tensor:
+    """Small (h, w, C) -> (16, h w / 16, C), the pixels of tiles."""
+    h, w, channels = x.shape
+    x = x.reshape([h // TILE, TILE, w // TILE, TILE, channels])
+    return x.transpose([1, 3, 0, 2, 4]).reshape([TILE * TILE, -1, channels])
+
+
+def surrounded(pixels: Tensor) -> Tensor:
+    """Pixels of tiles, (16, I J, C) -> tiles."""
+    return paddle.concat([pixels, paddle.zeros([1, *pixels.shape[1:]], pixels.dtype)])
+
+
+def window_places(size: Tuple[int, int]) -> np.ndarray:
+    """Which row of tiles, seen as (17 I J, C), each pixel of the 6 x 6 windows is; outside the
+    image, one of zeros. (36 I J,), in the order (6, 6, I, J).
+    """
+    h, w = size
+    place = np.arange(h * w).reshape(TILE, TILE, h // TILE, w // TILE)  # of r, s, i, j
+    image = place.transpose(2, 0, 3, 1).reshape(h, w)
+    image = np.pad(image, 1, constant_values=h * w)
+    windows = np.lib.stride_tricks.sliding_window_view(image, (TILE + 2, TILE + 2))
+    return windows[::TILE, ::TILE].transpose(2, 3, 0, 1).flatten()
+
+
+class WinogradConv(nn.Layer):
+    """A 3x3 convolution of padding 1, of tiles: (17, I J, in) -> (17, I J, out).
+
+    Args:
+        size: (4 I, 4 J), of the image.
+        bf16: hold and give everything in bfloat16. Sums are in float32 all the same.
+    """
+
+    def __init__(self, kernel: Kernel, size: Tuple[int, int], bf16: bool = False):
+        super().__init__()
+        self.dtype = 'bfloat16' if bf16 else 'float32'
+        products, bias = to_winograd(kernel)
+        out_of = np.kron(TRANSFORM_OUTPUT, TRANSFORM_OUTPUT)
+        arrays = {
+            'weight': products,
+            'bias': bias,
+            'into': np.kron(TRANSFORM_INPUT, TRANSFORM_INPUT),
+            'out_of': np.pad(out_of, ((0, 1), (0, 0))),  # with the zeros of the surroundings
+            'zero': np.zeros(1),
+        }
+        self.out = kernel.weight.shape[0]
+        for name, array in arrays.items():
+            self.register_buffer(name, constant(array).astype(self.dtype))
+        places = window_places(size).astype('int32')
+        self.register_buffer('places', paddle.to_tensor(places))
+
+    def products(self, tiles: Tensor) -> Tensor:
+        """(17, I J, in) -> (36, I J out). Nobody else may read the tiles."""
+        _, count, channels = tiles.shape
+        rows = as_shape(tiles, [PARTS * count, channels])
+        x = as_shape(paddle.gather(rows, self.places), [36, count * channels])
+        # Only a product with a sum or a ReLU after it is one that Paddle gives to oneDNN.
+        x = as_shape(self.into @ x + self.zero, [36, count, channels])
+        return as_shape(x @ self.weight + self.bias, [36, count * self.out])
+
+    def forward(self, tiles: Tensor) -> Tensor:
+        """With a ReLU. Nobody else may read the tiles."""
+        _, count, _ = tiles.shape
+        x = F.relu(self.out_of @ self.products(tiles))
+        return as_shape(x, [PARTS, count, self.out])
+
+
+class WinogradTrunk(nn.Layer):
+    """ResBlock2d after ResBlock2d, from pixels of tiles (16, I J, C) to tiles (17, I J, C).
+
+    A block begins with relu(scale x + shift) = scale relu(x + shift / scale). The scale joins the
+    convolution after it; x + shift / scale is what is handed from block to block, where the
+    convolutions' biases turn one block's offset into the next one's. So the sum with a block's
+    result and the next block's ReLU are by-products of matrix products.
+    """
+
+    def __init__(self, blocks: Iterable[ResBlock2d], size: Tuple[int, int], bf16: bool = False):
+        super().__init__()
+        blocks = list(blocks)
+        affines = [affine_of(block.norm1) for block in blocks]
+        self.simple = [_is_simple(affine) for affine in affines]
+        offsets = [
+            affine.shift / affine.scale if simple else np.zeros_like(affine.shift)
+            for affine, simple in zip(affines, self.simple)
+        ]
+        offsets.append(np.zeros_like(offsets[0]))  # after the last block
+        convs = []
+        for block, affine, simple, here, after in zip(
+            blocks, affines, self.simple, offsets, offsets[1:]
+        ):
+            first, second = kernel_of(block.conv1, block.norm2), kernel_of(block.conv2)
+            if simple:
+                scaled = first.weight * affine.scale[:, None, None]
+                first = first._replace(weight=scaled)
+            second = second._replace(bias=second.bias + after - here)
+            convs += [WinogradConv(first, size, bf16), WinogradConv(second, size, bf16)]
+        self.convs = nn.LayerList(convs)
+        self.register_buffer('offset', constant(offsets[0]))
+        self.register_buffer('scales', constant(np.stack([affine.scale for affine in affines])))
+        self.register_buffer('shifts', constant(np.stack([affine.shift for affine in affines])))
+
+    def begin(self, number: int, x: Tensor) -> Tensor:
+        """(17, I J C) -> the input of a block's first convolution, in tiles."""
+        channels = self.offset.shape[0]
+        shape = [PARTS, x.shape[1] // channels, channels]
+        if self.simple[number]:
+            return as_shape(F.relu(x), shape)
+        pixels = x.reshape(shape)[:-1].astype('float32')
+        pixels = F.relu(pixels * self.scales[number] + self.shifts[number])
+        return surrounded(pixels.astype(x.dtype))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        x = surrounded((pixels + self.offset).astype(self.convs[0].dtype))
+        shape = x.shape
+        x = as_shape(x, [PARTS, shape[1] * shape[2]])
+        started = self.begin(0, x)
+        for number in range(len(self.simple)):
+            first, second = self.convs[2 * number], self.convs[2 * number + 1]
+            products = second.products(first(started))
+            result = second.out_of @ products + x
+            if number + 1 < len(self.simple):
+                if self.simple[number + 1] and second.dtype == 'bfloat16':
+                    # Paddle's own ReLU is slower in bfloat16 than the product with a fused one.
+                    started = as_shape(F.relu(second.out_of @ products + x), shape)
+                else:
+                    started = self.begin(number + 1, result)
+            x = result
+        return as_shape(x, shape)
+
+
+def _is_simple(affine: Affine) -> bool:
+    """Whether dividing by the scale is possible and costs no precision."""
+    with np.errstate(divide='ignore', invalid='ignore'):
+        return bool((affine.scale > 0).all() and (np.abs(affine.shift / affine.scale) < 16).all())
+
+
+def undo_tiles(tiles: Tensor, size: Tuple[int, int]) -> Tensor:
+    """(17, I J, C) -> (1, C, 4 I, 4 J), which is (1, C, *size)."""
+    h, w = size
+    pixels = tiles[:-1].reshape([TILE, TILE, h // TILE, w // TILE, -1])
+    return pixels.transpose([4, 2, 0, 3, 1]).reshape([1, -1, h, w])

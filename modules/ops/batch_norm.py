@@ -1,0 +1,114 @@
+"""Batch norm whose running variance is PyTorch's, alone and over the joint batch of processes."""
+
+from typing import Callable, Optional, Tuple
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+from paddle import Tensor, nn
+
+from modules.ops.recomputing import recomputed
+from modules.runtime import distributed
+
+Then = Optional[Callable[[Tensor], Tensor]]
+
+
+def batch_norm(
+    x: Tensor, norm: nn.BatchNorm2D, omitted_bias: Optional[Tensor] = None, then: Then = None
+) -> Tensor:
+    """Normalises (B, C, h, w) as `norm` says, and in training moves its running statistics.
+
+    Args:
+        omitted_bias: of the convolution that led to `x`, (C,), where it was not added. In training
+            the norm takes the batch's mean away and the bias with it, whose gradient is exactly 0:
+            only the running mean has to know it. With fixed statistics it joins the norm's.
+        then: applied to the norm, and cheap: backward computes both anew. Together with
+            `omitted_bias` on the CPU and in one process only.
+    """
+    if not norm.training:
+        mean, variance, bias = norm._mean, norm._variance, norm.bias
+        if omitted_bias is not None:
+            bias = bias + omitted_bias * norm.weight * (variance + norm._epsilon).rsqrt()
+        if then is not None:  # backward is to meet these values
+            mean, variance = mean.clone(), variance.clone()
+        return _normalise(x, norm, bias, mean, variance, then)
+    count = x.size // x.shape[1]
+    if count == 1:
+        raise ValueError('batch norm needs more than one value per channel to train')
+    if distributed.world_size() > 1:
+        return joint_batch_norm(norm, x)
+    if not x.place.is_cpu_place():
+        return nn.BatchNorm2D.forward(norm, x)  # cuDNN's running variance is the unbiased one
+    mean, variance = paddle.zeros_like(norm._mean), paddle.zeros_like(norm._variance)
+    bias = norm.bias
+    if omitted_bias is not None:
+        bias = bias + 0 * omitted_bias  # gives it the gradient 0, not none
+    y = _normalise(x, norm, bias, mean, variance, then)
+    if omitted_bias is not None:
+        mean = mean + omitted_bias.detach()
+    update_statistics(norm, mean, variance, count)
+    return y
+
+
+def _normalise(
+    x: Tensor, norm: nn.BatchNorm2D, bias: Tensor, mean: Tensor, variance: Tensor, then: Then
+) -> Tensor:
+    """By `mean` and `variance` (C,), into which training first writes the batch's (biased)."""
+    training = norm.training  # as it is now, not in backward
+
+    def normalise(
+        x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor
+    ) -> Tensor:
+        y = F.batch_norm(
+            x,
+            mean,
+            variance,
+            weight,
+            bias,
+            training=training,
+            momentum=0.0,
+            epsilon=norm._epsilon,
+            data_format=norm._data_format,
+        )
+        return y if then is None else then(y)
+
+    weight, bias = _both_trained(norm.weight, bias)
+    if then is None:
+        return normalise(x, weight, bias, mean, variance)
+    return recomputed(normalise, x, weight, bias, mean, variance)
+
+
+def _both_trained(weight: Tensor, bias: Tensor) -> Tuple[Tensor, Tensor]:
+    """Of batch norm, to whose weight and bias Paddle's kernel gives gradients together or not."""
+    if weight.stop_gradient == bias.stop_gradient:
+        return weight, bias
+    tensors = [t.detach() if t.stop_gradient else t for t in (weight, bias)]
+    for tensor in tensors:
+        tensor.stop_gradient = False
+    return tuple(tensors)
+
+
+@paddle.no_grad()
+def update_statistics(norm: nn.BatchNorm2D, mean: Tensor, variance: Tensor, count: int) -> None:
+    """Moves the running statistics towards a batch's, whose variance (C,) is the biased one."""
+    new = 1 - norm._momentum
+    norm._mean.scale_(norm._momentum).add_(mean * new)
+    norm._variance.scale_(norm._momentum).add_(variance * (new * count / (count - 1)))
+
+
+def joint_batch_norm(layer: nn.BatchNorm2D, x: Tensor) -> Tensor:
+    """Training-mode batch norm of (B, C, h, w) over the joint batch of all processes.
+
+    Written in plain operations, since Paddle's fused kernel exists on GPUs only and keeps the
+    biased variance. Every process must hold a batch of the same size.
+    """
+    values = x.astype(layer.weight.dtype)
+    count = x.size // x.shape[1] * distributed.world_size()
+    mean = distributed.SumOverProcesses.apply(values.sum([0, 2, 3])) / count
+    centred = values - mean.reshape([1, -1, 1, 1])
+    variance = distributed.SumOverProcesses.apply((centred * centred).sum([0, 2, 3])) / count
+    epsilon = float(np.float32(layer._epsilon))  # as Paddle's own kernels hold it
+    scale = layer.weight * paddle.rsqrt(variance + epsilon)
+    y = centred * scale.reshape([1, -1, 1, 1]) + layer.bias.reshape([1, -1, 1, 1])
+    update_statistics(layer, mean.detach(), variance.detach(), count)
+    return y.astype(x.dtype)

@@ -1,0 +1,116 @@
+"""Programs for Paddle's own predictor, which runs them by oneDNN on CPUs, by cuDNN on GPUs."""
+
+import contextlib
+import os
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Iterator, List, Optional, Sequence
+
+import numpy as np
+import paddle
+from paddle import nn
+from paddle.inference import Config, create_predictor
+from paddle.static import InputSpec
+
+from modules.runtime.process import num_threads
+
+_NAME = 'program'
+_UNWANTED_PASSES = (
+    # It puts every op on oneDNN, where some fail; and with bfloat16, the coordinates of the motion,
+    # too. Without it only what is fused with a convolution or a matrix product goes there.
+    'onednn_placement_pass',
+    # Give wrong numbers (3.3.1) where a transposition meets a reshape.
+    'squeeze_transpose_onednn_fuse_pass',
+    'operator_unsqueeze_onednn_fuse_pass',
+    'operator_reshape_onednn_fuse_pass',
+    'shuffle_channel_detect_pass',
+    # Overwrites what is still needed where a reshaped tensor has another reader.
+    'inplace_pass',
+)
+
+
+def compile_program(layer: nn.Layer, shapes: Sequence[Sequence[int]], folder: Path) -> None:
+    """Writes a layer's `forward` for float32 inputs of these shapes into a folder."""
+    layer.eval()
+    specs = [InputSpec(list(shape), 'float32') for shape in shapes]
+    with _without_chatter():
+        static = paddle.jit.to_static(layer, full_graph=True, input_spec=specs)
+        paddle.jit.save(static, str(folder / _NAME))
+
+
+class Program:
+    """A compiled program, loaded.
+
+    Args:
+        folder: where `compile_program` wrote it; not needed any more afterwards.
+        bf16: compute convolutions and fused matrix products in bfloat16.
+        shapes_kept: of how many shapes of its inputs oneDNN keeps what it has prepared.
+        gpu: number of the GPU that runs it; the CPU if None.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        bf16: bool = False,
+        shapes_kept: int = 10,
+        gpu: Optional[int] = None,
+    ):
+        weights = folder / f'{_NAME}.pdiparams'
+        config = Config(str(folder / f'{_NAME}.json'), str(weights) if weights.exists() else '')
+        config.disable_glog_info()
+        if gpu is None:
+            _use_onednn(config, shapes_kept)
+        else:
+            _use_gpu(config, gpu)
+        with _without_chatter():
+            if bf16:
+                config.enable_mkldnn_bfloat16()
+            self._predictor = create_predictor(config)
+        names = self._predictor.get_input_names(), self._predictor.get_output_names()
+        self._inputs = [self._predictor.get_input_handle(name) for name in names[0]]
+        self._outputs = [self._predictor.get_output_handle(name) for name in names[1]]
+
+    def set(self, position: int, array: np.ndarray) -> None:
+        """Gives an input, which stays for all runs to come."""
+        self._inputs[position].copy_from_cpu(np.ascontiguousarray(array, np.float32))
+
+    def run(self) -> List[np.ndarray]:
+        self._predictor.run()
+        paddle.base.core.set_num_threads(num_threads())  # the predictor leaves a single one
+        return [handle.copy_to_cpu() for handle in self._outputs]
+
+
+def _use_onednn(config: Config, shapes_kept: int) -> None:
+    config.disable_gpu()
+    config.enable_mkldnn()
+    config.set_mkldnn_cache_capacity(shapes_kept)
+    for unwanted in _UNWANTED_PASSES:
+        config.delete_pass(unwanted)
+    config.set_cpu_math_library_num_threads(num_threads())
+
+
+def _use_gpu(config: Config, number: int) -> None:
+    config.enable_use_gpu(100, number)  # MB of its memory to begin with
+    if not config.use_gpu():
+        raise RuntimeError('Paddle can use no GPU')
+    config.delete_pass('inplace_pass')  # is wrong on CPUs, see above, and the same on GPUs
+
+
+@contextlib.contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Keeps away what Paddle says on stderr about its passes, unless they fail."""
+    with tempfile.TemporaryFile() as chatter, warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        stderr = os.dup(2)
+        os.dup2(chatter.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(stderr, 2)
+            chatter.seek(0)
+            os.write(2, chatter.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)

@@ -1,0 +1,87 @@
+"""Gradients with less memory: what led to a value is not kept until backward."""
+
+from typing import Callable, Optional, Tuple
+
+import paddle
+from paddle import Tensor
+from paddle.autograd import PyLayer, PyLayerContext
+
+from modules.ops import device
+
+
+class _AtOnce(PyLayer):
+    @staticmethod
+    def forward(ctx: PyLayerContext, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+        with paddle.enable_grad():
+            x = x.detach()
+            x.stop_gradient = False
+            value = function(x)
+            value.backward()  # paddle.grad would never free a result that a PyLayer has saved
+        ctx.save_for_backward(x.grad)
+        return value.detach()
+
+    @staticmethod
+    def backward(ctx: PyLayerContext, dvalue: Tensor) -> Tensor:
+        (gradient,) = ctx.saved_tensor()
+        return gradient * dvalue
+
+
+def mean_over_samples(
+    function: Callable[[Tensor, Tensor], Tensor], fake: Tensor, real: Tensor
+) -> Tensor:
+    """A scalar `function` of both batches, a mean over samples; on the CPU one sample at a time.
+
+    There it takes the memory of a single sample, and can be differentiated once, with respect to
+    `fake`: the gradient is taken with the value.
+
+    Args:
+        function: with weights that are frozen, if any.
+    """
+    if not device.rearranges(fake):
+        return function(fake, real)
+    real = real.detach()
+    total = 0
+    for one_fake, one_real in zip(fake.split(fake.shape[0]), real.split(real.shape[0])):
+        if one_fake.stop_gradient:
+            total += function(one_fake, one_real)
+        else:
+            total += _AtOnce.apply(one_fake, lambda image, real=one_real: function(image, real))
+    return total / fake.shape[0]
+
+
+class _Recomputed(PyLayer):
+    @staticmethod
+    def forward(ctx: PyLayerContext, function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+        ctx.function = function
+        ctx.trained = [not tensor.stop_gradient for tensor in tensors]  # may differ by backward
+        ctx.save_for_backward(*tensors)
+        return function(*tensors)
+
+    @staticmethod
+    def backward(ctx: PyLayerContext, dy: Tensor) -> Tuple[Optional[Tensor], ...]:
+        tensors = [tensor.detach() for tensor in ctx.saved_tensor()]
+        for tensor, trained in zip(tensors, ctx.trained):
+            tensor.stop_gradient = not trained
+        with paddle.enable_grad():
+            ctx.function(*tensors).backward(dy)
+        return tuple(map(_gradient, tensors))
+
+
+def _gradient(tensor: Tensor) -> Optional[Tensor]:
+    """What backward has to return for it: for a trained one never None, on which Paddle crashes."""
+    if tensor.stop_gradient or tensor.grad is not None:
+        return tensor.grad
+    return paddle.zeros_like(tensor)
+
+
+def recomputed(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    """function(*tensors), of which only the tensors are kept: backward computes it a second time.
+
+    It can be differentiated once.
+
+    Args:
+        function: of nothing that may change until backward, and without any effect beside its
+            result but one that a second run repeats, such as writing to one of the tensors.
+        tensors: all that get gradients, weights included.
+    """
+    return _Recomputed.apply(function, *tensors)

@@ -1,0 +1,1 @@
+"""What every command rests on: errors, files written whole, process set-up, memory, seeds."""

@@ -1,0 +1,72 @@
+"""Several processes that train one model: what they say to each other.
+
+Alone, a process has rank 0 of 1 and nothing here communicates.
+"""
+
+from typing import Iterable
+
+import paddle
+import paddle.distributed as dist
+from paddle import Tensor
+from paddle.autograd import PyLayer, PyLayerContext
+
+
+def start() -> None:
+    """Joins the processes that `python -m paddle.distributed.launch` started, if it did."""
+    if world_size() > 1:
+        dist.init_parallel_env()
+
+
+def rank() -> int:
+    return dist.get_rank()
+
+
+def world_size() -> int:
+    return dist.get_world_size()
+
+
+def average_gradients(parameters: Iterable[Tensor]) -> None:
+    """Replaces each gradient by its mean over the processes, in one message."""
+    if world_size() == 1:
+        return
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    flat = paddle.concat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(flat)
+    flat = flat / world_size()
+    sizes = [gradient.size for gradient in gradients]
+    for gradient, mean in zip(gradients, flat.split(sizes)):
+        gradient.set_value(mean.reshape(gradient.shape))
+
+
+def mean_over_processes(values: Tensor) -> Tensor:
+    """The mean of a tensor of scalars over the processes."""
+    if world_size() == 1:
+        return values
+    values = values.clone()
+    dist.all_reduce(values)
+    return values / world_size()
+
+
+def any_process(flag: bool) -> bool:
+    """Whether the flag is set in any of the processes: all of them get the same answer."""
+    if world_size() == 1:
+        return flag
+    total = paddle.to_tensor([int(flag)])
+    dist.all_reduce(total)
+    return total.item() > 0
+
+
+class SumOverProcesses(PyLayer):
+    """Adds a tensor up over the processes; the gradient is added up likewise."""
+
+    @staticmethod
+    def forward(ctx: PyLayerContext, x: Tensor) -> Tensor:
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: PyLayerContext, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        dist.all_reduce(total)
+        return total

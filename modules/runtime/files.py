@@ -1,0 +1,75 @@
+"""Outputs whole or not at all."""
+
+import contextlib
+import os
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+from typing import Iterator, Optional, Union
+
+from modules.runtime.errors import OUTPUT_ERRORS, UserError, reason_of
+
+PathLike = Union[str, 'os.PathLike[str]']
+
+
+@contextlib.contextmanager
+def atomic_output(path: PathLike, folder: bool = False) -> Iterator[Path]:
+    """Yields a temporary path that becomes `path` when the block succeeds and goes when it fails.
+
+    It lies in a hidden folder beside `path` and keeps the name, whose extension encoders look at.
+    With `folder` it is an existing empty folder, which may replace an empty folder at `path` only.
+
+    Raises:
+        UserError: the parent folder does not exist or can't be written, or `path` is taken.
+    """
+    path = Path(path)
+    scratch = _make_scratch(path, folder)
+    try:
+        target = scratch / path.name
+        if folder:
+            target.mkdir()
+        yield target
+        os.replace(target, path)
+    except OSError as error:
+        # write() doesn't say where the disk is full, and ours would be a place unknown to the user.
+        inside = str(error.filename or scratch).startswith(str(scratch))
+        if inside and error.errno in OUTPUT_ERRORS:
+            error.filename = str(path)
+        raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def check_output(path: PathLike, folder: bool = False) -> None:
+    """Raises at once what `atomic_output` would raise on entering; leaves nothing behind."""
+    shutil.rmtree(_make_scratch(Path(path), folder))
+
+
+def _make_scratch(path: Path, folder: bool) -> Path:
+    """A new hidden folder beside `path`, which may become an output; see `atomic_output`."""
+    try:
+        present = _status(path)
+        if not path.parent.is_dir():
+            raise UserError(f'{path.parent}: no such folder for {path.name}; create it first')
+        is_folder = present is not None and stat.S_ISDIR(present.st_mode)
+        if folder and present and not (is_folder and path.name and not os.listdir(path)):
+            raise UserError(f'{path}: exists already; remove it or choose another name')
+        if not folder and is_folder:
+            raise UserError(f'{path}: is a folder; give the output a file name')
+        # A part of the name tells whose it is; all of it might be too long.
+        return Path(tempfile.mkdtemp(prefix=f'.{path.name[:40]}.', dir=path.parent))
+    except PermissionError as error:
+        raise UserError(f'{path.parent}: no permission to write; choose another folder') from error
+    except OSError as error:
+        if error.errno in OUTPUT_ERRORS:
+            raise
+        raise UserError(f'{path}: {reason_of(error)}; choose another output') from error
+
+
+def _status(path: Path) -> Optional[os.stat_result]:
+    """None where nothing is. OSError where nothing can be, such as under too long a name."""
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None

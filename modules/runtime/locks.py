@@ -1,0 +1,67 @@
+"""Locks between processes; when a process ends, however that may be, the system frees its locks."""
+
+import contextlib
+from pathlib import Path
+from typing import Iterator
+
+from filelock import FileLock, Timeout
+
+from modules.runtime.errors import OUTPUT_ERRORS, UserError, reason_of
+from modules.runtime.messages import note
+
+
+@contextlib.contextmanager
+def folder_of_one_run(folder: Path) -> Iterator[None]:
+    """Makes the folder that a command calls --save_dir, and keeps other runs out for the while.
+
+    Raises:
+        UserError: another run is writing there, or it is no folder.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f'{folder}: is no folder; take another --save_dir') from error
+    taken = f'{folder}: another run is writing there; wait for it, or take another --save_dir'
+    with contextlib.ExitStack() as stack:
+        try:
+            _acquire(folder / '.lock', stack, blocking=False)
+        except Timeout:
+            raise UserError(taken) from None
+        yield
+
+
+@contextlib.contextmanager
+def taking_turns(path: Path, what: str) -> Iterator[None]:
+    """Lets one process at a time into the block.
+
+    Args:
+        path: of the lock's file, in an existing folder.
+        what: that another process does meanwhile, for the user who waits.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            _acquire(path, stack, blocking=False)
+        except Timeout:
+            note(f'waiting for another process that {what}')
+            _acquire(path, stack, blocking=True)
+        yield
+
+
+def _acquire(path: Path, stack: contextlib.ExitStack, blocking: bool) -> None:
+    """Locks until `stack` closes. Raises Timeout where another has the lock, unless `blocking`."""
+    try:
+        stack.enter_context(FileLock(path, fallback_to_soft=False).acquire(blocking=blocking))
+        # While it is held: whoever waits for the file that is gone notices and makes a new one.
+        stack.callback(_remove, path)
+    except Timeout:
+        raise
+    except OSError as error:
+        if error.errno in OUTPUT_ERRORS:
+            raise
+        # Some network disks know no locks. The work goes on, as it would on its own.
+        note(f'{path}: {reason_of(error)}; nothing keeps a second process out')
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):  # Windows removes no open file; `filelock` does it later
+        path.unlink()

@@ -1,0 +1,194 @@
+"""Curves and pictures of a training run for VisualDL or TensorBoard, where its config asks.
+
+The packages are optional: they are imported here only, and only for a run that writes with them.
+Steps that a run repeats after a crash take the place of those before it.
+"""
+
+import importlib
+import os
+import struct
+import time
+from pathlib import Path
+from typing import Any, Mapping, Optional
+
+import imageio.v3 as iio
+import numpy as np
+
+from modules.runtime.errors import UserError
+from modules.runtime.files import atomic_output
+from modules.training.progress_bar import Speed
+
+PACKAGES = {'visualdl': 'visualdl', 'tensorboard': 'tensorboardX'}  # by train_params.scalars
+POINTS = 100  # of a curve in an epoch, at least; a point for each step of a shorter one
+FLUSH_SECONDS = 10  # most that a crash can lose
+
+
+class Scalars:
+    """Where the numbers and pictures of a run go. This one keeps nothing."""
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Notes values of a step by name; a slash in a name makes a group."""
+
+    def picture(self, step: int, image: np.ndarray) -> None:
+        """Notes the run's picture, (H, W, 3) uint8, at a step."""
+
+    def close(self) -> None:
+        """Writes what is not written yet."""
+
+
+class VisualDL(Scalars):
+    """One file that grows, since VisualDL shows only the newest of a folder.
+
+    A VisualDL that is looking on while a run resumes after a crash must be started anew.
+    """
+
+    def __init__(self, folder: Path, step: int):
+        from visualdl import LogWriter
+
+        path = folder / 'vdlrecords.log'
+        if path.exists():
+            _cut_records(path, step)
+        self._writer = LogWriter(str(folder), file_name=path.name)
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def picture(self, step: int, image: np.ndarray) -> None:
+        self._writer.add_image('picture', image.copy(), step)  # it may write into the array
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def _cut_records(path: Path, step: int) -> None:
+    """Takes from VisualDL's file what is later than `step`, and a last record cut short by a crash.
+
+    A record is its size in 8 bytes, then a message whose values bear their step as `id`.
+    """
+    from google.protobuf.message import DecodeError
+    from visualdl.proto.record_pb2 import Record
+
+    data, kept, at = path.read_bytes(), [], 0
+    while at + 8 <= len(data):
+        begin, end = at, at + 8 + struct.unpack_from('<Q', data, at)[0]
+        if end > len(data):
+            break
+        try:
+            values = Record.FromString(data[begin + 8 : end]).values
+        except DecodeError as error:
+            raise UserError(f'{path}: damaged; remove it, the run does not need it') from error
+        if all(value.id <= step for value in values):
+            kept.append(data[begin:end])
+        at = end
+    if sum(map(len, kept)) < len(data):
+        with atomic_output(path) as new:
+            new.write_bytes(b''.join(kept))
+
+
+class TensorBoard(Scalars):
+    """Event files, one for each start of the run; TensorBoard drops what a later one repeats.
+
+    tensorboardX's own SummaryWriter is not used: its thread ends when the disk is full, and the
+    process then waits for it for ever. Here that is an OSError like any other.
+    """
+
+    def __init__(self, folder: Path, step: int):
+        from tensorboardX import RecordWriter
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+        from tensorboardX.proto.summary_pb2 import Summary
+
+        self._event, self._summary = Event, Summary
+        # Files are read in the order of their names.
+        name = f'events.out.tfevents.{time.time():.6f}.{os.getpid()}'
+        self._records = RecordWriter(str(folder / name))
+        self._flush_due = 0.0
+        self._write(0, file_version='brain.Event:2')
+        self._write(step + 1, session_log=SessionLog(status=SessionLog.START))  # drop from there on
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        value = self._summary.Value
+        points = [value(tag=name, simple_value=number) for name, number in values.items()]
+        self._write(step, summary=self._summary(value=points))
+
+    def picture(self, step: int, image: np.ndarray) -> None:
+        encoded = self._summary.Image(
+            height=image.shape[0],
+            width=image.shape[1],
+            colorspace=3,  # RGB
+            encoded_image_string=iio.imwrite('<bytes>', image, extension='.png'),
+        )
+        value = self._summary.Value(tag='picture', image=encoded)
+        self._write(step, summary=self._summary(value=[value]))
+
+    def _write(self, step: int, **content: Any) -> None:
+        event = self._event(wall_time=time.time(), step=step, **content)
+        self._records.write(event.SerializeToString())
+        if time.monotonic() >= self._flush_due:
+            self._records.flush()
+            self._flush_due = time.monotonic() + FLUSH_SECONDS
+
+    def close(self) -> None:
+        self._records.close()
+
+
+def check_package(kind: Optional[str]) -> None:
+    """Finds out before a run starts whether its curves can be written.
+
+    Raises:
+        UserError: the package is not installed, or does not work.
+    """
+    if kind is None:
+        return
+    try:
+        importlib.import_module(PACKAGES[kind])
+    except ImportError as error:
+        raise UserError(
+            f'train_params.scalars: {kind} needs a package ({error}): '
+            f'pip install {PACKAGES[kind]}, or set it to null'
+        ) from error
+
+
+def open_scalars(kind: Optional[str], folder: Path, step: int) -> Scalars:
+    """
+    Args:
+        kind: train_params.scalars; None keeps nothing.
+        folder: for the files; made if need be.
+        step: the last one that counts; a run that is resumed may have written later ones before.
+    """
+    if kind is None:
+        return Scalars()
+    folder.mkdir(parents=True, exist_ok=True)
+    return {'visualdl': VisualDL, 'tensorboard': TensorBoard}[kind](folder, step)
+
+
+class Curves:
+    """What a run shows of itself, and at which steps: these depend on its length only.
+
+    Args:
+        scalars: where it goes.
+        steps: of an epoch.
+        batch_size: samples in a step.
+    """
+
+    def __init__(self, scalars: Scalars, steps: int, batch_size: int):
+        self._scalars, self._batch_size = scalars, batch_size
+        self._interval = max(1, steps // POINTS)
+        self._speed = Speed()
+
+    def step(self, step: int) -> None:
+        """Counts a step that is done."""
+        self._speed.add(self._batch_size)
+        if step % self._interval == 0:
+            self._scalars.add(step, {'samples_per_second': self._speed.take()})
+
+    def losses(self, step: int, losses: Mapping[str, float]) -> None:
+        """Takes the losses of a step; they may come later than the step."""
+        if step % self._interval == 0:
+            values = {f'loss/{name}': value for name, value in losses.items()}
+            self._scalars.add(step, {**values, 'loss/total': sum(losses.values())})
+
+    def epoch(self, step: int, rates: Mapping[str, float], picture: np.ndarray) -> None:
+        """Takes the learning rates and the picture of an epoch that ended with `step`."""
+        self._scalars.add(step, {f'learning_rate/{name}': rate for name, rate in rates.items()})
+        self._scalars.picture(step, picture)

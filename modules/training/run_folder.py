@@ -1,0 +1,133 @@
+"""The folder of a training run: resolved config, log, pictures, checkpoints."""
+
+import contextlib
+import re
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional
+
+import numpy as np
+import yaml
+
+from modules.checkpoints.models import load_checkpoint, save_checkpoint
+from modules.runtime.errors import UserError
+from modules.runtime.files import atomic_output
+from modules.runtime.locks import folder_of_one_run
+from modules.training.trainer import Trainer
+from modules.video import write_picture
+
+CHECKPOINT_NAME = re.compile(r'\d{8}-\d{8}-checkpoint\.safetensors')
+
+
+class Progress(NamedTuple):
+    """Where a run is, beside what the trainer knows."""
+
+    epoch: int  # the one under way, from 0
+    batch: int  # batches of it that are done
+    loss_sums: Dict[str, float]  # over those batches
+    skipped: int = 0  # of those batches, which changed no network and count in no sum
+
+
+START = Progress(0, 0, {})
+
+
+class RunFolder:
+    """Files of a run under `path`:
+
+    config.yaml     the resolved config
+    log.txt         a line of mean losses per epoch, as the official code writes it
+    train-vis/      a picture per epoch
+    scalars/        curves, where the config asks for them
+    EPOCH-BATCH-checkpoint.safetensors  the newest `keep` ones, all that resuming needs
+    """
+
+    def __init__(self, path: Path, config: Mapping[str, Any], keep: int):
+        self.path = path
+        self.config = config
+        self.keep = keep
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[None]:
+        """Makes the folder of a run, or takes up the same run; keeps others out for the while.
+
+        Raises:
+            UserError: another run is writing there, or it is no folder.
+        """
+        with folder_of_one_run(self.path):
+            (self.path / 'train-vis').mkdir(exist_ok=True)
+            if not (self.path / 'config.yaml').exists():
+                with atomic_output(self.path / 'config.yaml') as path:
+                    path.write_text(yaml.safe_dump(dict(self.config), sort_keys=False))
+            yield
+
+    def checkpoints(self) -> List[Path]:
+        """The run's checkpoints, oldest first."""
+        return find_checkpoints(self.path)
+
+    def save(self, trainer: Trainer, progress: Progress) -> Path:
+        """Writes a checkpoint, whole or not at all, and then removes those beyond `keep`."""
+        tensors, meta = trainer.state()
+        path = self.path / f'{progress.epoch:08d}-{progress.batch:08d}-checkpoint.safetensors'
+        save_checkpoint(
+            path,
+            trainer.models._asdict(),
+            self.config,
+            extra_tensors=tensors,
+            extra_meta={'epoch': progress.epoch, 'progress': progress._asdict(), 'trainer': meta},
+        )
+        for old in self.checkpoints()[: -self.keep]:
+            old.unlink()
+        return path
+
+    def log_epoch(self, epoch: int, losses: Mapping[str, float]) -> None:
+        """Appends the line of an epoch; a repeated epoch, after a resume, replaces its line."""
+        log = self.path / 'log.txt'
+        lines = log.read_text().splitlines() if log.exists() else []
+        kept = [line for line in lines if int(line.partition(')')[0]) < epoch]
+        values = '; '.join(f'{name} - {value:.5f}' for name, value in losses.items())
+        with atomic_output(log) as path:
+            path.write_text('\n'.join([*kept, f'{epoch:08d}) {values}']) + '\n')
+
+    def save_picture(self, epoch: int, picture: np.ndarray) -> None:
+        with atomic_output(self.path / 'train-vis' / f'{epoch:08d}-rec.png') as path:
+            write_picture(path, picture)
+
+
+def find_checkpoints(folder: Path) -> List[Path]:
+    """Training checkpoints in a folder, oldest first."""
+    if not folder.is_dir():
+        return []
+    return sorted(p for p in folder.iterdir() if CHECKPOINT_NAME.fullmatch(p.name))
+
+
+def newest_checkpoint(place: Path) -> Path:
+    """`place` itself if it is a file, else the newest checkpoint of that run.
+
+    Raises:
+        UserError: there is none.
+    """
+    if place.is_file():
+        return place
+    found = find_checkpoints(place)
+    if not found:
+        raise UserError(f'{place}: no checkpoint of a run here to resume; start without --resume')
+    return found[-1]
+
+
+def resume(path: Path, trainer: Trainer) -> Progress:
+    """Takes up a run where a checkpoint left it: networks, optimizers, schedules, position.
+
+    Raises:
+        UserError: the file is no training checkpoint of these networks and optimizers.
+    """
+    models = trainer.models._asdict()
+    checkpoint = load_checkpoint(path, **models, required=tuple(models), training_state=True)
+    meta: Optional[Dict[str, Any]] = checkpoint.meta.get('trainer')
+    if meta is None:
+        raise UserError(
+            f'{path}: holds weights and no state of a training run; give it as --checkpoint to '
+            'start a new run from them'
+        )
+    absent = trainer.load_state(checkpoint.tensors, meta)
+    if absent:
+        raise UserError(f'{path}: holds no optimizer of {", ".join(absent)}, which are trained')
+    return Progress(**checkpoint.meta['progress'])

@@ -1,0 +1,131 @@
+"""Animated WebP, and AVIF with transparency, as clips, decoded by Pillow.
+
+libav reads animated WebP in its newest versions only, and keeps the transparency of an AVIF in a
+track of its own. Other animated pictures (GIF, PNG, AVIF) are clips as any to it.
+"""
+
+import contextlib
+import os
+import struct
+from fractions import Fraction
+from pathlib import Path
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
+
+import numpy as np
+
+from modules.runtime.errors import UserError
+from modules.runtime.files import PathLike
+from modules.video.decoding import paced
+from modules.video.opening import damage_error
+from modules.video.pictures import open_picture, over_white
+from modules.video.survey import survey
+from modules.video.timing import find_pace, find_repeats
+
+# Browsers show what is to stay for 10 ms or less for 100 ms: its writer meant "as fast as can be".
+SHORT, INSTEAD = 10, 100
+PNG = b'\x89PNG\r\n\x1a\n'
+
+
+class Animation:
+    """The frames of an animated picture; attributes as of VideoReader."""
+
+    has_audio = False
+
+    def __init__(self, path: Path):
+        """Takes the times of frames from the headers, and the size from the first frame."""
+        self.path = path
+        delays = _webp_delays(path)
+        if delays is None:
+            clip = survey(path)
+            self.fps, self.frame_count, self._slots = clip.fps, clip.frame_count, clip.slots
+            self.notes = clip.notes
+        else:
+            starts = np.cumsum([0, *delays[:-1]])
+            pace = find_pace(starts, Fraction(1, 1000), [], delays[-1], is_last_exact=True)
+            self.fps, self.frame_count, self._slots = (
+                pace.fps,
+                pace.frame_count,
+                pace.slots.tolist(),
+            )
+            self.notes = list(pace.notes(path))
+        self.repeats = find_repeats(self._slots, self.frame_count)
+        with contextlib.closing(self._decode()) as frames:
+            self.size = next(frames)[1].shape[:2]
+
+    def frames(self) -> Iterator[np.ndarray]:
+        for _, frame in paced(self._decode(), self.frame_count):
+            yield frame
+
+    def pick(self, wanted: Sequence[int]) -> Dict[int, np.ndarray]:
+        """The frames of these numbers; each needs those before it."""
+        chosen = set(wanted)
+        return {number: frame for number, frame in enumerate(self.frames()) if number in chosen}
+
+    def _decode(self) -> Iterator[Tuple[int, np.ndarray]]:
+        with open_picture(self.path) as image:
+            for place, slot in enumerate(self._slots):
+                if place >= image.n_frames:
+                    raise damage_error(self.path, place, len(self._slots))
+                image.seek(place)
+                if image.has_transparency_data:
+                    yield slot, over_white(np.asarray(image.convert('RGBA')))
+                else:
+                    yield slot, np.array(image.convert('RGB'))
+
+
+def is_animated(path: PathLike) -> bool:
+    """Whether a WebP, PNG or AVIF moves, as its first bytes tell; False for all other files."""
+    return _animated_format(path) is not None
+
+
+def is_for_pillow(path: PathLike) -> bool:
+    """Whether the file is one of those that `Animation` is for."""
+    kind = _animated_format(path)
+    if kind == 'AVIF':
+        try:
+            with open_picture(path) as image:
+                return image.mode == 'RGBA'
+        except UserError:  # this Pillow can't read any
+            return False
+    return kind == 'WEBP'
+
+
+def _animated_format(path: PathLike) -> Optional[str]:
+    try:
+        with open(path, 'rb') as file:
+            head = file.read(4096)
+    except (OSError, ValueError):  # who opens it next says why
+        return None
+    if head.startswith(b'RIFF') and head[8:16] == b'WEBPVP8X' and head[20] & 2:
+        return 'WEBP'
+    if head.startswith(PNG) and b'acTL' in head.split(b'IDAT')[0]:
+        return 'PNG'
+    is_avif = head[4:8] == b'ftyp' and b'avis' in head[: int.from_bytes(head[:4], 'big')]
+    return 'AVIF' if is_avif else None
+
+
+def _webp_delays(path: PathLike) -> Optional[List[int]]:
+    """How long each frame of an animated WebP is shown, in ms; None for other pictures.
+
+    Raises:
+        UserError: it is cut short.
+    """
+    delays: List[int] = []
+    with open(path, 'rb') as file:
+        name, size, kind = struct.unpack('<4sI4s', file.read(12).ljust(12, b'\0'))
+        if (name, kind) != (b'RIFF', b'WEBP'):
+            return None
+        place, end = 12, 8 + size
+        is_whole = end <= os.path.getsize(path)
+        while place + 8 <= end:
+            file.seek(place)
+            name, size = struct.unpack('<4sI', file.read(8).ljust(8, b'\0'))
+            if name == b'ANMF':
+                delay = int.from_bytes(file.read(15)[12:], 'little')
+                delays.append(delay if delay > SHORT else INSTEAD)
+            place += 8 + size + size % 2
+            if not name.strip(b'\0'):  # beyond the file's end
+                break
+    if not (is_whole and delays):
+        raise damage_error(path, len(delays), None)
+    return delays

@@ -1,0 +1,86 @@
+"""Clips that libav plays."""
+
+import bisect
+import contextlib
+import itertools
+from pathlib import Path
+from typing import Dict, Iterator, List, Sequence
+
+import av
+import numpy as np
+
+from modules.runtime.errors import UserError
+from modules.video.colours import alpha_hides_all, display_matrix, to_rgb
+from modules.video.decoding import decode, paced
+from modules.video.opening import damage_error, errors_named
+from modules.video.pictures import ignores_alpha
+from modules.video.survey import survey
+from modules.video.timing import find_repeats
+
+
+class Movie:
+    """The frames of a clip, one after another or at random; attributes as of VideoReader."""
+
+    def __init__(self, path: Path):
+        self.path, self._clip = path, survey(path)
+        self.fps, self.frame_count = self._clip.fps, self._clip.frame_count
+        self.has_audio = self._clip.has_audio
+        self.repeats = find_repeats(self._clip.slots, self.frame_count or 0)
+        with contextlib.closing(decode(path, self._clip)) as frames, errors_named(path):
+            _, first = next(frames)
+            self._turn, self._stored = display_matrix(first), (first.height, first.width)
+            self.size = to_rgb(first, self._turn).shape[:2]
+            shown = itertools.chain([first], (frame for _, frame in frames))
+            self._ignore_alpha = ignores_alpha(map(alpha_hides_all, shown))
+        self._scaled = 0
+
+    @property
+    def notes(self) -> List[str]:
+        if not self._scaled:
+            return self._clip.notes
+        height, width = self.size
+        return [
+            *self._clip.notes,
+            f'{self.path}: changes its frame size; {self._scaled} frames are scaled to '
+            f'{width}x{height}',
+        ]
+
+    def frames(self) -> Iterator[np.ndarray]:
+        source, self._scaled = None, 0
+        for _, decoded in paced(decode(self.path, self._clip), self.frame_count):
+            if decoded is not source:
+                source, frame = decoded, self._convert(decoded)
+            yield frame
+
+    def pick(self, wanted: Sequence[int]) -> Dict[int, np.ndarray]:
+        """The frames of these numbers, which ascend."""
+        try:
+            return self._pick(wanted, self._clip.keys)
+        except UserError:
+            # A jump may land among frames that need what was skipped; the whole way decides.
+            return self._pick(wanted, [])
+
+    def _pick(self, wanted: Sequence[int], keys: List[int]) -> Dict[int, np.ndarray]:
+        """Decodes the `wanted` frames, jumping to keyframes with these stamps."""
+        frames: Dict[int, np.ndarray] = {}
+        key_numbers = [self._clip.slot(key) for key in keys]
+        steps, position = paced(decode(self.path, self._clip), self.frame_count), 0
+        for number in wanted:
+            nearest = bisect.bisect_right(key_numbers, number) - 1
+            if nearest > 0 and key_numbers[nearest] > position:
+                steps.close()
+                jump = decode(self.path, self._clip, keys[nearest])
+                steps = paced(jump, self.frame_count, key_numbers[nearest])
+            position, decoded = next((step for step in steps if step[0] == number), (number, None))
+            if decoded is None:
+                raise damage_error(self.path, number, self.frame_count)
+            frames[number] = self._convert(decoded)
+        steps.close()
+        return frames
+
+    def _convert(self, decoded: av.VideoFrame) -> np.ndarray:
+        is_odd = (decoded.height, decoded.width) != self._stored
+        self._scaled += is_odd
+        with errors_named(self.path):
+            size = self._stored if is_odd else None
+            return to_rgb(decoded, self._turn, size, self._ignore_alpha)

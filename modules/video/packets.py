@@ -1,0 +1,107 @@
+"""The packets of a clip, on one line in time even where clips have been joined byte by byte."""
+
+import itertools
+from fractions import Fraction
+from typing import Dict, List, NamedTuple, Optional
+
+import av
+
+from modules.video.opening import fraction, sound_track
+from modules.video.timing import FOLDER_FPS
+
+AVI, TRANSPORT = 'avi', 'mpegts'
+# Seconds from one frame to the next that are no pause, in formats whose clocks may start anew.
+LEAP = 10
+
+
+class Packet(NamedTuple):
+    """A packet of the pictures. Those of AVI carry numbers in the order of decoding."""
+
+    stamp: Optional[int]  # in ticks: when it is shown
+    is_key: bool
+    is_hidden: bool  # needed for decoding, cut away by an edit list
+    duration: int  # in ticks; 0: unknown
+
+
+class Packets(NamedTuple):
+    """The packets of the pictures, and what was found on the way."""
+
+    pictures: List[Packet]
+    # The packets with which another clip begins, joined to the one before: their places, and what
+    # must be added to the time stamps from there on.
+    joints: Dict[int, int]
+    sound_end: Optional[Fraction]  # in seconds of the container's clock; None: unknown
+    damaged: Optional[int]  # the place of the first that is damaged; None: none is
+
+    @property
+    def parts(self) -> List[List[Packet]]:
+        """The packets of each of the joined clips."""
+        places = [0, *self.joints, len(self.pictures)]
+        return [self.pictures[start:end] for start, end in itertools.pairwise(places)]
+
+
+class _Line:
+    """Puts joined clips one behind the other."""
+
+    def __init__(self, stream: av.VideoStream):
+        rate = stream.average_rate or stream.guessed_rate or FOLDER_FPS
+        tick = fraction(stream.time_base)
+        self._step = max(1, round(1 / (fraction(rate) * tick)))
+        jumps = stream.container.format.flags & av.format.Flags.ts_discont.value
+        self._leap = LEAP / tick if jumps else None
+        self._latest: Optional[int] = None  # in this clip's own time
+        self._end = 0  # on the line
+        self.shift = 0
+
+    def begins_anew(self, packet: av.Packet) -> bool:
+        """Whether another clip begins with this packet; `shift` is for what follows."""
+        clock = packet.pts if packet.dts is None else packet.dts
+        step = packet.duration or self._step
+        is_joint = False
+        if packet.is_keyframe and self._latest is not None:
+            is_joint = clock < self._latest - 3 * step
+            if self._leap is not None:
+                is_joint = is_joint or clock > self._latest + self._leap
+        if is_joint:
+            self.shift, self._latest = self._end - packet.pts, None
+        self._latest = clock if self._latest is None else max(self._latest, clock)
+        self._end = max(self._end, packet.pts + self.shift + step)
+        return is_joint
+
+
+def holds_picture(packet: av.Packet, codec: str) -> bool:
+    """Not the end of a stream, nor the headers of an Ogg that is joined to the one before."""
+    return packet.size > 0 and not (codec == 'theora' and bytes(packet)[1:7] == b'theora')
+
+
+def read_packets(container: av.container.InputContainer, stream: av.VideoStream) -> Packets:
+    """Reads all packets without decoding them, up to one that is damaged.
+
+    In transport streams it goes on after that, for where two are joined it looks like damage.
+    """
+    by_number, sound = container.format.name == AVI, sound_track(container)
+    line, pictures, joints = _Line(stream), [], {}
+    sound_end, damaged, codec = None, None, stream.codec_context.name
+    try:
+        for packet in container.demux(*filter(None, (stream, sound))):
+            if packet.stream_index != stream.index:
+                if packet.pts is not None:
+                    sound_end = max(sound_end or 0, packet.pts + (packet.duration or 0))
+                continue
+            if packet.is_corrupt and damaged is None:
+                damaged = len(pictures)
+                if container.format.name != TRANSPORT:
+                    break
+            if holds_picture(packet, codec):
+                stamp = packet.dts if by_number else packet.pts
+                if stamp is not None and not by_number:
+                    if line.begins_anew(packet):
+                        joints[len(pictures)] = line.shift
+                    stamp += line.shift
+                duration = packet.duration or 0
+                pictures.append(Packet(stamp, packet.is_keyframe, packet.is_discard, duration))
+    except av.FFmpegError:
+        damaged = len(pictures) if damaged is None else damaged
+    if sound_end is not None:
+        sound_end = None if joints else sound_end * fraction(sound.time_base)
+    return Packets(pictures, joints, sound_end, damaged)

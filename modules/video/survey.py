@@ -1,0 +1,172 @@
+"""What is known of a clip without decoding it."""
+
+import bisect
+from fractions import Fraction
+from typing import Dict, Iterator, List, NamedTuple, Optional
+
+import av
+import numpy as np
+
+from modules.runtime.errors import UserError
+from modules.runtime.files import PathLike
+from modules.video.opening import (
+    damage_error,
+    errors_named,
+    fraction,
+    open_clip,
+    picture_track,
+    picture_tracks,
+)
+from modules.video.packets import AVI, TRANSPORT, Packet, Packets, read_packets
+from modules.video.timing import FOLDER_FPS, find_pace
+from modules.video.wholeness import (
+    MATROSKA,
+    MOV,
+    avi_frames,
+    has_another_clip,
+    has_lost_packets,
+    is_cut_short,
+    is_still,
+)
+
+# Demuxers whose index leads exactly to a keyframe; other clips are decoded from their start.
+SEEKABLE = (MOV, MATROSKA)
+# Formats whose frames carry delays, the last one too.
+DELAYED = ('gif', 'apng')
+# Sound that goes on for longer after the last picture: players show that picture for as long.
+STILL_END = Fraction(1, 2)
+
+
+class Clip(NamedTuple):
+    """Stamps are counted in ticks, `tick` in seconds."""
+
+    fps: Fraction
+    frame_count: Optional[int]  # None: unknown
+    stamps: List[int]  # when frames are shown, ascending; empty: they just follow each other
+    slots: List[int]  # the number of the frame for each stamp
+    tick: Fraction
+    by_dts: bool  # the stamps are those of decoding
+    keys: List[int]  # the stamps of the keyframes to jump to, ascending
+    joints: Dict[int, int]  # as of Packets
+    has_audio: bool
+    notes: List[str]  # a line about each thing that is left out
+
+    def slot(self, stamp: int) -> int:
+        """The number of the frame that belongs at `stamp`."""
+        place = bisect.bisect_right(self.stamps, stamp) - 1
+        if place >= 0 and self.stamps[place] == stamp:
+            return self.slots[place]
+        # A decoder's own idea; in whole numbers, for floats would drift.
+        scale = self.tick * self.fps
+        up, down = scale.numerator, scale.denominator
+        return (2 * (stamp - self.stamps[0]) * up + down) // (2 * down)
+
+
+def survey(path: PathLike) -> Clip:
+    """Goes through a clip's packets; finds what is cut short or broken.
+
+    Raises:
+        UserError: no clip, or a damaged one.
+    """
+    with open_clip(path) as container, errors_named(path):
+        stream, kind = picture_track(container, path), container.format.name
+        if is_still(path, kind):
+            raise UserError(f'{path}: a still picture, not a video; give a clip')
+        packets, notes = read_packets(container, stream), list(_tracks_left_out(container, path))
+        repeats = 0
+        if kind == AVI:
+            repeats = _empty_frames(packets, stream, path, notes)
+        elif packets.damaged is not None and (
+            kind != TRANSPORT or has_lost_packets(path, stream.id)
+        ):
+            raise damage_error(path, packets.damaged, stream.frames)
+        if is_cut_short(path, kind):
+            raise damage_error(path, len(packets.pictures), stream.frames)
+        if not packets.pictures:
+            raise UserError(f'{path}: no frames in it; give a clip with moving pictures')
+        if has_another_clip(path, kind):
+            notes.append(f'{path}: another clip is joined to it, which is left out')
+        return _timeline(packets, stream, repeats, path, notes)
+
+
+def _tracks_left_out(container: av.container.InputContainer, path: PathLike) -> Iterator[str]:
+    tracks = [stream for stream in picture_tracks(container) if stream.frames != 1]
+    is_avif = container.metadata.get('major_brand') == 'avis'  # with its transparency as a track
+    if len(tracks) > 1 and not is_avif:
+        yield f'{path}: {len(tracks)} tracks of pictures, of which the default one is used'
+
+
+def _empty_frames(
+    packets: Packets, stream: av.VideoStream, path: PathLike, notes: List[str]
+) -> int:
+    """How often an AVI's last frame is to be repeated: its dropped frames are empty packets.
+
+    libav leaves those out, but for the numbers of the others.
+
+    Raises:
+        UserError: the file is cut short, or damaged.
+    """
+    last = packets.pictures[-1].stamp if packets.pictures else None
+    count = len(packets.pictures) if last is None else last + 1
+    if packets.damaged is None and count >= stream.frames:
+        return 0
+    written = avi_frames(path, stream.index)
+    if packets.damaged is not None or written is None:
+        raise damage_error(path, count, stream.frames)
+    held = max(count, written)
+    if held < stream.frames:
+        notes.append(f'{path}: holds {held} frames, not {stream.frames} as its header says')
+    return held - count
+
+
+def _timeline(
+    packets: Packets, stream: av.VideoStream, repeats: int, path: PathLike, notes: List[str]
+) -> Clip:
+    """The places of a clip's frames in time."""
+    rates = [fraction(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]
+    tick, kind = fraction(stream.time_base), stream.container.format.name
+    clip = Clip(
+        fps=rates[0] if rates else Fraction(FOLDER_FPS),
+        frame_count=None,
+        stamps=[],
+        slots=[],
+        tick=tick,
+        by_dts=kind == AVI,
+        keys=[],
+        joints=packets.joints,
+        has_audio=bool(stream.container.streams.audio),
+        notes=notes,
+    )
+    if any(packet.stamp is None for packet in packets.pictures):
+        return clip
+    shown = sorted(_shown(packets))
+    if not shown:
+        return clip
+    stamps = np.unique([packet.stamp for packet in shown])
+    last = repeats + 1 if repeats else shown[-1].duration or None
+    pace = find_pace(stamps, tick, rates, last, is_last_exact=kind in DELAYED)
+    if pace.frame_count > 1000 * len(packets.pictures):  # nearly all of them repeated
+        raise UserError(f'{path}: its time stamps leap; re-encode it at a constant rate')
+    notes += pace.notes(path)
+    frame_count = pace.frame_count
+    if packets.sound_end is not None:
+        sound = packets.sound_end - int(stamps[0]) * tick
+        if sound - frame_count / pace.fps > STILL_END:
+            frame_count = round(sound * pace.fps)
+    is_seekable = kind in SEEKABLE and not packets.joints
+    return clip._replace(
+        fps=pace.fps,
+        frame_count=frame_count,
+        stamps=stamps.tolist(),
+        slots=pace.slots.tolist(),
+        keys=[packet.stamp for packet in shown if packet.is_key] if is_seekable else [],
+    )
+
+
+def _shown(packets: Packets) -> Iterator[Packet]:
+    for part in packets.parts:
+        # Nothing can be shown before the first keyframe.
+        start = next((packet.stamp for packet in part if packet.is_key), part[0].stamp)
+        for packet in part:
+            if packet.stamp >= start and not packet.is_hidden:
+                yield packet

@@ -1,0 +1,1 @@
+"""Serves tools/benchmark.py."""

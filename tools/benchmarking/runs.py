@@ -1,0 +1,146 @@
+"""The processes that are measured: this project's and the official PyTorch code's, in turns.
+
+Weights are drawn from their names, so that both do the same work and give the same numbers.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
+
+import numpy as np
+from tqdm import tqdm
+
+from modules.runtime.errors import UserError
+from tools.benchmarking.common import Series, frames_file, read_frames
+from tools.official.parity import check_clone, official_config
+
+TOOLS = Path(__file__).resolve().parents[1]
+OFFICIAL = 'official'
+MEGABYTE = 10**6
+
+
+class Contender(NamedTuple):
+    """A program that is measured."""
+
+    name: str
+    command: Sequence[str]
+    job: Dict[str, Any]
+
+
+class Run(NamedTuple):
+    """What a process found: see ours.py and ../official/benchmark.py."""
+
+    seconds: List[float]
+    peak_bytes: int
+    version: str
+    losses: List[Dict[str, float]]
+    frames: Optional[np.ndarray]
+
+
+class Official(NamedTuple):
+    """The official code, or why it is not measured."""
+
+    python: str = ''
+    repo: Optional[Path] = None
+    version: str = ''
+    reason: str = ''
+
+
+def find_official(torch_repo: Optional[Path], torch_python: Optional[str]) -> Official:
+    """
+    Args:
+        torch_repo: clone of the official repository.
+        torch_python: interpreter that has PyTorch; None: this one, if it has.
+
+    Raises:
+        UserError: no clone there, or no PyTorch in the interpreter that was named.
+    """
+    if torch_repo is None:
+        return Official(reason='not measured: --torch_repo names no clone of it')
+    check_clone(torch_repo)
+    python = torch_python or sys.executable
+    question = 'import torch; print(torch.__version__)'
+    try:
+        done = subprocess.run(
+            [python, '-c', question], capture_output=True, text=True, check=False
+        )
+    except OSError as error:
+        raise UserError(f'--torch_python {python}: {error.strerror.lower()}') from error
+    if done.returncode and torch_python:
+        raise UserError(
+            f'--torch_python {python}: has no PyTorch; pip install torch there, or name another '
+            'Python'
+        )
+    if done.returncode:
+        return Official(reason=f'not measured: no PyTorch in {python}; name one by --torch_python')
+    return Official(python, torch_repo.resolve(), done.stdout.strip())
+
+
+def run(contender: Contender, folder: Path, size: Sequence[int]) -> Run:
+    """Measures a contender once.
+
+    Raises:
+        UserError: it failed; what it printed is shown on stderr.
+    """
+    result = folder / 'result.json'
+    frames_file(result).unlink(missing_ok=True)
+    done = subprocess.run(
+        [*contender.command, str(result)],
+        input=json.dumps(contender.job),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        # Also where there is a GPU, the CPU is what is compared.
+        env={**os.environ, 'CUDA_VISIBLE_DEVICES': ''},
+    )
+    if done.returncode:
+        print(done.stdout, file=sys.stderr)
+        raise UserError(
+            f'{contender.name}: ended with status {done.returncode}, see above; if it was killed '
+            'for memory, make batches smaller or clips shorter'
+        )
+    values = json.loads(result.read_text(encoding='utf-8'))
+    frames = read_frames(result, size) if frames_file(result).exists() else None
+    return Run(**{'losses': [], **values}, frames=frames)
+
+
+def run_in_turns(
+    contenders: Sequence[Contender], repeats: int, folder: Path, size: Sequence[int], title: str
+) -> Dict[str, List[Run]]:
+    """The runs of each contender: A B A B ..."""
+    runs: Dict[str, List[Run]] = {contender.name: [] for contender in contenders}
+    turns = [contender for _ in range(repeats) for contender in contenders]
+    for contender in tqdm(turns, title, unit='run', disable=None):
+        runs[contender.name].append(run(contender, folder, size))
+    return runs
+
+
+def official_contender(
+    official: Official, config: Mapping[str, Any], job: Dict[str, Any]
+) -> Contender:
+    job = {**job, **official_config(config), 'torch_repo': str(official.repo)}
+    return Contender(OFFICIAL, [official.python, str(TOOLS / 'official' / 'benchmark.py')], job)
+
+
+def our_contender(name: str, config: Mapping[str, Any], job: Dict[str, Any]) -> Contender:
+    command = [sys.executable, str(TOOLS / 'benchmarking' / 'ours.py')]
+    return Contender(name, command, {**job, 'config': config})
+
+
+def save_inputs(folder: Path, name: str = 'inputs', **arrays: np.ndarray) -> str:
+    path = folder / f'{name}.npz'
+    np.savez(path, **arrays)
+    return str(path)
+
+
+def times(runs: Sequence[Run]) -> Series:
+    """Seconds of a step or frame: of each run the median of all but the first, a warm-up."""
+    return Series(tuple(float(np.median(run.seconds[1:])) for run in runs))
+
+
+def peaks(runs: Sequence[Run]) -> Series:
+    return Series(tuple(float(run.peak_bytes) for run in runs))

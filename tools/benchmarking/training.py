@@ -1,0 +1,105 @@
+"""The time and memory of a training step, beside the official PyTorch code's."""
+
+import copy
+import tempfile
+from argparse import Namespace
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Sequence
+
+from modules.config import check_config
+from modules.runtime.seeding import seeded_inputs
+from tools.benchmarking.common import SEED, Report, table
+from tools.benchmarking.runs import (
+    MEGABYTE,
+    OFFICIAL,
+    Official,
+    Run,
+    official_contender,
+    our_contender,
+    peaks,
+    run_in_turns,
+    save_inputs,
+    times,
+)
+from tools.official.parity import without_nulls
+
+
+def compare_training(
+    config: Mapping[str, Any], official: Official, options: Namespace
+) -> Report:
+    """The section `training`.
+
+    Args:
+        options: batch_size, steps (of each run after a warm-up), repeats.
+
+    Raises:
+        UserError: the batch does not suit the config, or a process failed.
+    """
+    config = training_config(config, options.batch_size)
+    params, shape = config['train_params'], config['dataset_params']['frame_shape']
+    if not official.reason and params['loss_weights']['pixel']:
+        official = Official(reason='not measured: it has no pixel loss, and the config weighs it')
+    transform = without_nulls(params['transform_params'])
+    inputs = seeded_inputs(SEED, shape, **transform, batch_size=options.batch_size)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        path = save_inputs(folder, **inputs)
+        job = {'section': 'training', 'inputs': path, 'steps': options.steps}
+        contenders = [our_contender('this project', config, job)]
+        if not official.reason:
+            rates = {n: params[f'lr_{n}'] for n in ('generator', 'kp_detector', 'discriminator')}
+            contenders.append(official_contender(official, config, {**job, 'rates': rates}))
+        runs = run_in_turns(contenders, options.repeats, folder, shape[:2], 'training')
+    return training_report(runs, official.reason, options.batch_size)
+
+
+def training_config(config: Mapping[str, Any], batch_size: int) -> Dict[str, Any]:
+    """The config with this batch size, a VGG19 of random weights and networks that start anew."""
+    config = copy.deepcopy(dict(config))
+    config['train_params'].update(batch_size=batch_size, vgg19_weights='random')
+    config['ckpt_model'] = dict.fromkeys(config['ckpt_model'])
+    return check_config(config, '--batch_size', ('train_params', 'dataset_params.frame_shape'))
+
+
+def training_report(runs: Mapping[str, List[Run]], reason: str, batch_size: int) -> Report:
+    seconds = {name: times(of_name) for name, of_name in runs.items()}
+    memory = {name: peaks(of_name) for name, of_name in runs.items()}
+    rows = [
+        [name, f'{seconds[name].median:.3f} s', f'{memory[name].median / MEGABYTE:.0f} MB']
+        for name in runs
+    ]
+    ours, *others = runs
+    figures: Dict[str, Any] = {
+        name: {
+            'version': runs[name][0].version,
+            'seconds': seconds[name].as_json(),
+            'peak_bytes': memory[name].as_json(),
+            'losses': runs[name][0].losses,
+        }
+        for name in runs
+    }
+    if others:
+        ratios = [kind[ours].median / kind[OFFICIAL].median for kind in (seconds, memory)]
+        rows.append(['this project / official', *(f'{ratio:.2f}' for ratio in ratios)])
+        figures['ratios'] = dict(zip(('seconds', 'peak_bytes'), ratios))
+    else:
+        rows.append([OFFICIAL, reason, ''])
+        figures[OFFICIAL] = reason
+    lines = table([f'training step, batch of {batch_size}', 'time', 'peak memory'], rows)
+    lines += ('', *losses_table({name: of_name[0].losses[0] for name, of_name in runs.items()}))
+    return Report(lines, {f'{n}, step': s for n, s in seconds.items()}, figures)
+
+
+def losses_table(losses: Mapping[str, Mapping[str, float]]) -> Sequence[str]:
+    """Each loss of each contender, and how far the others' are from the first's; nan: has none."""
+    first, *others = losses
+    rows = []
+    for name in dict.fromkeys(name for of_one in losses.values() for name in of_one):
+        values = {contender: of_one.get(name, float('nan')) for contender, of_one in losses.items()}
+        row = [name, f'{values[first]:.6g}']
+        for other in others:
+            difference = abs(values[other] - values[first]) / abs(values[first])
+            row += [f'{values[other]:.6g}', f'{difference:.1e}']
+        rows.append(row)
+    header = ['loss of the first step', first]
+    return table([*header, *(h for other in others for h in (other, 'difference'))], rows)

@@ -1,0 +1,1 @@
+"""Draws the creatures of the demo: shapes, bodies, motion, scenes."""

@@ -1,0 +1,1 @@
+"""Serves tools/evaluate.py and other comparisons: metrics, detectors, reports."""

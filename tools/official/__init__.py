@@ -1,0 +1,1 @@
+"""Runs the official code from a clone of its repository."""

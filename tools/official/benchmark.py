@@ -1,0 +1,163 @@
+"""What the official PyTorch code does for tools/benchmark.py and for the tools that animate beside
+it (tools/official/animation.py), in a process of its own.
+
+The official repository has packages of the same names as ours: nothing of this project is imported
+here but files of tools/ and modules/runtime/seeding.py that need NumPy only.
+"""
+
+import functools
+import sys
+import time
+from pathlib import Path
+from typing import Any, Dict, Iterable, Iterator, List
+from unittest.mock import MagicMock
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[0] = str(ROOT)  # main() puts the official repository in its place
+
+from tools.benchmarking import common
+from tools.official import parity
+
+# What the official demo.py imports, itself or on the way, and make_animation does not use.
+NOT_NEEDED = ('ffmpeg', 'imageio', 'matplotlib', 'pandas', 'skimage', 'sklearn')
+
+
+def build(job: Dict[str, Any], torch) -> Dict[str, Any]:
+    """The official networks with weights from a checkpoint or, where the job has none, from their
+    names, and its corners as in the config.
+    """
+    parity.stand_in_for_torchvision(torch)
+    functional = torch.nn.functional
+    functional.grid_sample = functools.partial(
+        functional.grid_sample, align_corners=job['align_corners']
+    )
+    return parity.build_networks({'checkpoint': None, 'seed': common.SEED, **job}, torch)
+
+
+def train(job: Dict[str, Any], result: Path) -> None:
+    """Training steps on the same batch, in the order of the official train.py."""
+    import torch
+
+    networks = build(job, torch)
+    from modules import model
+
+    inputs = common.read_inputs(job['inputs'])
+    parity.fix_transform(model, inputs, torch)
+    batch = {n: torch.from_numpy(inputs[n]).float() / 255 for n in ('source', 'driving')}
+    params = job['config']['train_params']
+    order = [networks[name] for name in ('kp_detector', 'generator', 'discriminator')]
+    full = model.GeneratorFullModel(*order, params)
+    disc_full = model.DiscriminatorFullModel(*order, params)
+    if hasattr(full, 'vgg'):
+        parity.seed_vgg(full.vgg, torch)
+    optimizers = {
+        name: torch.optim.Adam(network.parameters(), lr=job['rates'][name], betas=(0.5, 0.999))
+        for name, network in networks.items()
+    }
+    losses, seconds = [], []
+    for _ in range(1 + job['steps']):
+        start = time.perf_counter()
+        losses.append(_step(full, disc_full, optimizers, batch))
+        seconds.append(time.perf_counter() - start)
+    common.write_result(result, seconds=seconds, losses=losses, version=_version(torch))
+
+
+def _step(full, disc_full, optimizers, batch) -> Dict[str, float]:
+    losses, generated = full(batch)
+    sum(losses.values()).backward()
+    _update(optimizers['generator'], optimizers['kp_detector'])
+    if full.loss_weights['generator_gan'] != 0:
+        optimizers['discriminator'].zero_grad()
+        disc_losses = disc_full(batch, generated)
+        sum(disc_losses.values()).backward()
+        _update(optimizers['discriminator'])
+        losses = {**losses, **disc_losses}
+    return {name: loss.item() for name, loss in losses.items()}
+
+
+def _update(*optimizers) -> None:
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def animate_frames(job: Dict[str, Any], result: Path) -> None:
+    """make_animation of the official demo.py, whose loop over the frames is listened to."""
+    import torch
+
+    networks = build(job, torch)
+    demo = _import_demo()
+    inputs = common.read_inputs(job['inputs'])
+    moments: List[float] = []
+
+    def noted(frames: Iterable) -> Iterator:
+        for frame in frames:
+            yield frame
+            moments.append(time.perf_counter())  # the loop asks for the next one: this one is done
+
+    demo.tqdm = noted
+    generator, kp_detector = networks['generator'].eval(), networks['kp_detector'].eval()
+    start = time.perf_counter()
+    frames = demo.make_animation(
+        inputs['source'],
+        list(inputs['driving']),
+        generator,
+        kp_detector,
+        relative=True,
+        adapt_movement_scale=False,
+        cpu=True,
+    )
+    seconds = np.diff([start, *moments]).tolist()
+    common.write_frames(result, frames)
+    common.write_result(result, seconds=seconds, version=_version(torch))
+
+
+def animate_clips(job: Dict[str, Any], result: Path) -> None:
+    """make_animation of the official demo.py for each of the job's animations; nothing is timed."""
+    import torch
+
+    networks = build(job, torch)
+    demo = _import_demo()
+    demo.tqdm = iter  # no bars
+    for animation in job['animations']:
+        inputs = common.read_inputs(animation.pop('inputs'))
+        frames = demo.make_animation(
+            inputs['source'],
+            inputs['driving'],
+            networks['generator'].eval(),
+            networks['kp_detector'].eval(),
+            cpu=True,
+            **animation,
+        )
+        common.write_frames(result, frames)
+    common.write_result(result, seconds=[], version=_version(torch))
+
+
+def _import_demo():
+    """The official demo.py; packages that are missing and not needed become empty shells."""
+    while True:
+        try:
+            import demo
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.split('.')[0] not in NOT_NEEDED:
+                raise
+            sys.modules[error.name] = MagicMock()
+        else:
+            return demo
+
+
+def _version(torch) -> str:
+    return f'torch {torch.__version__}, {torch.get_num_threads()} threads'
+
+
+def main() -> None:
+    job, result = common.read_job()
+    sys.path[0] = job['torch_repo']
+    sections = {'training': train, 'animation': animate_frames, 'clips': animate_clips}
+    sections[job['section']](job, result)
+
+
+if __name__ == '__main__':
+    main()
