@@ -19,12 +19,13 @@ from typing import Any, Dict
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from modules.cli import ArgumentParser, atomic_output, check_output, run_command  # noqa: E402
-from tools.benchmark import describe_machine  # noqa: E402
-from tools.gpu_checking.catalogue import chosen  # noqa: E402
-from tools.gpu_checking.findings import FAIL, Outcome  # noqa: E402
-from tools.gpu_checking.report import page, verdict  # noqa: E402
-from tools.gpu_checking.running import run_check  # noqa: E402
+from modules.runtime.commands import ArgumentParser, run_command
+from modules.runtime.files import atomic_output, check_output
+from tools.benchmark import describe_machine
+from tools.gpu_checking.catalogue import chosen
+from tools.gpu_checking.findings import FAIL, Outcome
+from tools.gpu_checking.report import page, verdict
+from tools.gpu_checking.running import run_check
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import paddle
 
-from modules.engine import EagerEngine, Engine, build_engine
+from modules.eager import EagerEngine, Engine
+from modules.inference.choice import build_engine
 from modules.ops.precision import DTYPES
 from tools.gpu_checking.findings import Findings
 from tools.gpu_checking.precision import is_lacking, mixed_precision

@@ -2,7 +2,7 @@
 
 from typing import List, NamedTuple, Sequence
 
-from modules.cli import UserError
+from modules.runtime.errors import UserError
 
 
 class Entry(NamedTuple):

@@ -12,9 +12,9 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from modules.checkpoint_file import read_checkpoint
-from modules.run_folder import find_checkpoints, newest_checkpoint
-from modules.video import read_image
+from modules.checkpoints.reading import read_checkpoint
+from modules.training.run_folder import find_checkpoints, newest_checkpoint
+from modules.video.pictures import read_image
 from tools.gpu_checking.findings import Findings
 from tools.gpu_checking.precision import is_lacking
 from tools.gpu_checking.processes import run_python

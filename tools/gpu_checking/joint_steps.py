@@ -11,15 +11,16 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from modules.runtime import choose_device, prepare_process
+from modules.runtime.process import choose_device, prepare_process
 
 prepare_process()
 
-import paddle  # noqa: E402
+import paddle
 
-from modules import distributed, record  # noqa: E402
-from modules.trainer import Trainer  # noqa: E402
-from tools.gpu_checking.small import BATCH_SIZE, SEED, small_config, small_frames  # noqa: E402
+from modules.parity import record
+from modules.runtime import distributed
+from modules.training.trainer import Trainer
+from tools.gpu_checking.small import BATCH_SIZE, SEED, small_config, small_frames
 
 STEPS = 3
 

@@ -9,10 +9,10 @@ from paddle import Tensor
 
 from modules import test_mode
 from modules.build import build_models
-from modules.config import load_config
+from modules.checkpoints.frozen import build_vgg
+from modules.config.loading import load_config
 from modules.model import TrainingLosses
-from modules.trainer import Trainer
-from modules.vgg import build_vgg
+from modules.training.trainer import Trainer
 from tools.gpu_checking.findings import Findings
 from tools.gpu_checking.running import ROOT
 from tools.gpu_checking.small import on_gpu

@@ -9,10 +9,10 @@ from typing import Callable, Iterator, NamedTuple, Optional, Tuple
 import numpy as np
 import paddle
 
-from modules.cli import UserError
 from modules.model import total_loss
 from modules.ops.precision import DTYPES, autocast, check_capability, gpu_capability
 from modules.parity.emulated_amp import Counts, emulated_amp
+from modules.runtime.errors import UserError
 from tools.gpu_checking.findings import Findings, NotRun
 from tools.gpu_checking.memory import full_trainer, timed_steps
 from tools.gpu_checking.small import (
@@ -32,6 +32,7 @@ FLOAT32 = (*CALLED, 'softmax', 'sigmoid', 'exp', 'instance_norm')
 
 
 STEPS, FULL_BATCH = 3, 4
+MOST_SKIPPED = 16  # until the scale fits, which is at first 2 to the 16th
 LEARNING_BAR = 0.1  # relative, of the losses of so many steps; rounding grows from step to step
 MEMORY_SHARE = 0.8  # of a step in low precision, beside one in float32
 
@@ -190,10 +191,14 @@ def _trained(precision: Optional[str]) -> np.ndarray:
     """The sum of the losses of each of some steps, those not counted that an overflow skipped."""
     with mixed_precision() if precision else contextlib.nullcontext():
         trainer, batch = small_run(precision), small_batch()
-        results = [trainer.step(*batch) for _ in range(STEPS)]
-        while len(taken := [r for r in results if not r.skipped]) < STEPS and len(results) < STEPS + 16:
-            results.append(trainer.step(*batch))
-    return np.array([sum(loss.item() for loss in r.losses.values()) for r in taken])
+        taken = []
+        for _ in range(STEPS + MOST_SKIPPED):
+            result = trainer.step(*batch)
+            if not result.skipped:
+                taken.append(sum(loss.item() for loss in result.losses.values()))
+            if len(taken) == STEPS:
+                break
+    return np.array(taken)
 
 
 def weigh(findings: Findings) -> None:

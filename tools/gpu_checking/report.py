@@ -2,7 +2,7 @@
 
 from typing import Any, Dict, List, Mapping
 
-from tools.benchmark_common import table
+from tools.benchmarking.common import table
 from tools.gpu_checking.findings import FAIL, NOT_RUN, OK, Finding, number, show
 
 Report = Mapping[str, Any]

@@ -9,14 +9,15 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 import numpy as np
 import paddle
 
-from modules import record, test_mode
+from modules import test_mode
 from modules.build import Models
-from modules.config import load_config
+from modules.checkpoints.weight_names import to_official_names
+from modules.config.loading import load_config
 from modules.model import TrainingLosses, total_loss
-from modules.record import Arrays
-from modules.trainer import Trainer
+from modules.parity import record
+from modules.parity.record import Arrays
+from modules.training.trainer import Trainer
 from modules.transform import Transform
-from modules.weight_names import to_official_names
 from tools.gpu_checking.findings import Findings
 from tools.parity import error, group_of, peak
 

@@ -8,14 +8,13 @@ from typing import Iterator, Optional
 import numpy as np
 import paddle
 
-from modules.run_folder import START, RunFolder, resume
-from modules.trainer import Trainer
+from modules.training.run_folder import START, RunFolder, resume
+from modules.training.trainer import Trainer
 from tools.gpu_checking.findings import Findings
-from tools.gpu_checking.precision import mixed_precision, need
+from tools.gpu_checking.precision import MOST_SKIPPED, mixed_precision, need
 from tools.gpu_checking.small import Arrays, differing, small_batch, small_config, small_run
 
 _NETWORKS = ('generator', 'kp_detector', 'discriminator')
-MOST_SKIPPED = 16  # 65536 is 2 to the 16th
 
 
 def through_a_checkpoint(trainer: Trainer, amp: Optional[str] = None) -> Trainer:

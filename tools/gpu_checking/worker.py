@@ -7,12 +7,12 @@ import traceback
 from pathlib import Path
 from typing import Callable, Dict
 
-from modules.cli import UserError
-from modules.runtime import choose_device, prepare_process
+from modules.runtime.errors import UserError
+from modules.runtime.process import choose_device, prepare_process
 
 prepare_process()
 
-from tools.gpu_checking import (  # noqa: E402
+from tools.gpu_checking import (
     agreement,
     animating,
     doors,
@@ -22,7 +22,7 @@ from tools.gpu_checking import (  # noqa: E402
     processes,
     training,
 )
-from tools.gpu_checking.findings import (  # noqa: E402
+from tools.gpu_checking.findings import (
     FAIL,
     NOT_RUN,
     Findings,
