@@ -5,6 +5,7 @@ import functools
 import numpy as np
 import paddle
 
+from modules.ops.linalg import inverse_2x2
 from modules.util import SameBlock2d
 from tools.gpu_checking.findings import Findings
 from tools.gpu_checking.small import (
@@ -14,6 +15,7 @@ from tools.gpu_checking.small import (
     on_device,
     on_gpu,
     step_arrays,
+    without_tf32,
 )
 
 # Under the published networks' own: of arrays in float64 their largest error (the measure of
@@ -37,8 +39,26 @@ def float64(findings: Findings) -> None:
 
 def float32(findings: Findings) -> None:
     """The device's way in float32 beside the CPU's plain one in float64."""
+    without_tf32()
     found = step_arrays('float32')
     compare_norms(findings, found, reference(), FLOAT32_BAR, FLOAT32_GRADIENT_BAR)
+
+
+def inverse(findings: Findings) -> None:
+    """Inverses of 2x2 matrices beside NumPy's in float64; what becomes of singular ones."""
+    rng = np.random.default_rng(0)
+    matrices = rng.normal(size=(4, 10, 2, 2)).astype('float32')
+    wanted = np.linalg.inv(matrices.astype('float64'))
+    found = inverse_2x2(paddle.to_tensor(matrices)).numpy()
+    error = np.abs(found - wanted).max((2, 3)) / np.abs(wanted).max((2, 3))
+    findings.at_most('inverses', float(error.max()), 1e-6)
+    singular = paddle.to_tensor([[[1.0, 2.0], [2.0, 4.0]], [[0.0, 0.0], [0.0, 0.0]]])
+    singular.stop_gradient = False
+    inverses = inverse_2x2(singular)
+    inverses.sum().backward()
+    for name, tensor in (('inverses', inverses), ('gradients', singular.grad)):
+        finite = bool(np.isfinite(tensor.numpy()).all())
+        findings.holds(f'singular matrices: {name} are finite', finite, str(tensor.numpy()))
 
 
 def batch_norm(findings: Findings) -> None:

@@ -5,14 +5,15 @@ from typing import NamedTuple
 import numpy as np
 import paddle
 
+from modules.build import Models
 from modules.eager import EagerEngine, Engine
 from modules.inference.choice import build_engine
 from modules.ops.precision import DTYPES
 from tools.gpu_checking.findings import Findings
 from tools.gpu_checking.precision import is_lacking, mixed_precision
-from tools.gpu_checking.small import on_gpu, small_config, small_frames, small_models
+from tools.gpu_checking.small import on_gpu, small_config, small_frames, small_models, without_tf32
 
-PROGRAM_BAR = 1e-4  # of `relative_error`
+PROGRAM_BAR, TF32_BAR = 1e-4, 5e-3  # of `relative_error`
 
 
 class Animated(NamedTuple):
@@ -57,11 +58,18 @@ def programs(findings: Findings) -> None:
     size = config['dataset_params']['frame_shape'][:2]
     models = small_models().eval()
     name = 'cudnn' if on_gpu() else 'onednn'
-    eager = animated(EagerEngine(models))
     engine = build_engine(models, config['model_params'], size, name, explain=True)
     findings.holds(f'--engine {name} compiles', engine.name == name, engine.name)
-    for part, found, wanted in zip(Animated._fields, animated(engine), eager):
-        findings.at_most(part, relative_error(found, wanted), PROGRAM_BAR)
+    if on_gpu():
+        _compare(findings, 'TF32 as it comes, ', engine, models, TF32_BAR)
+    without_tf32()
+    _compare(findings, '', engine, models, PROGRAM_BAR)
+
+
+def _compare(findings: Findings, how: str, engine: Engine, models: Models, bar: float) -> None:
+    parts = zip(Animated._fields, animated(engine), animated(EagerEngine(models)))
+    for part, found, wanted in parts:
+        findings.at_most(f'{how}{part}', relative_error(found, wanted), bar)
 
 
 def animation(findings: Findings) -> None:
@@ -69,6 +77,7 @@ def animation(findings: Findings) -> None:
 
     Keypoints are found in float32 whatever the precision, and so is the motion between them.
     """
+    without_tf32()
     models = small_models().eval()
     wanted = animated(EagerEngine(models))
     for precision, bars in BARS.items():

@@ -1,7 +1,8 @@
 """Checks of memory: what a sample takes, how many fit, and what is said when they don't."""
 
+import contextlib
 import time
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
 import numpy as np
 import paddle
@@ -12,6 +13,8 @@ from modules.build import build_models
 from modules.checkpoints.frozen import build_vgg
 from modules.config.loading import load_config
 from modules.model import TrainingLosses
+from modules.runtime.errors import UserError
+from modules.runtime.shortage import memory_shortage, shortage_explained, training_mend
 from modules.training.trainer import Trainer
 from tools.gpu_checking.findings import Findings
 from tools.gpu_checking.running import ROOT
@@ -31,6 +34,41 @@ def memory(findings: Findings) -> None:
         return
     config = load_config(CONFIG, need=('dataset_params', 'train_params'))
     findings.at_most('GB kept for backward a sample, vox-256', kept_per_sample(config), KEPT_BAR)
+
+
+def out_of_memory(findings: Findings) -> None:
+    """What train.py says of a batch that is too large: one line that names what helps.
+
+    On the CPU of a tensor of a petabyte; on GPUs, too, of a step while the memory is taken.
+    """
+    said = [said_of(lambda: paddle.zeros([2**48]))]
+    if on_gpu():
+        trainer = full_trainer()
+        part = paddle.device.cuda.get_device_properties().total_memory // 100
+        taken = []
+        with contextlib.suppress(Exception):  # until nothing is left
+            while True:
+                taken.append(paddle.zeros([part], 'uint8'))
+        said.append(said_of(lambda: timed_steps(trainer, 4)))
+        taken.clear()
+        paddle.device.cuda.empty_cache()
+        findings.holds('a step works afterwards', np.isfinite(timed_steps(trainer, 1)[0]))
+    for words in said:
+        named = all(name in words for name in ('out of memory', 'batch_size', 'accumulation_steps'))
+        findings.holds('one line names what helps', named and '\n' not in words, words[:300])
+
+
+def said_of(work: Callable[[], Any]) -> str:
+    """What a user is told of a work that fails for memory."""
+    params = load_config(CONFIG, need=('train_params',))['train_params']
+    try:
+        with shortage_explained(training_mend(params, processes=1)):
+            work()
+    except UserError as error:
+        return str(error)
+    except Exception as error:
+        return f'{type(error).__name__}: {error}'
+    return 'nothing'
 
 
 def kept_per_sample(config: Dict[str, Any]) -> float:
@@ -75,7 +113,7 @@ def _grow(findings: Findings) -> None:
             used[batch] = timed_steps(trainer, batch, count=1)
             largest = batch
         except Exception as error:
-            if not isinstance(error, MemoryError):
+            if memory_shortage(error) is None:
                 raise
             failed = batch
         paddle.device.cuda.empty_cache()

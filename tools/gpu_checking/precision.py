@@ -23,6 +23,7 @@ from tools.gpu_checking.small import (
     small_models,
     small_run,
     small_step,
+    without_tf32,
 )
 
 LOW = ('conv2d', 'batch_norm', 'relu')
@@ -102,6 +103,7 @@ def amp_fp16(findings: Findings) -> None:
 
 def _check(findings: Findings, precision: str) -> None:
     need(precision)
+    without_tf32()
     step = small_step('float32')
     wanted = step.losses.generator_step(*_inputs(step))
     step = small_step('float32')

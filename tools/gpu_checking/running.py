@@ -91,5 +91,3 @@ def anonymous(text: str) -> str:
     text = text.replace(str(ROOT), '.')
     home = os.path.expanduser('~')
     return text.replace(home, '~') if len(home) > 1 else text
-
-

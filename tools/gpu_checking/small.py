@@ -16,6 +16,7 @@ from modules.config.loading import load_config
 from modules.model import TrainingLosses, total_loss
 from modules.parity import record
 from modules.parity.record import Arrays
+from modules.runtime.gpu import switch_tf32_off
 from modules.training.trainer import Trainer
 from modules.transform import Transform
 from tools.gpu_checking.findings import Findings
@@ -34,6 +35,12 @@ def small_config(**train_params: Any) -> Dict[str, Any]:
 
 def on_gpu() -> bool:
     return paddle.device.get_device() != 'cpu'
+
+
+def without_tf32() -> None:
+    """From now on GPUs multiply float32 numbers as they are."""
+    if on_gpu():
+        switch_tf32_off()
 
 
 @contextlib.contextmanager

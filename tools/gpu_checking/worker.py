@@ -35,8 +35,11 @@ FUNCTIONS: Dict[str, Callable[[Findings], None]] = {
     function.__name__: function
     for function in (
         machine.device,
+        machine.archs,
+        machine.tf32,
         agreement.float64,
         agreement.float32,
+        agreement.inverse,
         agreement.batch_norm,
         agreement.repeat,
         training.adam_resume,
@@ -47,7 +50,9 @@ FUNCTIONS: Dict[str, Callable[[Findings], None]] = {
         animating.animation,
         animating.programs,
         memory.memory,
+        memory.out_of_memory,
         processes.processes,
+        machine.no_gpu,
         doors.demo,
         doors.train,
     )
