@@ -39,6 +39,7 @@ from modules.runtime.errors import UserError
 from modules.runtime.files import atomic_output
 from modules.runtime.messages import warn
 from modules.runtime.process import choose_device, prepare_process
+from modules.runtime.shortage import ANIMATION_MEND, shortage_explained
 from modules.video import VideoWriter
 from modules.video.levels import to_float
 from tools.evaluation.detectors import FramePair, build_detector, build_embedder
@@ -231,11 +232,12 @@ def frames_name(number: int, clip: Clip) -> str:
     return f'{number:04d}_{clip.name.replace(".", "_")}'
 
 
+@shortage_explained(ANIMATION_MEND)
 def main() -> None:
     options = parse_arguments()
     config = load_config(options.config, need=('dataset_params',))
     wanted = options.num_videos or config.get('reconstruction_params', {}).get('num_videos')
-    prepare_process()
+    prepare_process(options.cpu)
     choose_device(options.cpu)
     measures = build_measures(options)
     with atomic_output(options.out, folder=True) as folder:

@@ -178,7 +178,7 @@ def main() -> None:
     if height != width:
         raise UserError(f'{options.config}: creatures are drawn square, not {height} x {width}')
     official = options.torch_repo and require_official(options.torch_repo, options.torch_python)
-    prepare_process()
+    prepare_process(options.cpu)
     choose_device(options.cpu)
     from modules.build import build_models
     from modules.checkpoints.models import load_models

@@ -35,6 +35,26 @@ class Batch(NamedTuple):
     names: Tuple[str, ...]
 
 
+def share_of_batch(batch_size: int, processes: int, accumulation_steps: int = 1) -> int:
+    """The samples of a joint batch that one of the processes has.
+
+    Raises:
+        UserError: the batch does not divide among the processes and into the parts that each of
+            them computes one after the other.
+    """
+    unit = processes * accumulation_steps
+    if batch_size % unit:
+        among = f'{processes} processes' if processes > 1 else ''
+        parts = f'{accumulation_steps} accumulation_steps' if accumulation_steps > 1 else ''
+        below = batch_size // unit * unit
+        fitting = [str(size) for size in (below, below + unit) if size]
+        raise UserError(
+            f'train_params.batch_size: {batch_size} does not divide among '
+            f'{" x ".join(filter(None, (among, parts)))}; take {" or ".join(fitting)}'
+        )
+    return batch_size // processes
+
+
 class TrainingOrder:
     """In which order an epoch passes over the samples, batch by batch.
 
@@ -55,18 +75,13 @@ class TrainingOrder:
         Raises:
             UserError: the batch does not divide among the processes, or there are fewer samples.
         """
-        if batch_size % world_size:
-            raise UserError(
-                f'train_params.batch_size: {batch_size} does not divide among {world_size} '
-                'processes; take a multiple'
-            )
+        self._share = share_of_batch(batch_size, world_size)
         if num_samples < batch_size:
             raise UserError(
                 f'train_params.batch_size: {batch_size} is more than the {num_samples} samples of '
                 'an epoch; lower it or raise train_params.num_repeats'
             )
         self.num_samples, self.batch_size, self.seed = num_samples, batch_size, seed
-        self._share = batch_size // world_size
         self._first = rank * self._share
 
     def __len__(self) -> int:

@@ -3,6 +3,7 @@
 Alone, a process has rank 0 of 1 and nothing here communicates.
 """
 
+import os
 from typing import Iterable
 
 import paddle
@@ -10,11 +11,20 @@ import paddle.distributed as dist
 from paddle import Tensor
 from paddle.autograd import PyLayer, PyLayerContext
 
+from modules.runtime.gpu import backend_of
+
 
 def start() -> None:
-    """Joins the processes that `python -m paddle.distributed.launch` started, if it did."""
-    if world_size() > 1:
-        dist.init_parallel_env()
+    """Joins the processes that `python -m paddle.distributed.launch` started, if it did.
+
+    The device must be chosen before.
+    """
+    if world_size() == 1:
+        return
+    backend = backend_of(paddle.device.get_device(), os.environ.get('PADDLE_DISTRI_BACKEND'))
+    if backend is not None:
+        os.environ['PADDLE_DISTRI_BACKEND'] = backend
+    dist.init_parallel_env()
 
 
 def rank() -> int:
