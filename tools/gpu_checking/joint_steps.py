@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from modules.runtime.process import choose_device, prepare_process
 
-prepare_process()
+prepare_process('--cpu' in sys.argv)
 
 import paddle
 
@@ -23,10 +23,12 @@ from modules.training.trainer import Trainer
 from tools.gpu_checking.small import BATCH_SIZE, SEED, small_config, small_frames
 
 STEPS = 3
+BEGINS = 'joint_steps.py begins'
 
 
 def main() -> None:
     """Writes losses, weights and running statistics; by process 0."""
+    print(BEGINS, file=sys.stderr, flush=True)
     choose_device('--cpu' in sys.argv)
     distributed.start()
     # A small rate: what rounding changes is not to grow from step to step.
@@ -39,7 +41,7 @@ def main() -> None:
     trainer = Trainer(config, models, losses, SEED)
     share = BATCH_SIZE // distributed.world_size()
     mine = slice(distributed.rank() * share, (distributed.rank() + 1) * share)
-    source, driving = (paddle.to_tensor(frames[mine]) for frames in small_frames(config))
+    source, driving = (paddle.to_tensor(frames[mine]) for frames in small_frames())
     results = {'world': np.array(distributed.world_size())}
     for step in range(STEPS):
         losses = trainer.step(source, driving).losses

@@ -1,15 +1,17 @@
 """Several processes: two that share a batch beside one that has it all."""
 
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import Mapping, Optional, Sequence
 
 import numpy as np
 import paddle
 
 from tools.gpu_checking.findings import Findings
+from tools.gpu_checking.joint_steps import BEGINS
 from tools.gpu_checking.running import ROOT
 from tools.gpu_checking.small import on_gpu
 from tools.parity import error
@@ -23,23 +25,32 @@ def processes(findings: Findings) -> None:
 
     By gloo on the CPU; where there are two GPUs, by NCCL on them, too.
     """
-    _compare(findings, 'two processes on the CPU', ['--cpu'], ['--nproc_per_node', '2'], BAR)
     cards = paddle.device.cuda.device_count() if on_gpu() else 0
+    # The launcher gives each process a GPU even if it is told --cpu, and fails where it has but one.
+    hidden = {'CUDA_VISIBLE_DEVICES': ''} if cards == 1 else {}
+    launch = ['--nproc_per_node', '2']
+    _compare(findings, 'two processes on the CPU', ['--cpu'], launch, BAR, hidden)
     if cards < 2:
         findings.fact('two processes on two GPUs', f'not run: GPUs here: {cards}')
     else:
-        _compare(findings, 'two processes on two GPUs', [], ['--devices', '0,1'], GPU_BAR)
+        _compare(findings, 'two processes on two GPUs', [], ['--devices', '0,1'], GPU_BAR, {})
 
 
 def _compare(
-    findings: Findings, name: str, options: Sequence[str], launch: Sequence[str], bar: float
+    findings: Findings,
+    name: str,
+    options: Sequence[str],
+    launch: Sequence[str],
+    bar: float,
+    environment: Mapping[str, str],
 ) -> None:
     """Two processes beside one that does the same steps alone."""
     with tempfile.TemporaryDirectory() as folder:
         one, two = Path(folder) / 'one.npz', Path(folder) / 'two.npz'
         launcher = ['-m', 'paddle.distributed.launch', *launch, '--log_dir', f'{folder}/log']
         run_python([str(STEPS), str(one), *options])
-        run_python([*launcher, str(STEPS), str(two), *options], Path(folder) / 'log')
+        command = [*launcher, str(STEPS), str(two), *options]
+        run_python(command, Path(folder) / 'log', environment)
         with np.load(one) as alone, np.load(two) as together:
             findings.holds(f'{name}: both take part', int(together['world']) == 2)
             for kind in ('loss', 'weight', 'statistic'):
@@ -48,11 +59,16 @@ def _compare(
                 findings.at_most(f'{name}: {kind}', float(np.max(errors)), bar)
 
 
-def run_python(arguments: Sequence[str], logs: Optional[Path] = None) -> str:
-    """What a Python process prints.
+def run_python(
+    arguments: Sequence[str],
+    logs: Optional[Path] = None,
+    environment: Optional[Mapping[str, str]] = None,
+) -> None:
+    """Runs a Python process.
 
     Args:
-        logs: folder where its own processes write theirs.
+        logs: folder where processes that it launches write what they say.
+        environment: variables that differ from ours.
 
     Raises:
         RuntimeError: it fails; what it and its processes said last is in the message.
@@ -66,10 +82,12 @@ def run_python(arguments: Sequence[str], logs: Optional[Path] = None) -> str:
         text=True,
         errors='replace',
         check=False,
+        env={**os.environ, **(environment or {})},
     )
     if done.returncode:
         said = done.stdout
         for path in sorted(logs.glob('workerlog.*')) if logs else []:
-            said += f'\n{path.name}: ' + path.read_text(errors='replace')[-1500:]
+            # The launcher has written the whole environment before, which is nobody's business.
+            own = path.read_text(encoding='utf-8', errors='replace').partition(BEGINS)[2]
+            said += f'\n{path.name}: {own[-1000:]}'
         raise RuntimeError(f'status {done.returncode} of {arguments[0]}: {said[-3000:]}')
-    return done.stdout

@@ -10,7 +10,7 @@ from typing import Callable, Dict
 from modules.runtime.errors import UserError
 from modules.runtime.process import choose_device, prepare_process
 
-prepare_process()
+prepare_process('--cpu' in sys.argv)
 
 from tools.gpu_checking import (
     agreement,
