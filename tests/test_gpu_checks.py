@@ -8,7 +8,6 @@ import paddle.nn.functional as F
 import pytest
 import yaml
 
-from modules import util
 from modules.eager import EagerEngine
 from modules.inference.engine import CompiledEngine
 from modules.ops import batch_norm, blocks, sampling
