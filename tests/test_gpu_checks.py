@@ -1,4 +1,4 @@
-"""The checks of tools/gpu_check.py: each passes on the CPU, and fails when its subject is broken."""
+"""The checks of tools/gpu_check.py: each passes on the CPU, and fails with its subject broken."""
 
 import contextlib
 import itertools

@@ -278,7 +278,7 @@ def _read_safetensors(path: Path, training_state: bool) -> Checkpoint:
                 left_out.add(network)
                 continue
             array = file.read(key)
-            if sums and zlib.crc32(array) != sums.get(key):
+            if sums and zlib.crc32(array.data) != sums.get(key):
                 raise Refused(f'its {shorten(key)} is damaged; take another checkpoint')
             if network in NETWORKS:
                 states.setdefault(network, {})[name] = array

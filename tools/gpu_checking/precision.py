@@ -141,11 +141,11 @@ def _check_places(findings: Findings, counts: Counts, dtype: str) -> None:
         findings.fact(f'{name}: calls in {dtype} and in float32', f'{low}, {high}')
         findings.holds(f'{name} is mostly {dtype}', low > high, f'{low} calls of {low + high}')
     for name in FLOAT32:
-        calls = counts.get(name)
-        low = sum(number for kind, number in (calls or {}).items() if kind != 'float32')
+        of_kinds = counts.get(name, {})
+        low = sum(number for kind, number in of_kinds.items() if kind != 'float32')
         findings.holds(f'{name} is float32', low == 0, f'{low} calls in low precision')
         if name in CALLED:
-            findings.holds(f'{name} is called', calls is not None)
+            findings.holds(f'{name} is called', name in counts)
 
 
 @paddle.no_grad()
