@@ -12,6 +12,7 @@ from modules.inference.options import add_engine_options
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.messages import note
 from modules.runtime.process import choose_device, prepare_process
+from modules.runtime.shortage import ANIMATION_MEND, shortage_explained
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -56,6 +57,7 @@ def parse_arguments() -> argparse.Namespace:
     return options
 
 
+@shortage_explained(ANIMATION_MEND)
 def main() -> None:
     options = parse_arguments()
     config = load_config(options.config, need=('dataset_params', 'animate_params'))
@@ -65,7 +67,7 @@ def main() -> None:
             'use_relative_jacobian and adapt_movement_scale change nothing without '
             'use_relative_movement'
         )
-    prepare_process()
+    prepare_process(options.cpu)
     device = choose_device(options.cpu)
     from modules.animation.pairs import animate_test_set
 

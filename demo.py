@@ -19,6 +19,7 @@ from modules.inference.options import add_engine_options
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.messages import note
 from modules.runtime.process import choose_device, prepare_process
+from modules.runtime.shortage import ANIMATION_MEND, shortage_explained
 from modules.video import IMAGE_SUFFIXES, VideoReader, VideoWriter
 
 
@@ -68,6 +69,7 @@ def parse_arguments() -> argparse.Namespace:
     return options
 
 
+@shortage_explained(ANIMATION_MEND)
 def main() -> None:
     options = parse_arguments()
     config, size, source = read_config_and_source(options)
@@ -77,7 +79,7 @@ def main() -> None:
     if options.audio and not reader.has_audio:
         note(f'{options.driving_video} has no sound to copy')
 
-    prepare_process()
+    prepare_process(options.cpu)
     device = choose_device(options.cpu)
     from modules.animation.clip import animate_clip
 

@@ -29,7 +29,7 @@ from modules.data.loader import Key
 from modules.runtime.errors import UserError, reason_of
 from modules.runtime.files import PathLike
 from modules.runtime.messages import warn
-from modules.runtime.process import available_cores
+from modules.runtime.process import available_cores, cores_of_process, local_processes
 from modules.video.levels import to_float
 
 ATTEMPTS = 100  # clips in a row that can't be read, after which training gives up
@@ -115,6 +115,7 @@ class FramesDataset:
         self.transform = AllAugmentationTransform(**params)
         self.unreadable: Counter = Counter()
         self._frames: Dict[int, np.ndarray] = {}
+        free = _available_memory()  # now, before other processes of this machine preload, too
         self._cache = _open_cache(cache_dir, cache_gb) if is_train and not preload else None
         self.clips, self.broken = self._open_clips(list_part(root_dir, is_train, random_seed))
         if not is_train or params.get('crop_param') is None:
@@ -122,7 +123,7 @@ class FramesDataset:
             _warn_all(others, 'clips are of another size, left out')
             self.broken += others
         if is_train and preload:
-            self._preload()
+            self._preload(free)
         elif self._cache:
             self._fill_cache(self._cache)
         self.names = [clip.name for clip in self.clips]
@@ -224,7 +225,7 @@ class FramesDataset:
             except UserError as error:
                 return str(error)
 
-        with ThreadPoolExecutor(available_cores()) as pool:
+        with ThreadPoolExecutor(cores_of_process()) as pool:
             results = pool.map(opened, part.clips)
             count = len(part.clips)
             bar = tqdm(results, 'opening clips', count, leave=False, delay=2, disable=None)
@@ -240,7 +241,7 @@ class FramesDataset:
         return clips, broken
 
     def _fill_cache(self, cache: FrameCache) -> None:
-        filled = cache.fill(self.clips, available_cores())
+        filled = cache.fill(self.clips, available_cores())  # one process at a time does
         damaged = [message for _, message in filled.damaged]
         _warn_all(damaged, 'clips are damaged midway, used up to there')
         crashed = [message for _, message in filled.crashed]
@@ -267,14 +268,19 @@ class FramesDataset:
         except OSError:  # taken away a moment ago: reported when it is read
             return None
 
-    def _preload(self) -> None:
-        """Reads all frames; a clip that breaks off is left to be read, and reported, on the way."""
+    def _preload(self, free: Optional[int]) -> None:
+        """Reads all frames; a clip that breaks off is left to be read, and reported, on the way.
+
+        Args:
+            free: bytes for all local processes together, each of which holds the frames.
+        """
         need = sum(clip.frame_count * clip.size[0] * clip.size[1] * 3 for clip in self.clips)
-        free = _available_memory()
-        if free is not None and need > free:
+        processes = local_processes()
+        if free is not None and need * processes > free:
+            times = f' in each of {processes} processes' if processes > 1 else ''
             raise UserError(
-                f'--preload: the frames take {need / GIGABYTE:.1f} GB and {free / GIGABYTE:.1f} GB '
-                'of memory are free; leave it out'
+                f'--preload: the frames take {need / GIGABYTE:.1f} GB{times} and '
+                f'{free / GIGABYTE:.1f} GB of memory are free; leave it out'
             )
 
         def frames(clip: Clip) -> Optional[np.ndarray]:
@@ -283,7 +289,7 @@ class FramesDataset:
             except UserError:
                 return None
 
-        with ThreadPoolExecutor(available_cores()) as pool:
+        with ThreadPoolExecutor(cores_of_process()) as pool:
             results = pool.map(frames, self.clips)
             bar = tqdm(results, 'preload', len(self.clips), unit='clip', disable=None)
             self._frames = {n: array for n, array in enumerate(bar) if array is not None}
@@ -311,15 +317,18 @@ def animation_pairs(dataset: FramesDataset, num_pairs: int, seed: int = 0) -> Li
 def _listed_pairs(dataset: FramesDataset, pairs_list: PathLike) -> List[Pair]:
     number = {name: index for index, name in enumerate(dataset.names)}
     try:
-        with open(pairs_list, encoding='utf-8-sig', newline='') as file:
+        # Names are those on the disk, which need not be UTF-8; the columns' are.
+        with open(pairs_list, encoding='utf-8-sig', errors='surrogateescape', newline='') as file:
             reader = csv.DictReader(file)
-            if not {'source', 'driving'} <= set(reader.fieldnames or ()):
+            columns = list(reader.fieldnames or ())
+            ''.join(columns).encode()
+            if not {'source', 'driving'} <= set(columns):
                 raise UserError(f'{pairs_list}: needs the columns source and driving')
             rows = [(row['source'], row['driving']) for row in reader]
     except OSError as error:
         reason = reason_of(error)
         raise UserError(f'{pairs_list}: {reason}; dataset_params.pairs_list names it') from error
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (UnicodeError, csv.Error) as error:
         raise UserError(f'{pairs_list}: not a csv file: {error}; save it as UTF-8 text') from error
     pairs = [Pair(number[a], number[b]) for a, b in rows if a in number and b in number]
     if not pairs:

@@ -14,8 +14,10 @@ import yaml
 from modules.config import load_config
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.errors import UserError
+from modules.runtime.gpu import switch_tf32_off
 from modules.runtime.heap import keep_freed_memory
 from modules.runtime.process import choose_device, prepare_process, seed_everything
+from modules.runtime.shortage import shortage_explained, training_mend
 
 NEEDED = ('dataset_params', 'train_params')
 
@@ -71,11 +73,11 @@ def main() -> None:
     print(yaml.safe_dump(config, sort_keys=False))
     if options.dry_run:
         return
-    prepare_process()
+    prepare_process(options.cpu)
     keep_freed_memory()
     from frames_dataset import FramesDataset
     from modules import test_mode
-    from modules.data.loader import TrainingOrder
+    from modules.data.loader import TrainingOrder, share_of_batch
     from modules.parity.record import record_training_step
     from modules.runtime import distributed
     from modules.training.curves import check_package, open_scalars
@@ -85,6 +87,7 @@ def main() -> None:
 
     if test_mode.ENABLED:
         choose_device(options.cpu)
+        switch_tf32_off()
         place = options.save_dir or Path()
         out = record_training_step(
             config, options.config.stem, place, options.seed, options.checkpoint
@@ -92,6 +95,8 @@ def main() -> None:
         print(f'written: {out}')
         return
 
+    processes = distributed.world_size()
+    share_of_batch(params['batch_size'], processes, params['accumulation_steps'])
     check_package(params['scalars'])
     device = choose_device(options.cpu)
     distributed.start()
@@ -100,7 +105,9 @@ def main() -> None:
     seed_everything(options.seed)
 
     dataset = FramesDataset(**config['dataset_params'], preload=options.preload)
-    trainer = build_trainer(config, options.checkpoint, options.seed)
+    mend = training_mend(params, processes)
+    with shortage_explained(mend):
+        trainer = build_trainer(config, options.checkpoint, options.seed)
     folder = RunFolder(run_folder_of(options), config, params['keep_checkpoints'])
     progress = START
     if options.resume is not None:
@@ -112,7 +119,7 @@ def main() -> None:
         params['batch_size'],
         trainer.seed,
         distributed.rank(),
-        distributed.world_size(),
+        processes,
     )
 
     main_process = distributed.rank() == 0
@@ -124,6 +131,7 @@ def main() -> None:
             params['scalars'] if main_process else None, folder.path / 'scalars', trainer.step_count
         )
         stack.enter_context(contextlib.closing(curves))
+        stack.enter_context(shortage_explained(mend))
         train(trainer, order, dataset, folder, progress, config, curves)
 
 

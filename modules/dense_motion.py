@@ -6,6 +6,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
+from modules.ops.linalg import inverse_2x2
 from modules.ops.precision import full_precision
 from modules.ops.sampling import grid_sample
 from modules.util import (
@@ -87,7 +88,7 @@ class DenseMotionNetwork(nn.Layer):
         identity = make_coordinate_grid(size, kp_driving.value.dtype).flatten(0, 1)  # (hw, 2)
         motion = identity - kp_driving.value.unsqueeze(2)  # (B, K, hw, 2)
         if kp_driving.jacobian is not None:
-            jacobian = kp_source.jacobian @ paddle.inverse(kp_driving.jacobian)  # (B, K, 2, 2)
+            jacobian = kp_source.jacobian @ inverse_2x2(kp_driving.jacobian)  # (B, K, 2, 2)
             motion = motion @ jacobian.transpose([0, 1, 3, 2])
         motion = motion + kp_source.value.unsqueeze(2)
         identity = identity.expand([batch, 1, h * w, 2])
@@ -119,7 +120,10 @@ class DenseMotionNetwork(nn.Layer):
         with full_precision():
             features = features.astype(motions.dtype)
             mask = F.softmax(self.mask(features), axis=1)  # (B, K + 1, h, w)
-            deformation = (motions * mask.unsqueeze(-1)).sum(axis=1)  # (B, h, w, 2)
+            # The masks sum to 1 but for rounding, which here moves no pixel of the background.
+            still, moved = motions[:, :1], motions[:, 1:]
+            displacement = ((moved - still) * mask[:, 1:].unsqueeze(-1)).sum(axis=1)
+            deformation = still.squeeze(1) + displacement  # (B, h, w, 2)
             occlusion_map = None
             if self.occlusion is not None:
                 occlusion_map = F.sigmoid(self.occlusion(features))

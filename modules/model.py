@@ -11,6 +11,7 @@ from modules import test_mode
 from modules.build import Models
 from modules.discriminator import Judgement, scale_name
 from modules.generator import Generated
+from modules.ops.linalg import inverse_2x2
 from modules.ops.recomputing import mean_over_samples
 from modules.test_mode import tap
 from modules.transform import Transform
@@ -223,7 +224,7 @@ class TrainingLosses(nn.Layer):
             losses['equivariance_value'] = self.weights['equivariance_value'] * error
         if self.weights['equivariance_jacobian']:
             mapped = transform.jacobian(transformed_kp.value) @ transformed_kp.jacobian
-            product = paddle.inverse(kp_driving.jacobian) @ mapped
+            product = inverse_2x2(kp_driving.jacobian) @ mapped
             error = (paddle.eye(2, dtype=product.dtype) - product).abs().mean()
             losses['equivariance_jacobian'] = self.weights['equivariance_jacobian'] * error
         return losses

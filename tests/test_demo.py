@@ -258,7 +258,7 @@ def test_a_place_without_room_for_the_result_is_told_before_the_work(
     (tmp_path / 'full' / 'file').touch()
     (tmp_path / 'loop.mp4').symlink_to('loop.mp4')
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(demo, 'prepare_process', lambda: pytest.fail('the work begins'))
+    monkeypatch.setattr(demo, 'prepare_process', lambda cpu: pytest.fail('the work begins'))
     with pytest.raises(UserError, match=message):
         run_demo(monkeypatch, '--result_video', name)
 
@@ -276,7 +276,7 @@ def test_frames_have_three_channels(tmp_path, monkeypatch):
     config['dataset_params']['frame_shape'] = [64, 64, 1]
     config['model_params']['common_params']['num_channels'] = 1
     (tmp_path / 'gray.yaml').write_text(yaml.safe_dump(config))
-    monkeypatch.setattr(demo, 'prepare_process', lambda: pytest.fail('the work begins'))
+    monkeypatch.setattr(demo, 'prepare_process', lambda cpu: pytest.fail('the work begins'))
     with pytest.raises(UserError, match=r'gray\.yaml: .*frame_shape: 1 channels; must be 3'):
         run_demo(monkeypatch, '--config', tmp_path / 'gray.yaml')
 
@@ -284,7 +284,7 @@ def test_frames_have_three_channels(tmp_path, monkeypatch):
 def test_the_result_does_not_become_a_driving_frame(tmp_path, monkeypatch, golden_clip):
     """A GIF would be read as a picture of the folder; other results there would not."""
     (tmp_path / 'link').symlink_to(golden_clip)
-    monkeypatch.setattr(demo, 'prepare_process', lambda: pytest.fail('the work begins'))
+    monkeypatch.setattr(demo, 'prepare_process', lambda cpu: pytest.fail('the work begins'))
     for folder in (golden_clip, tmp_path / 'link'):
         options = ['--driving_video', golden_clip, '--result_video', folder / 'result.GIF']
         with pytest.raises(UserError, match='would become a frame of the folder'):

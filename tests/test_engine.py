@@ -562,6 +562,18 @@ def test_programs_for_gpus(name, gpu, cache, monkeypatch):
     assert step.generated.mask is not None and step.generated.deformed is not None
 
 
+@pytest.mark.parametrize('factor, name', [(1.003, 'cudnn'), (1.01, 'eager')])
+def test_programs_for_gpus_may_round_factors_but_not_be_wrong(
+    factor, name, gpu, cache, monkeypatch
+):
+    run = Program.run
+    monkeypatch.setattr(Program, 'run', lambda self: [array * factor for array in run(self)])
+    assert choose('cudnn').name == name
+    with pytest.raises(RuntimeError, match='a compiled program is wrong by'):
+        config, size = CONFIGS['tiny']
+        CompiledEngine(seeded_models(config, 2, 'float32'), config['model_params'], size)
+
+
 @pytest.mark.parametrize('kind', [RuntimeError, OSError, MemoryError])  # OSError: of CUDA
 def test_where_gpus_do_not_run_programs(kind, gpu, cache, monkeypatch, capsys):
     with pytest.raises(UserError, match='cudnn: has only fp32; for bf16 use --engine eager'):

@@ -3,6 +3,7 @@
 import itertools
 import time
 from typing import Callable, NamedTuple, Tuple
+from unittest import mock
 
 import numpy as np
 import paddle
@@ -11,11 +12,10 @@ import pytest
 from conftest import needs_onednn
 
 from modules.model import frozen
-from modules.ops import onednn
+from modules.ops import batch_norm, onednn
 from modules.ops import recomputing as memory
 from modules.ops.batch_norm import update_statistics
 from modules.ops.blocks import conv_norm_relu
-from modules.runtime.distributed import SumOverProcesses
 from modules.util import BatchNorm2D, Conv2D, DownBlock2d
 
 
@@ -39,6 +39,21 @@ def scale_and_pool(x, weight, bias):
 
 
 KERNEL = ((2, 4, 7, 6), (5, 4, 3, 3))
+def joint_norm(x, weight, bias):
+    with mock.patch('modules.runtime.distributed.world_size', lambda: 2):
+        statistics = batch_norm.joint_statistics(x)
+        return batch_norm._JointBatchNorm.apply(x, weight, bias, *statistics, 1e-5)
+
+
+def lone_norm(x, weight, bias):
+    """The same, for both processes hold the same."""
+    centred = x - x.mean([0, 2, 3], keepdim=True)
+    variance = centred.square().mean([0, 2, 3], keepdim=True)
+    shape = [1, -1, 1, 1]
+    y = centred * paddle.rsqrt(variance + float(np.float32(1e-5)))
+    return y * weight.reshape(shape) + bias.reshape(shape)
+
+
 CASES = {
     'convolution': Case(
         lambda x, weight: onednn.conv2d(x, weight, 1),
@@ -64,7 +79,7 @@ CASES = {
         scale_and_pool,
         ((2, 3, 4, 6), (3,), (3,)),
     ),
-    'sum over processes': Case(SumOverProcesses.apply, lambda x: 2 * x, ((3, 4),)),
+    'joint batch norm': Case(joint_norm, lone_norm, ((2, 3, 4, 6), (3,), (3,))),
 }
 
 
@@ -72,6 +87,7 @@ CASES = {
 def two_equal_processes(monkeypatch):
     """Two processes that hold the same: adding up over both is doubling."""
     monkeypatch.setattr('paddle.distributed.all_reduce', lambda tensor: tensor.scale_(2.0))
+    monkeypatch.setattr('paddle.distributed.all_gather', lambda parts, t: parts.extend([t, t]))
 
 
 @pytest.fixture(params=[pytest.param(c, marks=needs_onednn) for c in CASES])

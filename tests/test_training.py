@@ -409,7 +409,9 @@ def test_two_processes_equal_one_on_the_joint_batch(tmp_path):
         command = [sys.executable, *map(str, mode), script, str(tmp_path / name)]
         subprocess.run(command, check=True, capture_output=True, timeout=300)
     one, two = np.load(tmp_path / 'one.npz'), np.load(tmp_path / 'two.npz')
-    for name in one.files:
+    # One message for each norm, one for its gradient; a step's gradients and losses are two more.
+    assert two['norms'] > 0 and two['messages'] == 2 * two['norms'] + 2 * len(two['losses'])
+    for name in set(one.files) - {'messages', 'norms'}:
         scale = max(1.0, np.abs(one[name]).max())
         assert np.abs(one[name] - two[name]).max() < 1e-9 * scale, name
     assert np.abs(one['losses'][0] - one['losses'][-1]).max() > 1e-3  # something was learnt

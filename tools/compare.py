@@ -125,7 +125,7 @@ def main() -> None:
     writers = [VideoWriter(path, reader.fps) for path in options.out]
     official = require_official(options.torch_repo, options.torch_python)
 
-    prepare_process()
+    prepare_process(options.cpu)
     device = choose_device(options.cpu)
     import paddle
 

@@ -39,6 +39,7 @@ from modules.runtime.errors import UserError
 from modules.runtime.files import atomic_output
 from modules.runtime.messages import warn
 from modules.runtime.process import choose_device, prepare_process
+from modules.runtime.shortage import ANIMATION_MEND, shortage_explained
 from modules.video import VideoWriter, map_repeated
 from modules.video.levels import to_float
 from tools.evaluation.detectors import FramePair, build_detector, build_embedder
@@ -59,10 +60,11 @@ from tools.evaluation.report import (
     Evaluation,
     Row,
     describe,
+    figures_table,
     list_figures,
-    table,
     to_markdown,
     write_csv,
+    write_text,
 )
 
 
@@ -235,11 +237,12 @@ def frames_name(number: int, clip: Clip) -> str:
     return f'{number:04d}_{clip.name.replace(".", "_")}'
 
 
+@shortage_explained(ANIMATION_MEND)
 def main() -> None:
     options = parse_arguments()
     config = load_config(options.config, need=('dataset_params',))
     wanted = options.num_videos or config.get('reconstruction_params', {}).get('num_videos')
-    prepare_process()
+    prepare_process(options.cpu)
     choose_device(options.cpu)
     measures = build_measures(options)
     with atomic_output(options.out, folder=True) as folder:
@@ -257,11 +260,11 @@ def main() -> None:
         summary = describe(options, config, evaluation)
         write_csv(folder / 'videos.csv', evaluation.rows, list_figures(options.metrics))
         text = json.dumps(summary, indent=1, ensure_ascii=False)
-        (folder / 'summary.json').write_text(text + '\n', encoding='utf-8')
-        (folder / 'summary.md').write_text(to_markdown(summary), encoding='utf-8')
+        write_text(folder / 'summary.json', text + '\n')
+        write_text(folder / 'summary.md', to_markdown(summary))
     if wanted is not None and len(evaluation.rows) < wanted:
         warn(f'{wanted} clips were wanted, only {len(evaluation.rows)} could be reconstructed')
-    print(table(summary))
+    print(figures_table(summary))
     for metric, why in summary['not_measured'].items():
         print(f'not measured: {DEFINITIONS[metric].title} ({why})')
     print(f'written: {options.out}')

@@ -23,6 +23,7 @@ sys.path.insert(0, str(ROOT))
 from modules.inference.options import ENGINES
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.errors import UserError
+from modules.runtime.gpu import switch_tf32_off
 from modules.runtime.process import prepare_process
 
 Arrays = Dict[str, np.ndarray]
@@ -214,6 +215,7 @@ def main() -> None:
         dump(options.torch_repo, options.config, options.checkpoint, options.out, options.seed)
     else:
         prepare_process()
+        switch_tf32_off()
         if not check(options.files, options.engine):
             sys.exit(1)
 

@@ -32,6 +32,7 @@ from modules.inference.winograd import (
     undo_tiles,
 )
 from modules.keypoint_detector import KPDetector
+from modules.ops.linalg import inverse_2x2
 from modules.ops.sampling import grid_sample, resize_bilinear, to_pixels
 from modules.util import Conv2D, UpBlock2d, make_coordinate_grid
 
@@ -126,15 +127,13 @@ class MotionProgram(nn.Layer):
         driving_jacobian: Optional[Tensor],
         source_jacobian: Optional[Tensor],
     ) -> Tensor:
-        """Eq. 4, with the inverse in closed form: (K + 1, h, w, 2)."""
+        """Eq. 4: (K + 1, h, w, 2)."""
         h, w = size
         identity = make_coordinate_grid(size, driving.dtype).reshape([1, h * w, 2])
         motion = identity - driving[0].unsqueeze(1)  # (K, hw, 2)
         if driving_jacobian is not None and source_jacobian is not None:
-            a, b, c, d = driving_jacobian.reshape([-1, 4]).unbind(1)
-            adjugate = paddle.stack([d, -b, -c, a], axis=1).reshape([-1, 2, 2])
-            inverse = adjugate / (a * d - b * c).reshape([-1, 1, 1])
-            motion = motion @ (source_jacobian[0] @ inverse).transpose([0, 2, 1])
+            jacobian = source_jacobian[0] @ inverse_2x2(driving_jacobian[0])  # (K, 2, 2)
+            motion = motion @ jacobian.transpose([0, 2, 1])
         motion = motion + source[0].unsqueeze(1)
         return paddle.concat([identity, motion]).reshape([-1, h, w, 2])
 
@@ -156,7 +155,8 @@ class MotionProgram(nn.Layer):
         x = paddle.concat([difference, deformed], axis=1).reshape([1, -1, *size])
         maps = self.heads(self.hourglass(x))  # (1, K + 1 or K + 2, h, w)
         mask = F.softmax(maps[:, : self.motions], axis=1)
-        deformation = (motions * mask[0].unsqueeze(-1)).sum(axis=0)  # (h, w, 2)
+        still, moved = motions[:1], motions[1:]  # see modules/dense_motion.py
+        deformation = ((moved - still) * mask[0, 1:].unsqueeze(-1)).sum(axis=0) + still[0]
         occlusion = None
         if maps.shape[1] > self.motions:
             occlusion = F.sigmoid(maps[:, self.motions :])  # (1, 1, h, w)

@@ -14,7 +14,7 @@ from modules.data.loader import TrainingOrder, make_loader
 from modules.model import GeneratorStep
 from modules.runtime import distributed
 from modules.runtime.messages import note
-from modules.runtime.process import available_cores, ending_signals
+from modules.runtime.process import cores_of_process, ending_signals
 from modules.training.curves import Curves, Scalars
 from modules.training.loss_log import LossLog
 from modules.training.progress_bar import ProgressBar
@@ -89,7 +89,7 @@ def train(
 ) -> None:
     """The epochs from `progress` on; SIGINT, SIGTERM and SIGHUP end them after a checkpoint."""
     params = config['train_params']
-    workers = available_cores() if params['num_workers'] is None else params['num_workers']
+    workers = cores_of_process() if params['num_workers'] is None else params['num_workers']
     visualizer = Visualizer(**config['visualizer_params'])
     main_process = distributed.rank() == 0
     stop, saved_at = Stop(), time.monotonic()

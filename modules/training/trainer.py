@@ -148,8 +148,10 @@ class Trainer:
         self, source: Tensor, driving: Tensor, transform: Optional[Transform]
     ) -> Iterator[Tuple[Tensor, Tensor, Optional[Transform]]]:
         """The batch in `accumulation_steps` equal parts."""
-        size = source.shape[0] // self.accumulation_steps
-        for begin in range(0, size * self.accumulation_steps, size):
+        size, rest = divmod(source.shape[0], self.accumulation_steps)
+        if rest or not size:
+            raise ValueError(f'{source.shape[0]} samples in {self.accumulation_steps} equal parts')
+        for begin in range(0, source.shape[0], size):
             samples = slice(begin, begin + size)
             yield source[samples], driving[samples], transform and transform[samples]
 
@@ -166,9 +168,8 @@ class Trainer:
             Whether they stepped.
         """
         optimizers = self.optimizers.values()
-        for optimizer in optimizers:
-            distributed.average_gradients(optimizer._parameter_list)
         parameters = [p for optimizer in optimizers for p in optimizer._parameter_list]
+        distributed.average_gradients(parameters)
         finite = self.scaler.unscale(parameters)
         if finite:
             for optimizer in optimizers:

@@ -5,6 +5,7 @@ python -m paddle.distributed.launch --nproc_per_node 2 tests/support/joint_steps
 """
 
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from scipy.ndimage import zoom
 
 sys.path[0] = str(Path(__file__).resolve().parents[2])
 
+from modules.ops import batch_norm
 from modules.parity import record
 from modules.runtime import distributed
 from modules.training.trainer import Trainer
@@ -21,8 +23,28 @@ from tests.support.tiny import tiny_config
 STEPS, BATCH_SIZE = 20, 4
 
 
+def count_calls(owner: object, *names: str) -> Counter:
+    """Counts the calls of functions of a module or class by their names, from now on."""
+    calls: Counter = Counter()
+
+    def counting(name):
+        function = getattr(owner, name)
+
+        def counted(*arguments, **options):
+            calls[name] += 1
+            return function(*arguments, **options)
+
+        return counted
+
+    for name in names:
+        setattr(owner, name, counting(name))
+    return calls
+
+
 def main() -> None:
     paddle.set_default_dtype('float64')
+    messages = count_calls(paddle.distributed, 'all_reduce', 'all_gather')
+    norms = count_calls(batch_norm, 'joint_batch_norm')
     distributed.start()
     rates = {f'lr_{name}': 2e-5 for name in ('generator', 'kp_detector', 'discriminator')}
     config = tiny_config(batch_size=BATCH_SIZE, **rates)
@@ -43,7 +65,8 @@ def main() -> None:
             for name, network in models._asdict().items()
             for key, tensor in network.state_dict().items()
         }
-        np.savez(sys.argv[1], losses=np.array(sums), **state)
+        counts = {'messages': sum(messages.values()), 'norms': sum(norms.values())}
+        np.savez(sys.argv[1], losses=np.array(sums), **counts, **state)
 
 
 if __name__ == '__main__':
