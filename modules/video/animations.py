@@ -10,7 +10,7 @@ import os
 import struct
 from fractions import Fraction
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Dict, Generator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -49,7 +49,7 @@ class Animation:
                 pace.slots.tolist(),
             )
             self.notes = list(pace.notes(path))
-        self.repeats = find_repeats(self._slots, self.frame_count)
+        self.repeats = find_repeats(self._slots, self.frame_count or 0)
         with contextlib.closing(self._decode()) as frames:
             first = next(frames)[1]
             self.size: Size = first.shape[:2]
@@ -59,7 +59,7 @@ class Animation:
                 for frame in shown
             )
 
-    def frames(self) -> Iterator[np.ndarray]:
+    def frames(self) -> Generator[np.ndarray, None, None]:
         source = None
         for _, decoded in paced(self._decode(), self.frame_count):
             if decoded is not source:
@@ -73,11 +73,11 @@ class Animation:
         chosen = set(wanted)
         return {number: frame for number, frame in enumerate(self.frames()) if number in chosen}
 
-    def _decode(self) -> Iterator[Tuple[int, np.ndarray]]:
+    def _decode(self) -> Generator[Tuple[int, np.ndarray], None, None]:
         """Yields (number, frame): (H, W, 3) or, with transparency, (H, W, 4)."""
         with open_picture(self.path) as image:
             for place, slot in enumerate(self._slots):
-                if place >= image.n_frames:
+                if place >= getattr(image, 'n_frames', 1):
                     raise damage_error(self.path, place, len(self._slots))
                 image.seek(place)
                 mode = 'RGBA' if image.has_transparency_data else 'RGB'

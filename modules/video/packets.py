@@ -2,7 +2,7 @@
 
 import itertools
 from fractions import Fraction
-from typing import Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional
 
 import av
 
@@ -17,7 +17,7 @@ LEAP = 10
 class Packet(NamedTuple):
     """A packet of the pictures. Those of AVI carry numbers in the order of decoding."""
 
-    stamp: Optional[int]  # in ticks: when it is shown
+    stamp: Any  # int, in ticks: when it is shown; None: not told
     is_key: bool
     is_hidden: bool  # needed for decoding, cut away by an edit list
     duration: int  # in ticks; 0: unknown
@@ -86,7 +86,8 @@ def read_packets(container: av.container.InputContainer, stream: av.VideoStream)
     In transport streams it goes on after that, for where two are joined it looks like damage.
     """
     by_number, sound = container.format.name == AVI, sound_track(container)
-    line, pictures, joints = _Line(stream), [], {}
+    line, joints = _Line(stream), {}
+    pictures: List[Packet] = []
     held_until, sound_end, damaged, codec = None, None, None, stream.codec_context.name
     try:
         for packet in container.demux(*filter(None, (stream, sound))):
@@ -111,6 +112,6 @@ def read_packets(container: av.container.InputContainer, stream: av.VideoStream)
                 held_until = line.end
     except av.FFmpegError:
         damaged = len(pictures) if damaged is None else damaged
-    if sound_end is not None:
+    if sound is not None and sound_end is not None:
         sound_end = None if joints else sound_end * fraction(sound.time_base)
     return Packets(pictures, joints, held_until, sound_end, damaged)

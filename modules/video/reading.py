@@ -4,7 +4,18 @@ import contextlib
 import os
 from fractions import Fraction
 from pathlib import Path
-from typing import Callable, FrozenSet, Iterable, Iterator, List, Optional, Sequence, TypeVar, Union
+from typing import (
+    Callable,
+    FrozenSet,
+    Generator,
+    Iterable,
+    Iterator,
+    List,
+    Optional,
+    Sequence,
+    TypeVar,
+    Union,
+)
 
 import numpy as np
 
@@ -59,7 +70,7 @@ class VideoReader:
                 folder raises at once if one picture differs in size from the first.
         """
         self.path = Path(path)
-        self._frames: Optional[Iterator[np.ndarray]] = None
+        self._frames: Optional[Generator[np.ndarray, None, None]] = None
         self._source: Union[Folder, Animation, Movie]
         if os.path.isdir(path):
             self._source = Folder(self.path, folder_fps)
