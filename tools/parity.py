@@ -15,10 +15,14 @@ import zlib
 from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-import numpy as np
-
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+from modules.runtime.packages import require_packages
+
+require_packages()
+
+import numpy as np
 
 from modules.inference.options import ENGINES
 from modules.runtime.commands import ArgumentParser, run_command
