@@ -11,7 +11,6 @@ import av
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT
 from PIL import Image
 
 import demo
@@ -20,8 +19,9 @@ from modules.runtime.process import choose_device
 from modules.video import VideoReader, read_image, resize_frame
 from modules.video.levels import to_bytes
 from tests.support.clips import beep, write
+from tests.support.places import ROOT
 
-DATA = ROOT / 'tests' / 'data' / 'demo_tiny'
+DATA = ROOT / 'tests' / 'support' / 'data' / 'demo_tiny'
 BUNDLED = ROOT / 'doc' / 'demo'
 CHECKPOINT = BUNDLED / 'demo-128.safetensors'
 

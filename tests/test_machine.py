@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, needs_onednn
 
 from modules.data.frame_cache import FrameCache
 from modules.runtime import cgroups, process, user_cache
 from modules.runtime.errors import UserError
+from tests.support.marks import needs_onednn
+from tests.support.places import ROOT
 from tests.support.tiny_checkpoint import LEGACY, TINY
 
 

@@ -35,7 +35,7 @@ from tests.support.crafted import (
     zipped,
 )
 
-TINY = Path(__file__).resolve().parents[1] / 'data' / 'demo_tiny'
+TINY = Path(__file__).resolve().parent / 'data' / 'demo_tiny'
 
 # A tuple that is small in memory and endless to walk through: of 50 tuples of 50 tuples of ...
 LAUGHS = b'(]q\x00' + b''.join(b'(' + b'h%c' % n * 50 + b'tq%c' % (n + 1) for n in range(60)) + b't'

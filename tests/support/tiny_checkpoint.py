@@ -4,7 +4,7 @@
 from modules.config import load_config
 from tests.support.places import ROOT
 
-TINY = ROOT / 'tests' / 'data' / 'demo_tiny'
+TINY = ROOT / 'tests' / 'support' / 'data' / 'demo_tiny'
 LEGACY = TINY / 'tiny-nets-legacy.pth.tar'
 PART = TINY / 'tiny-part-zip.pth.tar'  # keypoint detector, discriminator and its optimizer
 CONFIG = load_config(TINY / 'tiny.yaml')

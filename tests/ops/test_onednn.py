@@ -4,12 +4,12 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
-from conftest import needs_onednn
 
 from modules.ops import onednn
 from modules.ops.convolution import add_bias, conv2d
 from modules.ops.sampling import grid_sample
 from modules.vgg import Vgg19
+from tests.support.marks import needs_onednn
 
 
 def tensors(*shapes, trained=True):

@@ -7,7 +7,6 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT
 
 import frames_dataset
 from frames_dataset import FramesDataset
@@ -23,6 +22,7 @@ from tests.support.dataset_files import (
     write_strip,
     write_video,
 )
+from tests.support.places import ROOT
 
 SHAPE = [SIZE, SIZE, 3]
 
@@ -279,8 +279,8 @@ def test_leftovers_of_a_killed_process_go(tmp_path, cache):
 
 SLOW_FILLING = """
 import sys, time
-sys.path[:0] = [{root!r}, {tests!r}]
-from test_frame_cache import FrameCache, clips, fill, frame_cache
+sys.path[:0] = [{root!r}]
+from tests.data.test_frame_cache import FrameCache, clips, fill, frame_cache
 from pathlib import Path
 write = frame_cache.write_entry
 def slowly(*args):

@@ -5,7 +5,6 @@ import sys
 
 import pytest
 import yaml
-from conftest import ROOT
 
 from modules.runtime.errors import UserError
 from tests.support.dataset_files import (
@@ -17,6 +16,7 @@ from tests.support.dataset_files import (
     write_strip,
     write_video,
 )
+from tests.support.places import ROOT
 from tools import check_dataset
 
 
@@ -27,7 +27,8 @@ def check(tmp_path, monkeypatch, capsys):
     def run(folder, **dataset_params):
         arguments = [str(folder)]
         if dataset_params:
-            config = yaml.safe_load((ROOT / 'tests' / 'data' / 'faces-64.yaml').read_text())
+            path = ROOT / 'tests' / 'support' / 'data' / 'faces-64.yaml'
+            config = yaml.safe_load(path.read_text())
             config['dataset_params'].update(
                 {'frame_shape': [64, 64, 3], 'augmentation_params': None, **dataset_params}
             )

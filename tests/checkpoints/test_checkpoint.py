@@ -6,7 +6,6 @@ import json
 import numpy as np
 import paddle
 import pytest
-from conftest import ROOT
 from paddle import nn
 from safetensors.numpy import save_file
 
@@ -22,7 +21,7 @@ from modules.checkpoints.torch_file import write_torch
 from modules.checkpoints.weight_names import NETWORKS, to_paddle_names
 from modules.config import load_config
 from modules.runtime.errors import UserError
-from tests.support.places import full_disk
+from tests.support.places import ROOT, full_disk
 from tests.support.tiny_checkpoint import CONFIG, LEGACY, PART, TINY, assert_same, values
 
 

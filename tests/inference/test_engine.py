@@ -13,7 +13,6 @@ from types import SimpleNamespace
 import numpy as np
 import paddle
 import pytest
-from conftest import ROOT
 from paddle.static import InputSpec
 
 import demo
@@ -36,6 +35,7 @@ from modules.ops.predictors import Program, compile_program
 from modules.parity.record import seeded_models
 from modules.runtime.errors import UserError
 from modules.runtime.process import describe_cpu
+from tests.support.places import ROOT
 from tests.support.tiny import TINY
 
 RELATIVE = Normalization(True, True)

@@ -8,14 +8,14 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from PIL import Image
 
 from modules.runtime.errors import UserError
 from modules.training.curves import PACKAGES, Curves, Scalars, check_package, open_scalars
+from tests.support.places import ROOT
 from tests.support.training_runs import run, start, write_clips, write_config
 
-FAKES = ROOT / 'tests' / 'fakes'
+FAKES = ROOT / 'tests' / 'support' / 'fakes'
 KINDS = tuple(PACKAGES)
 
 

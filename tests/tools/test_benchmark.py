@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT
 
 from frames_dataset import FramesDataset
 from modules.animation.animator import animate
@@ -21,6 +20,7 @@ from modules.runtime.errors import UserError
 from modules.runtime.seeding import seeded_inputs
 from modules.training.setup import build_trainer
 from modules.transform import Transform
+from tests.support.places import ROOT
 from tests.support.tiny import TINY, tiny_config
 from tools import benchmark
 from tools.benchmarking import animation as benchmark_animation

@@ -8,10 +8,10 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
 
 from modules.runtime.errors import UserError
 from modules.runtime.locks import folder_of_one_run, taking_turns
+from tests.support.places import ROOT
 
 HOLDER = """
 import sys, time

@@ -5,22 +5,21 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import paddle
 import pytest
 import yaml
-from conftest import ROOT
 
 from modules import test_mode
 from modules.ops.convolution import upsample_nearest_x2
 from modules.runtime.errors import UserError
 from modules.runtime.seeding import seeded_value
+from tests.support.places import ROOT
 from tools import parity
 from tools.official import parity as parity_torch
 
-GOLDEN = Path(__file__).parent / 'data' / 'golden'
+GOLDEN = ROOT / 'tests' / 'support' / 'data' / 'golden'
 FILES = sorted(GOLDEN.glob('*.npz'))
 
 
@@ -285,7 +284,7 @@ def test_pins_replace_values_and_keep_gradients():
 def test_dump_of_the_official_code_passes(tmp_path, scale):
     pytest.importorskip('torch')
     out = tmp_path / 'dump.npz'
-    config = ROOT / 'tests' / 'data' / 'faces-64.yaml'
+    config = ROOT / 'tests' / 'support' / 'data' / 'faces-64.yaml'
     if scale != 0.5:
         params = yaml.safe_load(config.read_text())
         model = params['model_params']

@@ -8,11 +8,11 @@ import sys
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT
 
 from modules.checkpoints.reading import content_hash
 from modules.video import VideoReader, VideoWriter, read_image
 from tests.support.dataset_files import cut_short, frames, write_folder, write_video
+from tests.support.places import ROOT
 from tests.support.tiny_checkpoint import LEGACY, TINY
 
 NAME = os.fsdecode(b'caf\xe9')  # Latin-1

@@ -6,7 +6,6 @@ import sys
 import numpy as np
 import paddle
 import pytest
-from conftest import ROOT
 
 from modules.build import build_models
 from modules.checkpoints.reading import read_checkpoint
@@ -21,6 +20,7 @@ from modules.training.loss_log import LossLog
 from modules.training.loss_scaler import INITIAL_SCALE, LossScaler
 from modules.training.run_folder import START, Progress, RunFolder, resume
 from modules.training.trainer import Trainer
+from tests.support.places import ROOT
 from tests.support.tiny import tiny_config
 from tests.support.training_runs import write_clips, write_config
 

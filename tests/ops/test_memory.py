@@ -9,7 +9,6 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
-from conftest import ROOT, needs_onednn
 from paddle import nn
 from paddle.autograd import PyLayer
 
@@ -18,6 +17,8 @@ from modules.ops import recomputing as memory
 from modules.runtime import heap as c_heap
 from modules.runtime.process import num_threads
 from modules.util import DownBlock2d
+from tests.support.marks import needs_onednn
+from tests.support.places import ROOT
 
 MEGABYTE = 2**20
 

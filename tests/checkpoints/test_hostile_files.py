@@ -14,8 +14,8 @@ import pytest
 
 from tests.support.crafted import pdparams
 from tests.support.hostile import EXECUTING, hostile_files
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 MEGABYTES = 500  # over what the process takes before it reads the first file
 SECONDS = 5
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from PIL import Image
 
 from modules.animation.animator import animate
@@ -17,6 +16,7 @@ from modules.build import build_models
 from modules.checkpoints.models import load_models, read_checkpoint, save_checkpoint
 from modules.runtime.errors import UserError
 from modules.video import VideoReader
+from tests.support.places import ROOT
 from tests.support.tiny_checkpoint import CONFIG, LEGACY, TINY, assert_same
 from tools import compare
 from tools.benchmarking.runs import Contender, Official

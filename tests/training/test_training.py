@@ -10,7 +10,6 @@ import numpy as np
 import paddle
 import pytest
 import yaml
-from conftest import ROOT
 from PIL import Image
 
 from modules.build import build_models
@@ -22,6 +21,7 @@ from modules.runtime.locks import folder_of_one_run
 from modules.training.run_folder import find_checkpoints
 from modules.training.trainer import Trainer
 from modules.transform import Transform
+from tests.support.places import ROOT
 from tests.support.tiny import tiny_config
 from tests.support.training_runs import run, start, write_clips, write_config
 
@@ -366,7 +366,7 @@ def test_mistakes(whole_run, dataset, tmp_path):
 def test_test_mode_prints_losses_and_writes_what_parity_checks(tmp_path):
     from tools import parity
 
-    config = ROOT / 'tests' / 'data' / 'faces-64.yaml'
+    config = ROOT / 'tests' / 'support' / 'data' / 'faces-64.yaml'
     out, _ = run('--config', config, '--save_dir', tmp_path, TEST_MODE='1')
     printed = dict(
         line.split() for line in out.splitlines() if ' ' in line.strip()[3:] and ':' not in line

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
 
 from frames_dataset import Damage, FramesDataset, Sample
 from modules.data.loader import TrainingOrder, make_loader
 from modules.runtime.errors import UserError
 from tests.support.dataset_files import SIZE, cut_short, frames, write_folder
+from tests.support.places import ROOT
 
 PATIENCE = 20  # seconds after which something hangs
 
@@ -280,8 +280,8 @@ def test_workers_free_nothing_that_they_inherit(tmp_path):
 
 SCRIPT = """
 import sys, time
-sys.path[:0] = [{root!r}, {tests!r}]
-from test_loading import Stub, keys_of, make_loader
+sys.path[:0] = [{root!r}]
+from tests.data.test_loader import Stub, keys_of, make_loader
 import multiprocessing
 loader = make_loader(Stub(), keys_of(*[[i, i] for i in range(100)]), 3)
 next(loader)
@@ -292,7 +292,7 @@ time.sleep(600)
 
 @pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_workers_end_when_the_run_is_killed(number):
-    script = SCRIPT.format(root=str(ROOT), tests=str(ROOT / 'tests'))
+    script = SCRIPT.format(root=str(ROOT))
     with subprocess.Popen(
         [sys.executable, '-c', script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as run:
@@ -304,7 +304,7 @@ def test_workers_end_when_the_run_is_killed(number):
 
 
 def test_interrupting_the_group_leaves_no_traceback_of_workers():
-    script = SCRIPT.format(root=str(ROOT), tests=str(ROOT / 'tests'))
+    script = SCRIPT.format(root=str(ROOT))
     with subprocess.Popen(
         [sys.executable, '-c', script],
         stdout=subprocess.PIPE,

@@ -8,12 +8,11 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
 
 from modules.runtime.errors import UserError
 from modules.runtime.files import atomic_output, check_output
 from modules.runtime.process import ending_signals
-from tests.support.places import foreign_folder
+from tests.support.places import ROOT, foreign_folder
 
 
 def run_main(body, redirection, cwd):

@@ -14,11 +14,10 @@ from modules.checkpoints.models import read_checkpoint, save_checkpoint
 from modules.checkpoints.torch_file import write_torch
 from modules.checkpoints.weight_names import NETWORKS
 from modules.runtime.errors import UserError
-from tests.support.places import full_disk
+from tests.support.places import ROOT, full_disk
 from tools import convert_torch
 
-ROOT = Path(__file__).resolve().parent.parent
-TINY = ROOT / 'tests' / 'data' / 'demo_tiny'
+TINY = ROOT / 'tests' / 'support' / 'data' / 'demo_tiny'
 LEGACY = TINY / 'tiny-nets-legacy.pth.tar'
 PART = TINY / 'tiny-part-zip.pth.tar'
 

@@ -17,8 +17,7 @@ from modules.checkpoints import download
 from modules.checkpoints.download import KNOWN_WEIGHTS, fetch, fetch_weights, find_weights
 from modules.checkpoints.reading import read_weights
 from modules.runtime.errors import UserError
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support.places import ROOT
 
 
 def checkpoint(seed=0):

@@ -9,7 +9,6 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
-from conftest import needs_onednn
 
 from modules.model import frozen
 from modules.ops import batch_norm, onednn
@@ -17,6 +16,7 @@ from modules.ops import recomputing as memory
 from modules.ops.batch_norm import update_statistics
 from modules.ops.blocks import conv_norm_relu
 from modules.util import BatchNorm2D, Conv2D, DownBlock2d
+from tests.support.marks import needs_onednn
 
 
 class Case(NamedTuple):

@@ -10,9 +10,10 @@ import yaml
 from modules.config import check_config, load_config
 from modules.config.schema import SCHEMA, Field
 from modules.runtime.errors import UserError
+from tests.support.places import ROOT
 
-CONFIGS = Path(__file__).parent.parent / 'config'
-FACES = Path(__file__).parent / 'data' / 'faces-64.yaml'
+CONFIGS = ROOT / 'config'
+FACES = ROOT / 'tests' / 'support' / 'data' / 'faces-64.yaml'
 SECTIONS = tuple(SCHEMA)
 
 # What the eight published configs hold, written down from the official ones (nemo's values) ...
