@@ -1,6 +1,5 @@
 """The networks and their blocks, against independent computations."""
 
-
 import numpy as np
 import paddle
 import paddle.nn.functional as F

@@ -200,9 +200,7 @@ def test_every_order_occurs(rng):
 def test_jitter_rounds_floats_to_8_bits(rng):
     clip = noise(rng, 2, 8, 8, 3)
     jitter = ColorJitter(saturation=0.4)
-    np.testing.assert_array_equal(
-        jitter(to_float(clip), Fixed(0.8)), jitter(clip, Fixed(0.8))
-    )
+    np.testing.assert_array_equal(jitter(to_float(clip), Fixed(0.8)), jitter(clip, Fixed(0.8)))
 
 
 def test_nothing_to_jitter_changes_nothing(rng):
@@ -270,7 +268,7 @@ def test_nearest_resize_takes_the_pixel_under_the_centre(rng, factor):
 
 def test_shrinking_blurs_first_against_black(rng):
     clip = noise(rng, 1, 21, 21, 3)
-    kernel = np.exp(-np.arange(-4.0, 5) ** 2 / 2)  # a third of the size: a deviation of 1 pixel
+    kernel = np.exp(-(np.arange(-4.0, 5) ** 2) / 2)  # a third of the size: a deviation of 1 pixel
     kernel /= kernel.sum()
     wide = np.pad(to_float(clip[0]), ((4, 4), (4, 4), (0, 0)))
     rows = sum(weight * wide[shift : shift + 21] for shift, weight in enumerate(kernel))

@@ -39,6 +39,8 @@ def scale_and_pool(x, weight, bias):
 
 
 KERNEL = ((2, 4, 7, 6), (5, 4, 3, 3))
+
+
 def joint_norm(x, weight, bias):
     with mock.patch('modules.runtime.distributed.world_size', lambda: 2):
         statistics = batch_norm.joint_statistics(x)

@@ -1,6 +1,5 @@
 """The tiny checkpoint that the tests read, and how they compare weights."""
 
-
 from modules.config import load_config
 from tests.support.places import ROOT
 

@@ -1,110 +1,32 @@
 """animate.py as its users run it: pairs of a test set into a folder."""
 
-import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
-from fractions import Fraction
 
 import numpy as np
 import pytest
-import yaml
-from PIL import Image
 
 import animate
 from modules.animation import animator, pairs
 from modules.animation.normalization import Normalization
-from modules.animation.results import AnimationFolder, name_pairs
-from modules.build import build_models
-from modules.checkpoints.models import load_models, save_checkpoint
-from modules.data.clips import open_clip
+from modules.animation.results import name_pairs
 from modules.runtime.errors import UserError
 from modules.video import VideoReader, VideoWriter
-from modules.video.levels import to_bytes
-from tests.support.dataset_files import cut_short, write_folder, write_strip, write_video
+from tests.support.animation_runs import (
+    NTSC,
+    driving_frames,
+    expected_frames,
+    files_of,
+    run,
+    run_file,
+    strip_frames,
+    write_config,
+)
+from tests.support.dataset_files import cut_short, write_folder, write_video
 from tests.support.places import ROOT
-from tests.support.tiny_checkpoint import CONFIG, LEGACY, TINY
-
-NTSC = Fraction(30000, 1001)
-RELATIVE = {'use_relative_movement': True, 'use_relative_jacobian': True}
-
-
-def driving_frames():
-    return np.load(TINY / 'driving.npy')
-
-
-@pytest.fixture(scope='module')
-def dataset(tmp_path_factory):
-    """A test part of three clips, one of each kind."""
-    root = tmp_path_factory.mktemp('data')
-    frames = driving_frames()
-    write_video(root / 'test' / 'a.mp4', frames[:4], fps=NTSC)
-    write_folder(root / 'test' / 'b', frames[5:2:-1])
-    write_strip(root / 'test' / 'c.png', frames[2:6, :, ::-1])
-    return root
-
-
-def write_config(path, root, normalization=RELATIVE, num_pairs=4, video_format='.mp4', **dataset):
-    config = yaml.safe_load((TINY / 'tiny.yaml').read_text())
-    config['dataset_params'].update(root_dir=str(root), **dataset)
-    config['animate_params'] = {
-        'num_pairs': num_pairs,
-        'format': video_format,
-        'normalization_params': dict(normalization),
-    }
-    config['visualizer_params'] = {'kp_size': 2, 'draw_border': False}
-    path.write_text(yaml.safe_dump(config))
-    return path
-
-
-def run(config, save_dir, *arguments, checkpoint=LEGACY):
-    given = ['--config', config, '--save_dir', save_dir, '--checkpoint', checkpoint, *arguments]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, 'argv', ['animate.py', '--cpu', '--engine', 'eager', *map(str, given)])
-        animate.main()
-    return save_dir
-
-
-def files_of(folder):
-    """{path within the folder: bytes}, hidden ones too."""
-    found = (path for path in folder.rglob('*') if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
-
-
-def run_file(folder):
-    return json.loads((folder / 'run.json').read_text())
-
-
-def strip_frames(path):
-    picture = np.asarray(Image.open(path))
-    return np.stack(np.split(picture, picture.shape[1] // 64, axis=1))
-
-
-@pytest.fixture(scope='module')
-def whole(dataset, tmp_path_factory):
-    """A config and the folder of its uninterrupted run."""
-    folder = tmp_path_factory.mktemp('whole')
-    config = write_config(folder / 'c.yaml', dataset)
-    return config, run(config, folder / 'run')
-
-
-@pytest.fixture(scope='module')
-def models():
-    models = build_models(CONFIG)
-    load_models(CONFIG, models, LEGACY)
-    return models
-
-
-def expected_frames(models, dataset, name, normalization):
-    driving, source = (open_clip(dataset / 'test' / n, (64, 64)) for n in name.split('-'))
-    frames = (frame / np.float32(255) for frame in driving.frames())
-    first = next(source.frames()) / np.float32(255)
-    return np.stack(
-        [to_bytes(f) for f in animator.animate(models, first, frames, normalization)]
-    )
+from tests.support.tiny_checkpoint import LEGACY, TINY
 
 
 def test_a_run_leaves_what_it_promises(whole):
@@ -114,9 +36,7 @@ def test_a_run_leaves_what_it_promises(whole):
     assert pairs == ['{}-{}'.format(*(('a.mp4', 'b', 'c.png')[n] for n in divmod(cell, 3)))
                      for cell in cells]  # fmt: skip
     wanted = [
-        kind.format(name)
-        for name in pairs
-        for kind in ('{}.mp4', 'png/{}.png', 'result/{}.mp4')
+        kind.format(name) for name in pairs for kind in ('{}.mp4', 'png/{}.png', 'result/{}.mp4')
     ]
     assert sorted(files_of(folder)) == sorted([*wanted, 'run.json'])
 
@@ -245,124 +165,6 @@ def test_gif(tmp_path, dataset):
 
 
 # ---- interruption ----
-
-
-@pytest.mark.parametrize('after', range(1, 26, 6))
-def test_interrupted_and_restarted_equals_uninterrupted(
-    whole, tmp_path, monkeypatch, capsys, after
-):
-    config, complete = whole
-    folder = tmp_path / 'run'
-    original, count = VideoWriter.write, []
-
-    def write(self, frame):
-        count.append(1)
-        if len(count) == after:
-            raise KeyboardInterrupt
-        original(self, frame)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(VideoWriter, 'write', write)
-        with pytest.raises(KeyboardInterrupt):
-            run(config, folder)
-    present, expected = files_of(folder), files_of(complete)
-    assert all(expected[path] == data for path, data in present.items())  # whole or not at all
-    assert len(present) % 3 == 1 and len(present) < len(expected)
-    times = {path: (folder / path).stat().st_mtime_ns for path in present}
-    capsys.readouterr()
-    run(config, folder)
-    assert files_of(folder) == expected
-    assert all((folder / path).stat().st_mtime_ns == time for path, time in times.items())
-    done = len(present) // 3
-    said = f'{done} of 4 pairs are finished already: skipped\n' if done else ''
-    out = capsys.readouterr().out
-    assert out == f'{said}written: {4 - done} of 4 pairs into {folder}\n'
-
-
-@pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGTERM])
-def test_killed_and_restarted(whole, tmp_path, number):
-    config, _ = whole
-    complete, folder = tmp_path / 'complete', tmp_path / 'run'
-    command = [sys.executable, ROOT / 'animate.py', '--cpu', '--engine', 'eager']
-    command += ['--config', config, '--checkpoint', LEGACY, '--save_dir']
-    command = [*map(str, command)]
-    # Matrix libraries may round otherwise in this process than in a fresh one.
-    subprocess.run([*command, str(complete)], check=True, capture_output=True)
-    command += [str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while not list(folder.glob('.*.unfinished/grid.mp4')):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.005)
-    process.send_signal(number)
-    process.communicate(timeout=300)
-    if process.returncode == 0:
-        pytest.skip('the run was over before the signal came')
-    assert process.returncode == (-number if number == signal.SIGKILL else 128 + number)
-    (folder / '.left.unfinished').mkdir(exist_ok=True)
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, '')
-    assert files_of(folder) == files_of(complete)
-    assert not list(folder.glob('.*'))
-
-
-def test_a_pair_that_lacks_an_output_is_made_again(whole, tmp_path):
-    config, complete = whole
-    folder = tmp_path / 'run'
-    shutil.copytree(complete, folder)
-    next((folder / 'result').iterdir()).unlink()
-    run(config, folder)
-    assert files_of(folder) == files_of(complete)
-
-
-def test_another_run_is_not_mixed_in(whole, dataset, tmp_path, models):
-    config, complete = whole
-    before = files_of(complete)
-    changed = write_config(tmp_path / 'changed.yaml', dataset, num_pairs=5)
-    with pytest.raises(UserError, match=r'animate_params\.num_pairs is 4 there and 5 now'):
-        run(changed, complete)
-    changed = write_config(tmp_path / 'changed.yaml', dataset, {})
-    with pytest.raises(UserError, match='use_relative_movement is True there and False now'):
-        run(changed, complete)
-    with pytest.raises(UserError, match=r'pairs is .* there and .* now'):
-        run(config, complete, '--seed', 1)
-    bias = models.generator.final.bias
-    weights = bias.numpy().copy()
-    other = tmp_path / 'other.safetensors'
-    try:
-        bias.set_value(weights + np.float32(1e-3))
-        save_checkpoint(other, models._asdict())
-    finally:
-        bias.set_value(weights)
-    with pytest.raises(UserError, match='weights_sha256 is'):
-        run(config, complete, checkpoint=other)
-    assert files_of(complete) == before
-
-
-def test_weights_are_the_same_in_any_file(whole, tmp_path):
-    config, complete = whole
-    run(config, complete, checkpoint=TINY)  # a folder of .npz files of the same weights
-
-
-def test_folders_that_are_no_runs(whole, tmp_path):
-    config, _ = whole
-    (tmp_path / 'file').touch()
-    with pytest.raises(UserError, match='file: is no folder'):
-        run(config, tmp_path / 'file')
-    with pytest.raises(UserError, match='holds something else'):
-        run(config, tmp_path)
-    (tmp_path / 'run').mkdir()
-    (tmp_path / 'run' / 'run.json').write_text('{')
-    with pytest.raises(UserError, match=r'run\.json: damaged'):
-        run(config, tmp_path / 'run')
-
-
-def test_two_runs_do_not_share_a_folder(whole, tmp_path):
-    config, _ = whole
-    folder = AnimationFolder(tmp_path / 'run', ['png'], '.mp4')
-    with folder.open({}), pytest.raises(UserError, match='another run is writing there'):
-        run(config, tmp_path / 'run')
-    with pytest.raises(UserError, match='holds another run'):  # the lock is gone
-        run(config, tmp_path / 'run')
 
 
 # ---- what can't be used ----
