@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.crafted import pdparams
-from tests.support.hostile import EXECUTING, hostile_files
+from tests.support.hostile import hostile_files
+from tests.support.hostile_pickles import EXECUTING
 from tests.support.places import ROOT
 
 MEGABYTES = 500  # over what the process takes before it reads the first file
