@@ -197,9 +197,10 @@ class Trainer:
         for name, optimizer in self.optimizers.items():
             prefix = f'optimizer_{name}/'
             state = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-            if not state:
+            if name not in meta['schedules']:
                 absent.append(name)
                 continue
+            # There are no tensors of a network to which no loss has led.
             state = {key: paddle.to_tensor(value) for key, value in state.items()}
             optimizer.set_state_dict({**state, 'LR_Scheduler': dict(meta['schedules'][name])})
         self.step_count = meta['step_count']
