@@ -187,6 +187,22 @@ def test_state_survives_a_round_trip():
             np.testing.assert_array_equal(tensor, b.state_dict()[name], err_msg=name)
 
 
+def test_state_of_a_network_without_a_gradient_survives():
+    """The generator's, where the only losses left are those of the keypoints."""
+    config = tiny_config({'generator_gan': 0, 'pixel': 0})
+    first, second = make_trainer(config), make_trainer(config)
+    first.step(*frames(4))
+    first.end_epoch()
+    assert second.load_state(*first.state()) == []
+    assert second.learning_rates() == first.learning_rates()
+    for trainer in (first, second):
+        trainer.step(*frames(4, 1))
+    ours, theirs = second.state()[0], first.state()[0]
+    assert ours.keys() == theirs.keys() and ours
+    other = make_trainer(tiny_config())
+    assert other.load_state(*first.state()) == ['discriminator']
+
+
 # --- whole runs of train.py -----------------------------------------------------------------------
 
 
