@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, needs_onednn
 from one_step import (
     BATCH,
     assert_agrees,
@@ -19,10 +18,12 @@ from one_step import (
     plain,
     take_step,
 )
-from tiny import TINY
 
 from modules.config import check_config, load_config
-from tools import parity, parity_sets
+from modules.parity import sets as parity_sets
+from tests.support.places import ROOT, needs_onednn
+from tests.support.tiny import TINY
+from tools import parity
 
 NEED = ('train_params', 'dataset_params')
 TRAJECTORIES = sorted((Path(__file__).parent / 'data' / 'golden').glob('trajectory_*.npz'))
@@ -72,7 +73,7 @@ def test_a_step_with(setting):
 @needs_onednn
 def test_a_step_with_every_loss():
     """The perceptual one, too, and networks deep enough for float32 to be rough (1e-2)."""
-    config = load_config(ROOT / 'tests' / 'data' / 'faces-64.yaml', need=NEED)
+    config = load_config(ROOT / 'tests' / 'support' / 'data' / 'faces-64.yaml', need=NEED)
     config['train_params']['batch_size'] = BATCH
     reference = assert_same_step(config, network_bar=0.05)
     assert len(reference.losses) == 6

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import paddle.nn.functional as F
 import pytest
-from conftest import ROOT, needs_onednn
 from one_step import (
     BATCH,
     assert_agrees,
@@ -22,8 +21,9 @@ from one_step import (
     take_step,
 )
 
-from modules import onednn
 from modules.config import check_config, load_config
+from modules.ops import onednn
+from tests.support.places import ROOT, needs_onednn
 from tools.parity import error
 
 NEED = ('train_params', 'dataset_params')

@@ -5,10 +5,10 @@ import signal
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT
-from training_runs import run, start, write_clips
 
-from modules.checkpoint_file import read_checkpoint
+from modules.checkpoints.reading import read_checkpoint
+from tests.support.places import ROOT
+from tests.support.training_runs import run, start, write_clips
 
 SIZE = 128  # the smallest frames that these networks take
 

@@ -12,8 +12,10 @@ import paddle
 import paddle.nn.functional as F
 from scipy.ndimage import zoom
 
-from modules import onednn, record, test_mode
-from modules.trainer import Trainer
+from modules import test_mode
+from modules.ops import onednn
+from modules.parity import record
+from modules.training.trainer import Trainer
 from modules.transform import Transform
 from tools.parity import error, peak
 
