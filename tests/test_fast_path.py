@@ -5,11 +5,14 @@ tests/test_published_configs.py has the configs of the repository.
 
 import contextlib
 import copy
-from pathlib import Path
 
 import numpy as np
 import pytest
-from one_step import (
+
+from modules.config import check_config, load_config
+from modules.parity import sets as parity_sets
+from tests.support.marks import needs_onednn
+from tests.support.one_step import (
     BATCH,
     assert_agrees,
     double_precision,
@@ -18,15 +21,12 @@ from one_step import (
     plain,
     take_step,
 )
-
-from modules.config import check_config, load_config
-from modules.parity import sets as parity_sets
-from tests.support.places import ROOT, needs_onednn
+from tests.support.places import ROOT
 from tests.support.tiny import TINY
 from tools import parity
 
 NEED = ('train_params', 'dataset_params')
-TRAJECTORIES = sorted((Path(__file__).parent / 'data' / 'golden').glob('trajectory_*.npz'))
+TRAJECTORIES = sorted((ROOT / 'tests' / 'support' / 'data' / 'golden').glob('trajectory_*.npz'))
 
 
 def discriminator(**params):

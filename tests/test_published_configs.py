@@ -9,7 +9,11 @@ from typing import NamedTuple
 
 import paddle.nn.functional as F
 import pytest
-from one_step import (
+
+from modules.config import check_config, load_config
+from modules.ops import onednn
+from tests.support.marks import needs_onednn
+from tests.support.one_step import (
     BATCH,
     assert_agrees,
     convolution_gradients,
@@ -20,10 +24,7 @@ from one_step import (
     plain,
     take_step,
 )
-
-from modules.config import check_config, load_config
-from modules.ops import onednn
-from tests.support.places import ROOT, needs_onednn
+from tests.support.places import ROOT
 from tools.parity import error
 
 NEED = ('train_params', 'dataset_params')
