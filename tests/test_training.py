@@ -2,8 +2,6 @@
 
 import random
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -392,24 +390,3 @@ def test_test_mode_prints_losses_and_writes_what_parity_checks(tmp_path):
     )
     with np.load(file) as arrays:
         assert np.abs(arrays['train.prediction'] - prediction).max() > 1e-3
-
-
-def test_two_processes_equal_one_on_the_joint_batch(tmp_path):
-    """Batch norm is synchronised (its statistics are the joint batch's), gradients are averaged."""
-    script = str(ROOT / 'tests' / 'support' / 'joint_steps.py')
-    launch = [
-        '-m',
-        'paddle.distributed.launch',
-        '--nproc_per_node',
-        '2',
-        '--log_dir',
-        tmp_path / 'l',
-    ]
-    for mode, name in (([], 'one.npz'), (launch, 'two.npz')):
-        command = [sys.executable, *map(str, mode), script, str(tmp_path / name)]
-        subprocess.run(command, check=True, capture_output=True, timeout=300)
-    one, two = np.load(tmp_path / 'one.npz'), np.load(tmp_path / 'two.npz')
-    for name in one.files:
-        scale = max(1.0, np.abs(one[name]).max())
-        assert np.abs(one[name] - two[name]).max() < 1e-9 * scale, name
-    assert np.abs(one['losses'][0] - one['losses'][-1]).max() > 1e-3  # something was learnt

@@ -6,6 +6,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
+from paddle.autograd import PyLayer, PyLayerContext
 
 from modules.ops.recomputing import recomputed
 from modules.runtime import distributed
@@ -96,19 +97,77 @@ def update_statistics(norm: nn.BatchNorm2D, mean: Tensor, variance: Tensor, coun
     norm._variance.scale_(norm._momentum).add_(variance * (new * count / (count - 1)))
 
 
-def joint_batch_norm(layer: nn.BatchNorm2D, x: Tensor) -> Tensor:
+def joint_batch_norm(norm: nn.BatchNorm2D, x: Tensor) -> Tensor:
     """Training-mode batch norm of (B, C, h, w) over the joint batch of all processes.
 
-    Written in plain operations, since Paddle's fused kernel exists on GPUs only and keeps the
-    biased variance. Every process must hold a batch of the same size.
+    Written in plain operations, since Paddle's own kernel exists on GPUs only and keeps the biased
+    variance. A message in forward and one in backward, of two numbers a channel each. Every process
+    must hold a batch of the same size.
     """
-    values = x.astype(layer.weight.dtype)
+    mean, variance = _joint_moments(x.astype(norm.weight.dtype))
     count = x.size // x.shape[1] * distributed.world_size()
-    mean = distributed.SumOverProcesses.apply(values.sum([0, 2, 3])) / count
-    centred = values - mean.reshape([1, -1, 1, 1])
-    variance = distributed.SumOverProcesses.apply((centred * centred).sum([0, 2, 3])) / count
-    epsilon = float(np.float32(layer._epsilon))  # as Paddle's own kernels hold it
-    scale = layer.weight * paddle.rsqrt(variance + epsilon)
-    y = centred * scale.reshape([1, -1, 1, 1]) + layer.bias.reshape([1, -1, 1, 1])
-    update_statistics(layer, mean.detach(), variance.detach(), count)
-    return y.astype(x.dtype)
+    epsilon = float(np.float32(norm._epsilon))  # as Paddle's own kernels hold it
+    y = _JointBatchNorm.apply(
+        x, norm.weight, norm.bias, mean, paddle.rsqrt(variance + epsilon), count
+    )
+    update_statistics(norm, mean, variance, count)
+    return y
+
+
+@paddle.no_grad()
+def _joint_moments(x: Tensor) -> Tuple[Tensor, Tensor]:
+    """Mean and biased variance (C,) of (B, C, h, w) over the joint batch.
+
+    Put together from those of each process (Chan et al. 1983, for parts of one size): sums of
+    squares would lose the digits that a mean far from 0 takes.
+    """
+    mean = x.mean([0, 2, 3])
+    centred = x - _along_channels(mean)
+    variance = (centred * centred).mean([0, 2, 3])
+    means, variances = distributed.gather(paddle.stack([mean, variance])).unbind(1)  # (P, C)
+    mean = means.mean(0)
+    return mean, variances.mean(0) + (means - mean).square().mean(0)
+
+
+class _JointBatchNorm(PyLayer):
+    """Normalises by moments of the joint batch; its gradient knows that they are x's own."""
+
+    @staticmethod
+    def forward(
+        ctx: PyLayerContext,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        mean: Tensor,
+        inverse_deviation: Tensor,
+        count: int,
+    ) -> Tensor:
+        ctx.save_for_backward(x, weight, mean, inverse_deviation)
+        ctx.count = count
+        ctx.trained = [not tensor.stop_gradient for tensor in (x, weight, bias)]
+        normalised = _normalised(x, mean, inverse_deviation, weight.dtype)
+        return (normalised * _along_channels(weight) + _along_channels(bias)).astype(x.dtype)
+
+    @staticmethod
+    def backward(ctx: PyLayerContext, dy: Tensor) -> Tuple[Optional[Tensor], ...]:
+        x, weight, mean, inverse_deviation = ctx.saved_tensor()
+        x_trained, weight_trained, bias_trained = ctx.trained
+        dy = dy.astype(weight.dtype)
+        normalised = _normalised(x, mean, inverse_deviation, weight.dtype)
+        dbias, dweight = dy.sum([0, 2, 3]), (dy * normalised).sum([0, 2, 3])
+        dx = None
+        if x_trained:
+            sums = distributed.total(paddle.stack([dbias, dweight])) / ctx.count
+            of_mean, of_deviation = map(_along_channels, sums.unbind(0))
+            dx = dy - of_mean - normalised * of_deviation
+            dx = (dx * _along_channels(weight * inverse_deviation)).astype(x.dtype)
+        return dx, dweight if weight_trained else None, dbias if bias_trained else None, None, None
+
+
+def _normalised(x: Tensor, mean: Tensor, inverse_deviation: Tensor, dtype: paddle.dtype) -> Tensor:
+    return (x.astype(dtype) - _along_channels(mean)) * _along_channels(inverse_deviation)
+
+
+def _along_channels(values: Tensor) -> Tensor:
+    """(C,) -> (1, C, 1, 1)."""
+    return values.reshape([1, -1, 1, 1])

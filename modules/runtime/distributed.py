@@ -4,12 +4,11 @@ Alone, a process has rank 0 of 1 and nothing here communicates.
 """
 
 import os
-from typing import Iterable
+from typing import Iterable, List
 
 import paddle
 import paddle.distributed as dist
 from paddle import Tensor
-from paddle.autograd import PyLayer, PyLayerContext
 
 from modules.runtime.gpu import backend_of
 
@@ -50,33 +49,27 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
 
 def mean_over_processes(values: Tensor) -> Tensor:
     """The mean of a tensor of scalars over the processes."""
-    if world_size() == 1:
-        return values
-    values = values.clone()
-    dist.all_reduce(values)
-    return values / world_size()
+    return total(values) / world_size()
 
 
 def any_process(flag: bool) -> bool:
     """Whether the flag is set in any of the processes: all of them get the same answer."""
+    return flag if world_size() == 1 else total(paddle.to_tensor([int(flag)])).item() > 0
+
+
+def total(values: Tensor) -> Tensor:
+    """The sum of a tensor over the processes, each of which has one of this shape."""
     if world_size() == 1:
-        return flag
-    total = paddle.to_tensor([int(flag)])
-    dist.all_reduce(total)
-    return total.item() > 0
+        return values
+    values = values.clone()
+    dist.all_reduce(values)
+    return values
 
 
-class SumOverProcesses(PyLayer):
-    """Adds a tensor up over the processes; the gradient is added up likewise."""
-
-    @staticmethod
-    def forward(ctx: PyLayerContext, x: Tensor) -> Tensor:
-        total = x.clone()
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: PyLayerContext, gradient: Tensor) -> Tensor:
-        total = gradient.clone()
-        dist.all_reduce(total)
-        return total
+def gather(values: Tensor) -> Tensor:
+    """The tensors of all processes, in their order: (...) -> (processes, ...)."""
+    if world_size() == 1:
+        return values.unsqueeze(0)
+    parts: List[Tensor] = []
+    dist.all_gather(parts, values)
+    return paddle.stack(parts)
