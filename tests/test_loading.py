@@ -124,7 +124,7 @@ def test_resuming_within_an_epoch():
 
 
 def test_impossible_batches():
-    with pytest.raises(UserError, match='6 does not divide among 4 processes'):
+    with pytest.raises(UserError, match='6 does not divide among 4 processes; take 4 or 8'):
         TrainingOrder(100, 6, 0, 0, 4)
     with pytest.raises(UserError, match='8 is more than the 7 samples'):
         TrainingOrder(7, 8, 0)

@@ -16,12 +16,13 @@ from modules.parity.emulated_amp import emulated_amp
 from modules.runtime import distributed
 from modules.runtime.errors import UserError
 from modules.training import loss_scaler
+from modules.training.loop import checked_step
+from modules.training.loss_log import LossLog
 from modules.training.loss_scaler import INITIAL_SCALE, LossScaler
 from modules.training.run_folder import START, Progress, RunFolder, resume
 from modules.training.trainer import Trainer
 from tests.support.tiny import tiny_config
 from tests.support.training_runs import write_clips, write_config
-from train import LossLog, checked_step
 
 NETWORKS = ('generator', 'kp_detector', 'discriminator')
 
@@ -43,11 +44,11 @@ def state_of(trainer):
     """All that a step may change: weights, statistics, Adam's moments."""
     tensors, _ = trainer.state()
     networks = {
-        f'{name}.{key}': tensor.numpy()
+        f'{name}.{key}': tensor.numpy().copy()
         for name, network in trainer.models._asdict().items()
         for key, tensor in network.state_dict().items()
     }
-    return {**tensors, **networks}
+    return {**{name: array.copy() for name, array in tensors.items()}, **networks}
 
 
 def changed(before, after):
@@ -95,7 +96,7 @@ def test_an_overflow_in_a_part_of_the_batch_or_in_another_process_counts(monkeyp
     told = []
     monkeypatch.setattr(distributed, 'any_process', lambda flag: told.append(flag) or True)
     trainer = make_trainer()
-    before = dict(state_of(trainer).items())
+    before = state_of(trainer)
     assert step(trainer).skipped and told == [False]  # one message for all networks
     assert changed(before, state_of(trainer)) == set()
 
@@ -284,8 +285,8 @@ def test_float16_finds_its_scale_and_learns():
 
 EMULATED = (
     'import sys; sys.path.insert(0, {root!r}); '
-    'from modules.runtime import prepare_process; prepare_process(); '
-    'from modules.cli import run_command; import train; '
+    'from modules.runtime.process import prepare_process; prepare_process(); '
+    'from modules.runtime.commands import run_command; import train; '
     'from modules.parity.emulated_amp import emulated_amp\n'
     'with emulated_amp(): run_command(train.main)'
 )

@@ -2,8 +2,8 @@
 
 import itertools
 import time
-from types import SimpleNamespace
 from typing import Callable, NamedTuple, Tuple
+from unittest import mock
 
 import numpy as np
 import paddle
@@ -12,9 +12,9 @@ import pytest
 from conftest import needs_onednn
 
 from modules.model import frozen
-from modules.ops import onednn
+from modules.ops import batch_norm, onednn
 from modules.ops import recomputing as memory
-from modules.ops.batch_norm import joint_batch_norm, update_statistics
+from modules.ops.batch_norm import update_statistics
 from modules.ops.blocks import conv_norm_relu
 from modules.util import BatchNorm2D, Conv2D, DownBlock2d
 
@@ -38,20 +38,22 @@ def scale_and_pool(x, weight, bias):
     return F.avg_pool2d(F.relu(y), 2)
 
 
-def joint_norm(x, weight, bias):
-    statistics = {'_mean': paddle.zeros_like(weight), '_variance': paddle.ones_like(weight)}
-    settings = {'_epsilon': 1e-5, '_momentum': 0.9}
-    norm = SimpleNamespace(weight=weight, bias=bias, **statistics, **settings)
-    return joint_batch_norm(norm, x)
-
-
-def plain_norm(x, weight, bias):
-    mean, variance = x.mean([0, 2, 3], True), x.var([0, 2, 3], unbiased=False, keepdim=True)
-    y = (x - mean) * paddle.rsqrt(variance + float(np.float32(1e-5)))
-    return y * weight.reshape([1, 3, 1, 1]) + bias.reshape([1, 3, 1, 1])
-
-
 KERNEL = ((2, 4, 7, 6), (5, 4, 3, 3))
+def joint_norm(x, weight, bias):
+    with mock.patch('modules.runtime.distributed.world_size', lambda: 2):
+        statistics = batch_norm.joint_statistics(x)
+        return batch_norm._JointBatchNorm.apply(x, weight, bias, *statistics, 1e-5)
+
+
+def lone_norm(x, weight, bias):
+    """The same, for both processes hold the same."""
+    centred = x - x.mean([0, 2, 3], keepdim=True)
+    variance = centred.square().mean([0, 2, 3], keepdim=True)
+    shape = [1, -1, 1, 1]
+    y = centred * paddle.rsqrt(variance + float(np.float32(1e-5)))
+    return y * weight.reshape(shape) + bias.reshape(shape)
+
+
 CASES = {
     'convolution': Case(
         lambda x, weight: onednn.conv2d(x, weight, 1),
@@ -77,21 +79,19 @@ CASES = {
         scale_and_pool,
         ((2, 3, 4, 6), (3,), (3,)),
     ),
-    'joint batch norm': Case(joint_norm, plain_norm, ((2, 3, 4, 6), (3,), (3,))),
+    'joint batch norm': Case(joint_norm, lone_norm, ((2, 3, 4, 6), (3,), (3,))),
 }
 
 
-def join_an_equal_process(monkeypatch):
+@pytest.fixture(autouse=True)
+def two_equal_processes(monkeypatch):
     """Two processes that hold the same: adding up over both is doubling."""
-    monkeypatch.setattr('modules.runtime.distributed.world_size', lambda: 2)
     monkeypatch.setattr('paddle.distributed.all_reduce', lambda tensor: tensor.scale_(2.0))
-    monkeypatch.setattr('paddle.distributed.all_gather', lambda to, tensor: to.extend([tensor] * 2))
+    monkeypatch.setattr('paddle.distributed.all_gather', lambda parts, t: parts.extend([t, t]))
 
 
 @pytest.fixture(params=[pytest.param(c, marks=needs_onednn) for c in CASES])
-def case(request, monkeypatch):
-    if request.param == 'joint batch norm':
-        join_an_equal_process(monkeypatch)
+def case(request):
     return CASES[request.param]
 
 

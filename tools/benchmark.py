@@ -31,11 +31,12 @@ from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.files import atomic_output
 from modules.runtime.process import available_cores
 from tools.benchmarking.animation import compare_animation
-from tools.benchmarking.common import Report, table
+from tools.benchmarking.common import Report
 from tools.benchmarking.loading import compare_loading
 from tools.benchmarking.ours import ENGINES
 from tools.benchmarking.runs import find_official
 from tools.benchmarking.training import compare_training
+from tools.markdown import table
 
 SECTIONS = ('loading', 'training', 'animation')
 NOISY = 0.25  # spread above which a warning is printed

@@ -161,7 +161,7 @@ def main() -> None:
         raise UserError(f'{train.folder}: no clip of {len(train.clips)} can be read')
     if dataset:
         crops = (dataset['augmentation_params'] or {}).get('crop_param') is not None
-        if not crops:
+        if frame_size and not crops:
             clips, others = take_size(clips, frame_size)
             print_problems('clips are of another size, left out', others)
     for warning in warnings_of(clips, dataset):

@@ -6,6 +6,7 @@ python tools/convert_torch.py weights --to torch --out .        weights.pth.tar
 """
 
 import contextlib
+import functools
 import os
 import sys
 from pathlib import Path
@@ -47,7 +48,7 @@ def list_outputs(checkpoint: Checkpoint, form: str, stem: str) -> List[Output]:
     networks = checkpoint.networks
     if form == 'npz':
         return [
-            (NPZ_FILES[name], lambda path, state=state: write_npz(path, to_paddle_names(state)))
+            (NPZ_FILES[name], functools.partial(write_npz, arrays=to_paddle_names(state)))
             for name, state in networks.items()
         ]
     if form == 'torch':

@@ -47,7 +47,7 @@ class Item(NamedTuple):
     """A creature to draw: one task of a worker."""
 
     part: str  # train or test
-    index: int  # within its part: decides on its random numbers
+    number: int  # within its part: decides on its random numbers
     name: str  # unique in the whole dataset
     clips: int
 
@@ -130,7 +130,7 @@ def items(args: Namespace) -> List[Item]:
 
 def draw_item(item: Item, args: Namespace) -> Iterator[Clip]:
     """The creature's clips, each in front of its own background."""
-    rng = random_stream(args.seed, item.part, item.index)
+    rng = random_stream(args.seed, item.part, item.number)
     legs = None if args.legs == 'any' else int(args.legs)
     creature = Creature.random(rng, legs, mirrored=None if args.mirror else False)
     # All kinds are put in order and the first taken, so that more clips don't change the others.

@@ -100,37 +100,33 @@ def update_statistics(norm: nn.BatchNorm2D, mean: Tensor, variance: Tensor, coun
 def joint_batch_norm(norm: nn.BatchNorm2D, x: Tensor) -> Tensor:
     """Training-mode batch norm of (B, C, h, w) over the joint batch of all processes.
 
-    Written in plain operations, since Paddle's own kernel exists on GPUs only and keeps the biased
-    variance. A message in forward and one in backward, of two numbers a channel each. Every process
-    must hold a batch of the same size.
+    Written in plain operations, since Paddle's fused kernel exists on GPUs only and keeps the
+    biased variance. Every process must hold a batch of the same size. It sends one message, and
+    backward another.
     """
-    mean, variance = _joint_moments(x.astype(norm.weight.dtype))
-    count = x.size // x.shape[1] * distributed.world_size()
-    epsilon = float(np.float32(norm._epsilon))  # as Paddle's own kernels hold it
-    y = _JointBatchNorm.apply(
-        x, norm.weight, norm.bias, mean, paddle.rsqrt(variance + epsilon), count
-    )
-    update_statistics(norm, mean, variance, count)
-    return y
+    values = x.astype(norm.weight.dtype)
+    count = x.size // x.shape[1]  # of this process
+    mean, variance = joint_statistics(values)
+    y = _JointBatchNorm.apply(values, norm.weight, norm.bias, mean, variance, norm._epsilon)
+    update_statistics(norm, mean, variance, count * distributed.world_size())
+    return y.astype(x.dtype)
 
 
 @paddle.no_grad()
-def _joint_moments(x: Tensor) -> Tuple[Tensor, Tensor]:
-    """Mean and biased variance (C,) of (B, C, h, w) over the joint batch.
+def joint_statistics(x: Tensor) -> Tuple[Tensor, Tensor]:
+    """Mean and biased variance (C,) of (B, C, h, w) over the joint batch of all processes.
 
-    Put together from those of each process (Chan et al. 1983, for parts of one size): sums of
-    squares would lose the digits that a mean far from 0 takes.
+    From each process's mean and variance (Chan et al. 1979): sums of squares would lose digits.
     """
     mean = x.mean([0, 2, 3])
-    centred = x - _along_channels(mean)
-    variance = (centred * centred).mean([0, 2, 3])
-    means, variances = distributed.gather(paddle.stack([mean, variance])).unbind(1)  # (P, C)
+    variance = (x - mean.reshape([1, -1, 1, 1])).square().mean([0, 2, 3])
+    means, variances = distributed.gathered(paddle.stack([mean, variance])).unbind(1)
     mean = means.mean(0)
     return mean, variances.mean(0) + (means - mean).square().mean(0)
 
 
 class _JointBatchNorm(PyLayer):
-    """Normalises by moments of the joint batch; its gradient knows that they are x's own."""
+    """Normalises by joint statistics, whose own dependence on the batch backward accounts for."""
 
     @staticmethod
     def forward(
@@ -139,35 +135,28 @@ class _JointBatchNorm(PyLayer):
         weight: Tensor,
         bias: Tensor,
         mean: Tensor,
-        inverse_deviation: Tensor,
-        count: int,
+        variance: Tensor,
+        epsilon: float,
     ) -> Tensor:
-        ctx.save_for_backward(x, weight, mean, inverse_deviation)
-        ctx.count = count
+        # Epsilon as Paddle's own kernels hold it.
+        deviation_inverse = paddle.rsqrt(variance + float(np.float32(epsilon)))
+        normalised = (x - _per_channel(mean)) * _per_channel(deviation_inverse)
+        ctx.save_for_backward(normalised, weight, deviation_inverse)
         ctx.trained = [not tensor.stop_gradient for tensor in (x, weight, bias)]
-        normalised = _normalised(x, mean, inverse_deviation, weight.dtype)
-        return (normalised * _along_channels(weight) + _along_channels(bias)).astype(x.dtype)
+        ctx.count = x.size // x.shape[1] * distributed.world_size()
+        return normalised * _per_channel(weight) + _per_channel(bias)
 
     @staticmethod
     def backward(ctx: PyLayerContext, dy: Tensor) -> Tuple[Optional[Tensor], ...]:
-        x, weight, mean, inverse_deviation = ctx.saved_tensor()
-        x_trained, weight_trained, bias_trained = ctx.trained
-        dy = dy.astype(weight.dtype)
-        normalised = _normalised(x, mean, inverse_deviation, weight.dtype)
-        dbias, dweight = dy.sum([0, 2, 3]), (dy * normalised).sum([0, 2, 3])
-        dx = None
-        if x_trained:
-            sums = distributed.total(paddle.stack([dbias, dweight])) / ctx.count
-            of_mean, of_deviation = map(_along_channels, sums.unbind(0))
-            dx = dy - of_mean - normalised * of_deviation
-            dx = (dx * _along_channels(weight * inverse_deviation)).astype(x.dtype)
-        return dx, dweight if weight_trained else None, dbias if bias_trained else None, None, None
+        normalised, weight, deviation_inverse = ctx.saved_tensor()
+        sums = paddle.stack([dy.sum([0, 2, 3]), (dy * normalised).sum([0, 2, 3])])
+        dbias, dweight = sums.unbind(0)  # of this process: gradients of weights are averaged later
+        shift, slope = (distributed.summed(sums) / ctx.count).unbind(0)
+        dx = dy - _per_channel(shift) - normalised * _per_channel(slope)
+        dx = dx * _per_channel(weight * deviation_inverse)
+        gradients = [g if wanted else None for g, wanted in zip((dx, dweight, dbias), ctx.trained)]
+        return (*gradients, None, None)
 
 
-def _normalised(x: Tensor, mean: Tensor, inverse_deviation: Tensor, dtype: paddle.dtype) -> Tensor:
-    return (x.astype(dtype) - _along_channels(mean)) * _along_channels(inverse_deviation)
-
-
-def _along_channels(values: Tensor) -> Tensor:
-    """(C,) -> (1, C, 1, 1)."""
+def _per_channel(values: Tensor) -> Tensor:
     return values.reshape([1, -1, 1, 1])

@@ -40,8 +40,7 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
         return
     gradients = [p.grad for p in parameters if p.grad is not None]
     flat = paddle.concat([gradient.flatten() for gradient in gradients])
-    dist.all_reduce(flat)
-    flat = flat / world_size()
+    flat = summed(flat) / world_size()
     sizes = [gradient.size for gradient in gradients]
     for gradient, mean in zip(gradients, flat.split(sizes)):
         gradient.set_value(mean.reshape(gradient.shape))
@@ -49,27 +48,27 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
 
 def mean_over_processes(values: Tensor) -> Tensor:
     """The mean of a tensor of scalars over the processes."""
-    return total(values) / world_size()
+    if world_size() == 1:
+        return values
+    return summed(values) / world_size()
 
 
 def any_process(flag: bool) -> bool:
     """Whether the flag is set in any of the processes: all of them get the same answer."""
-    return flag if world_size() == 1 else total(paddle.to_tensor([int(flag)])).item() > 0
-
-
-def total(values: Tensor) -> Tensor:
-    """The sum of a tensor over the processes, each of which has one of this shape."""
     if world_size() == 1:
-        return values
-    values = values.clone()
-    dist.all_reduce(values)
-    return values
+        return flag
+    return summed(paddle.to_tensor([int(flag)])).item() > 0
 
 
-def gather(values: Tensor) -> Tensor:
-    """The tensors of all processes, in their order: (...) -> (processes, ...)."""
-    if world_size() == 1:
-        return values.unsqueeze(0)
+def summed(values: Tensor) -> Tensor:
+    """The sum of a tensor over the processes."""
+    total = values.clone()
+    dist.all_reduce(total)
+    return total
+
+
+def gathered(values: Tensor) -> Tensor:
+    """The tensors of all processes: (...) -> (processes, ...)."""
     parts: List[Tensor] = []
     dist.all_gather(parts, values)
     return paddle.stack(parts)

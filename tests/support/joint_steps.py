@@ -35,6 +35,12 @@ def my_share(batch: np.ndarray) -> paddle.Tensor:
     return paddle.to_tensor(batch[distributed.rank() * share :][:share])
 
 
+def whole(share: paddle.Tensor) -> paddle.Tensor:
+    """The shares of all processes as one batch."""
+    alone = distributed.world_size() == 1
+    return share if alone else distributed.gathered(share).flatten(0, 1)
+
+
 def counted(calls: Counter, owner: object, name: str) -> None:
     """Counts the calls of a function."""
     function: Callable = getattr(owner, name)
@@ -58,7 +64,7 @@ def norm_arrays() -> Dict[str, np.ndarray]:
     (y * my_share(weights)).mean().backward()
     distributed.average_gradients(norm.parameters())
     dx = x.grad / distributed.world_size()  # of the mean over the joint batch
-    joint = {name: distributed.gather(part).flatten(0, 1) for name, part in (('y', y), ('dx', dx))}
+    joint = {'y': whole(y), 'dx': whole(dx)}
     own = {'dweight': norm.weight.grad, 'dbias': norm.bias.grad}
     statistics = {'mean': norm._mean, 'variance': norm._variance}
     return {f'norm.{k}': t.numpy() for k, t in {**joint, **own, **statistics}.items()}

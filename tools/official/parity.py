@@ -12,7 +12,7 @@ import subprocess
 import sys
 import types
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Mapping, Optional
 
 import numpy as np
 
@@ -71,7 +71,7 @@ def check_clone(torch_repo: Path) -> None:
         raise UserError(f'{torch_repo}: not a clone of the official first-order-model repository')
 
 
-def official_config(config: Dict[str, Any]) -> Dict[str, Any]:
+def official_config(config: Mapping[str, Any]) -> Dict[str, Any]:
     """What the official code takes of a checked config, and `align_corners`, a word it lacks."""
     common = dict(config['model_params']['common_params'])
     align_corners = common.pop('align_corners')
