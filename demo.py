@@ -6,6 +6,10 @@
 Without arguments it animates the bundled picture with the bundled clip and checkpoint.
 """
 
+from modules.runtime.packages import require_packages
+
+require_packages()
+
 import argparse
 import os
 from pathlib import Path

@@ -26,6 +26,10 @@ from typing import Any, Dict, List, Sequence
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from modules.runtime.packages import require_packages
+
+require_packages()
+
 from modules.config import load_config
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.files import atomic_output

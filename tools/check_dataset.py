@@ -13,10 +13,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from tqdm import tqdm
-
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+from modules.runtime.packages import require_packages
+
+require_packages(paddle=False)
+
+from tqdm import tqdm
 
 from modules.config import load_config
 from modules.data.clips import (

@@ -16,10 +16,14 @@ import sys
 from pathlib import Path
 from typing import Iterator, NamedTuple, Sequence
 
-import numpy as np
-
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+from modules.runtime.packages import require_packages
+
+require_packages()
+
+import numpy as np
 
 from modules.animation.inputs import (
     add_animation_options,

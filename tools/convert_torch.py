@@ -14,6 +14,10 @@ from typing import Callable, List, Tuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from modules.runtime.packages import require_packages
+
+require_packages(paddle=False)
+
 import numpy as np
 
 from modules.checkpoints.download import find_weights
@@ -125,6 +129,7 @@ def main() -> None:
     options = parser.parse_args()
 
     if options.to == 'paddle':
+        require_packages()
         prepare_process()
     source = find_weights(options.checkpoint)
     checkpoint = read_checkpoint(source)

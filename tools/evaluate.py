@@ -24,11 +24,15 @@ from collections import deque
 from pathlib import Path
 from typing import Deque, Iterator, List, Optional, Sequence
 
-import numpy as np
-from tqdm import tqdm
-
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+from modules.runtime.packages import require_packages
+
+require_packages()
+
+import numpy as np
+from tqdm import tqdm
 
 from frames_dataset import FramesDataset
 from modules.config import load_config

@@ -17,11 +17,15 @@ from functools import partial
 from pathlib import Path
 from typing import Iterator, List, NamedTuple, Optional
 
-import numpy as np
-from tqdm import tqdm
-
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+from modules.runtime.packages import require_packages
+
+require_packages(paddle=False)
+
+import numpy as np
+from tqdm import tqdm
 
 from modules.checkpoints.npz_file import write_npz
 from modules.runtime.commands import ArgumentParser, run_command

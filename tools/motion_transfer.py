@@ -25,11 +25,15 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional
 
-import numpy as np
-from tqdm import tqdm
-
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+from modules.runtime.packages import require_packages
+
+require_packages()
+
+import numpy as np
+from tqdm import tqdm
 
 from modules.config import load_config
 from modules.runtime.commands import ArgumentParser, run_command

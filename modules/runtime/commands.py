@@ -4,22 +4,57 @@ Nothing here imports Paddle, so that a mistake in the arguments is reported at o
 """
 
 import argparse
+import difflib
 import errno
 import io
+import itertools
 import os
+import re
 import sys
 import warnings
-from typing import Any, Callable, NoReturn, Optional, TextIO
+from typing import Any, Callable, List, NoReturn, Optional, TextIO
 
 from modules.runtime.errors import OUTPUT_ERRORS, UserError
 from modules.runtime.messages import warn
 
 # What it says when nobody reads our messages any more: a closed pipe, a closed terminal.
 _READER_LEFT = (errno.EPIPE, errno.EIO)
+_OPTION = re.compile(r'--?[A-Za-z][\w-]*')
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """argparse with its errors in one line; the usage is a `--help` away."""
+    """argparse with its errors in one line; the usage is a `--help` away.
+
+    Options are not abbreviated: what is short for one today would be short for two tomorrow.
+    """
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, allow_abbrev=False, **settings)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        arguments = sys.argv[1:] if args is None else list(args)
+        known = self._all_options()
+        for argument in itertools.takewhile(lambda argument: argument != '--', arguments):
+            name = argument.partition('=')[0]
+            attached = name[:2] in known and name[:2] != '--'  # -n3
+            if _OPTION.fullmatch(name) and name not in known and not attached:
+                self._refuse(name, known)
+        return super().parse_known_args(arguments, namespace)
+
+    def _all_options(self) -> List[str]:
+        """Names of options, of commands within this one, too."""
+        parsers: List[argparse.ArgumentParser] = [self]
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                parsers += action.choices.values()
+        return [name for parser in parsers for name in parser._option_string_actions]
+
+    def _refuse(self, name: str, known: List[str]) -> NoReturn:
+        """Says which option may be meant; before argparse says what else is missing."""
+        near = difflib.get_close_matches(name, known, 1, cutoff=0.7)
+        starts = [option for option in known if option.startswith(name)]
+        meant = starts or near
+        self.error(f'no option {name}' + (f'; did you mean {" or ".join(meant)}?' if meant else ''))
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f'{message} (see --help)')

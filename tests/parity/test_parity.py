@@ -220,11 +220,43 @@ def test_what_dump_refuses_before_it_runs(tmp_path, monkeypatch, capfd, out, pix
     (tmp_path / 'c.yaml').write_text(yaml.safe_dump(config))
     (tmp_path / 'clone' / 'modules').mkdir(parents=True)
     (tmp_path / 'clone' / 'modules' / 'keypoint_detector.py').touch()
-    monkeypatch.setattr('importlib.util.find_spec', lambda name: True)  # as if PyTorch were here
+    monkeypatch.setattr(parity_torch, 'torch_version', lambda python: '2')  # as if it were here
     with pytest.raises(UserError, match=message):
         parity_torch.dump(tmp_path / 'clone', tmp_path / 'c.yaml', None, tmp_path / out, 0)
     assert ('Traceback' in capfd.readouterr().err) == ('failed' in message)
     assert sorted(path.name for path in tmp_path.iterdir()) == ['c.yaml', 'clone']
+
+
+def test_dump_takes_the_python_that_has_pytorch(tmp_path, monkeypatch):
+    """A program that stands for one is asked, and then runs the official code."""
+    (tmp_path / 'clone' / 'modules').mkdir(parents=True)
+    (tmp_path / 'clone' / 'modules' / 'keypoint_detector.py').touch()
+    python = tmp_path / 'python'
+    python.write_text('#!/bin/sh\nif [ "$1" = -c ]; then echo 2; else echo "$3" > ran; fi\n')
+    python.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    config, out = ROOT / 'config' / 'demo-64.yaml', tmp_path / 'dump.npz'
+    options = ['dump', '--torch_repo', 'clone', '--config', str(config), '--out', str(out)]
+
+    def run(*more):
+        monkeypatch.setattr(sys, 'argv', ['parity.py', *options, *more])
+        parity.main()
+
+    with pytest.raises(FileNotFoundError):  # that program writes no file
+        run('--torch_python', str(python))
+    assert (tmp_path / 'ran').read_text().strip().endswith('dump.npz')
+    with pytest.raises(UserError, match='--torch_python /no/python: no such file'):
+        run('--torch_python', '/no/python')
+    python.write_text('#!/bin/sh\nexit 1\n')
+    with pytest.raises(UserError, match=r'/python: has no PyTorch.*by --torch_python'):
+        run('--torch_python', str(python))
+
+
+def test_a_missing_file_is_a_mistake(monkeypatch):
+    monkeypatch.setattr(sys, 'argv', ['parity.py', 'check', *map(str, FILES[:1]), 'missing.npz'])
+    monkeypatch.setattr(parity, 'check', lambda *_: pytest.fail('the work begins'))
+    with pytest.raises(UserError, match=r'missing\.npz: no such file'):
+        parity.main()
 
 
 def test_command_line(tmp_path):
@@ -282,7 +314,6 @@ def test_pins_replace_values_and_keep_gradients():
 @pytest.mark.skipif('TORCH_REPO' not in os.environ, reason='needs TORCH_REPO=clone and PyTorch')
 @pytest.mark.parametrize('scale', [0.5, 1 / 3])  # at a third the blur kernels differ by a bit
 def test_dump_of_the_official_code_passes(tmp_path, scale):
-    pytest.importorskip('torch')
     out = tmp_path / 'dump.npz'
     config = ROOT / 'tests' / 'support' / 'data' / 'faces-64.yaml'
     if scale != 0.5:
@@ -296,6 +327,7 @@ def test_dump_of_the_official_code_passes(tmp_path, scale):
         config = tmp_path / 'third.yaml'
         config.write_text(yaml.safe_dump(params))
     options = ['--torch_repo', os.environ['TORCH_REPO'], '--config', str(config)]
+    options += ['--torch_python', os.environ.get('TORCH_PYTHON', sys.executable)]
     command = [sys.executable, str(ROOT / 'tools' / 'parity.py'), 'dump', *options, '--out', out]
     subprocess.run(command, check=True)
     assert parity.check([out])

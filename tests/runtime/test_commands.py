@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from modules.runtime.commands import ArgumentParser
 from modules.runtime.errors import UserError
 from modules.runtime.files import atomic_output, check_output
 from modules.runtime.process import ending_signals
@@ -144,3 +145,41 @@ def test_signals_that_end_a_process():
         assert ending_signals() == [signal.SIGTERM]
     finally:
         signal.signal(signal.SIGHUP, kept)
+
+
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        ('--driving-video x', 'no option --driving-video; did you mean --driving_video?'),
+        ('--driv x', 'no option --driv; did you mean --driving_video?'),
+        ('--adopt_scale=3', 'no option --adopt_scale; did you mean --adapt_scale?'),
+        ('-cpu', 'no option -cpu; did you mean --cpu?'),
+        ('--best', 'no option --best; did you mean --best_frame?'),
+        ('--nonsense', 'no option --nonsense (see --help)'),
+        ('inner --fas', 'no option --fas; did you mean --fast?'),
+        ('inner --cpu', 'no option --cpu'),
+        ('-n 1', 'are required: --driving_video'),
+    ],
+)
+def test_misspelt_options(arguments, message):
+    """They are named before what else is missing, and none is short for another."""
+    with pytest.raises(UserError) as error:
+        options_parser().parse_args(arguments.split())
+    assert message in str(error.value)
+
+
+def test_values_that_look_like_options():
+    parse = options_parser().parse_args
+    assert parse(['--driving_video=--x', '-n-1']).n == -1
+    assert parse(['--driving_video', '-1', '-n', '-2']).driving_video == '-1'
+
+
+def options_parser():
+    parser = ArgumentParser()
+    parser.add_argument('--driving_video', required=True)
+    parser.add_argument('--best_frame', type=int)
+    parser.add_argument('--adapt_scale')
+    parser.add_argument('--cpu', action='store_true')
+    parser.add_argument('-n', type=int)
+    parser.add_subparsers().add_parser('inner').add_argument('--fast')
+    return parser

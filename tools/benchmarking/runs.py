@@ -13,9 +13,9 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tup
 import numpy as np
 from tqdm import tqdm
 
-from modules.runtime.errors import UserError, reason_of
+from modules.runtime.errors import UserError
 from tools.benchmarking.common import Series, frames_file, read_frames
-from tools.official.parity import check_clone, official_config
+from tools.official.parity import check_clone, official_config, torch_version
 
 TOOLS = Path(__file__).resolve().parents[1]
 OFFICIAL = 'official'
@@ -62,21 +62,15 @@ def find_official(torch_repo: Optional[Path], torch_python: Optional[str]) -> Of
         return Official(reason='not measured: --torch_repo names no clone of it')
     check_clone(torch_repo)
     python = torch_python or sys.executable
-    question = 'import torch; print(torch.__version__)'
-    try:
-        done = subprocess.run(
-            [python, '-c', question], capture_output=True, text=True, check=False
-        )
-    except OSError as error:
-        raise UserError(f'--torch_python {python}: {reason_of(error)}') from error
-    if done.returncode and torch_python:
+    version = torch_version(python)
+    if version is None and torch_python:
         raise UserError(
             f'--torch_python {python}: has no PyTorch; pip install torch there, or name another '
             'Python'
         )
-    if done.returncode:
+    if version is None:
         return Official(reason=f'not measured: no PyTorch in {python}; name one by --torch_python')
-    return Official(python, torch_repo.resolve(), done.stdout.strip())
+    return Official(python, torch_repo.resolve(), version)
 
 
 def run(contender: Contender, folder: Path, size: Tuple[int, int]) -> Run:
