@@ -5,7 +5,6 @@ import warnings
 import numpy as np
 import paddle
 import pytest
-from conftest import ROOT
 from PIL import Image
 
 import train
@@ -23,6 +22,7 @@ from modules.training.trainer import Trainer
 from modules.util import AntiAliasInterpolation2d
 from modules.vgg import Vgg19
 from modules.video import VideoReader, read_image
+from tests.support.places import ROOT
 from tests.support.tiny import tiny_config
 from tests.support.training_runs import run, write_clips, write_config
 

@@ -8,7 +8,7 @@ from modules.video import VideoReader
 from tests.support.clips import drawn, encode, far
 from tests.support.places import ROOT
 
-DATA = ROOT / 'tests' / 'data'
+DATA = ROOT / 'tests' / 'support' / 'data'
 PACKET = 188  # bytes of a transport stream's
 
 
