@@ -183,8 +183,8 @@ class _Store:
             # A run that trims the cache may take it away meanwhile.
             with contextlib.suppress(*COMPILER_ERRORS, OSError):
                 return Program(entry, bf16, gpu=self.gpu)
+        layer, shapes = make()  # which raises where the weights don't fit
         self._tell_wait()
-        layer, shapes = make()
         random = np.random.default_rng(0)
         noise = [random.random(shape, np.float32) for shape in shapes]
         with self.cache.fill(key) as folder, paddle.no_grad():
