@@ -3,7 +3,6 @@
 The eager one is in modules/eager.py, the choice between them in modules/inference/choice.py.
 """
 
-import contextlib
 import functools
 import gc
 import hashlib
@@ -176,9 +175,14 @@ class _Store:
         key = key_of({**self.parts, 'program': name})
         entry = self.cache.find(key)
         if entry is not None:
-            # A run that trims the cache may take it away meanwhile.
-            with contextlib.suppress(*COMPILER_ERRORS, OSError):
-                return Program(entry, bf16, gpu=self.gpu)
+            # A run that trims the cache may take it away meanwhile; what was compiled may not run
+            # any more. A new one is made then, or if that fails, too, the networks are used.
+            try:
+                program = Program(entry, bf16, gpu=self.gpu)
+                program.try_out()
+                return program
+            except (*COMPILER_ERRORS, OSError):
+                self.cache.drop(key)
         layer, shapes = make()
         random = np.random.default_rng(0)
         noise = [random.random(shape, np.float32) for shape in shapes]
