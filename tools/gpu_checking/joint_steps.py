@@ -44,15 +44,15 @@ def main() -> None:
     source, driving = (paddle.to_tensor(frames[mine]) for frames in small_frames())
     results = {'world': np.array(distributed.world_size())}
     for step in range(STEPS):
-        losses = trainer.step(source, driving).losses
-        means = distributed.mean_over_processes(paddle.stack(list(losses.values())))
+        found = trainer.step(source, driving).losses
+        means = distributed.mean_over_processes(paddle.stack(list(found.values())))
         results[f'loss.{step}'] = means.numpy()
     for name, network in models._asdict().items():
         for key, tensor in network.state_dict().items():
             kind = 'statistic' if key.endswith(('_mean', '_variance')) else 'weight'
             results[f'{kind}.{name}.{key}'] = tensor.numpy()
     if distributed.rank() == 0:
-        np.savez(sys.argv[1], **results)
+        np.savez(sys.argv[1], **results)  # type: ignore[arg-type]
 
 
 if __name__ == '__main__':
