@@ -3,6 +3,10 @@
 python animate.py --config config/vox-256.yaml --checkpoint vox-cpk.pth.tar --save_dir results
 """
 
+from modules.runtime.packages import require_packages
+
+require_packages()
+
 import argparse
 from pathlib import Path
 
@@ -71,9 +75,7 @@ def main() -> None:
     device = choose_device(options.cpu)
     from modules.animation.pairs import animate_test_set
 
-    folder = AnimationFolder(
-        options.save_dir, options.outputs, config['animate_params']['format']
-    )
+    folder = AnimationFolder(options.save_dir, options.outputs, config['animate_params']['format'])
     done = animate_test_set(
         config,
         options.checkpoint,

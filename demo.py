@@ -6,6 +6,10 @@
 Without arguments it animates the bundled picture with the bundled clip and checkpoint.
 """
 
+from modules.runtime.packages import require_packages
+
+require_packages()
+
 import argparse
 import os
 from pathlib import Path
@@ -73,19 +77,19 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     options = parse_arguments()
     config, size, source = read_config_and_source(options)
-    with VideoReader(options.driving_video) as reader:
-        fps, total, has_audio = reader.fps, reader.frame_count, reader.has_audio
-    audio_from = options.driving_video if options.audio and has_audio else None
-    writer = VideoWriter(options.result_video, fps, audio_from=audio_from)
-    if options.audio and not has_audio:
+    reader = VideoReader(options.driving_video)
+    audio_from = options.driving_video if options.audio and reader.has_audio else None
+    writer = VideoWriter(options.result_video, reader.fps, audio_from=audio_from)
+    if options.audio and not reader.has_audio:
         note(f'{options.driving_video} has no sound to copy')
 
     prepare_process(options.cpu)
     device = choose_device(options.cpu)
     from modules.animation.clip import animate_clip
 
-    animate_clip(options, config, size, source, writer, total, device)
-    for warning in filter(None, (writer.audio_warning, writer.rate_warning)):
+    with reader:
+        animate_clip(options, config, size, source, reader, writer, device)
+    for warning in filter(None, (*reader.notes, writer.audio_warning, writer.rate_warning)):
         note(warning)
     print(f'written: {options.result_video}')
 

@@ -317,15 +317,18 @@ def animation_pairs(dataset: FramesDataset, num_pairs: int, seed: int = 0) -> Li
 def _listed_pairs(dataset: FramesDataset, pairs_list: PathLike) -> List[Pair]:
     number = {name: index for index, name in enumerate(dataset.names)}
     try:
-        with open(pairs_list, encoding='utf-8-sig', newline='') as file:
+        # Names are those on the disk, which need not be UTF-8; the columns' are.
+        with open(pairs_list, encoding='utf-8-sig', errors='surrogateescape', newline='') as file:
             reader = csv.DictReader(file)
-            if not {'source', 'driving'} <= set(reader.fieldnames or ()):
+            columns = list(reader.fieldnames or ())
+            ''.join(columns).encode()
+            if not {'source', 'driving'} <= set(columns):
                 raise UserError(f'{pairs_list}: needs the columns source and driving')
             rows = [(row['source'], row['driving']) for row in reader]
     except OSError as error:
         reason = reason_of(error)
         raise UserError(f'{pairs_list}: {reason}; dataset_params.pairs_list names it') from error
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (UnicodeError, csv.Error) as error:
         raise UserError(f'{pairs_list}: not a csv file: {error}; save it as UTF-8 text') from error
     pairs = [Pair(number[a], number[b]) for a, b in rows if a in number and b in number]
     if not pairs:

@@ -4,6 +4,10 @@ python train.py --config config/vox-256.yaml
 python -m paddle.distributed.launch train.py --config config/vox-256.yaml    # several GPUs
 """
 
+from modules.runtime.packages import require_packages
+
+require_packages()
+
 import argparse
 import contextlib
 import time

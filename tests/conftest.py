@@ -2,24 +2,13 @@ import atexit
 import os
 import shutil
 import signal
-import sys
 import tempfile
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from modules.runtime.process import prepare_process  # noqa: E402
+from modules.runtime.process import prepare_process
 
 prepare_process()
-
-import paddle  # noqa: E402
-
-needs_onednn = pytest.mark.skipif(
-    not paddle.base.core.is_compiled_with_onednn(), reason='this Paddle has no oneDNN'
-)
 
 # Compiled programs are shared by the tests, not with the user.
 _CACHE = tempfile.mkdtemp()

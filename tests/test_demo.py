@@ -11,17 +11,16 @@ import av
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT
 from PIL import Image
 
 import demo
 from modules.runtime.errors import UserError
-from modules.runtime.process import choose_device
-from modules.video import VideoReader, VideoWriter, read_image, resize_frame
+from modules.video import VideoReader, read_image, resize_frame
 from modules.video.levels import to_bytes
-from tests.support.clips import beep
+from tests.support.clips import beep, write
+from tests.support.places import ROOT
 
-DATA = ROOT / 'tests' / 'data' / 'demo_tiny'
+DATA = ROOT / 'tests' / 'support' / 'data' / 'demo_tiny'
 BUNDLED = ROOT / 'doc' / 'demo'
 CHECKPOINT = BUNDLED / 'demo-128.safetensors'
 
@@ -38,13 +37,8 @@ def frames_of(path):
 
 def write_clip(path, num_frames=4, fps=Fraction(30000, 1001), size=(48, 80)):
     rng = np.random.RandomState(0)
-    with VideoWriter(path, fps) as writer:
-        for _ in range(num_frames):
-            writer.write(
-                np.repeat(np.repeat(rng.randint(0, 255, (6, 10, 3)), 8, 0), 8, 1)[: size[0]].astype(
-                    'uint8'
-                )
-            )
+    coarse = rng.randint(0, 255, (num_frames, 6, 10, 3)).astype('uint8')
+    write(path, coarse.repeat(8, 1).repeat(8, 2)[:, : size[0]], fps)
     return path
 
 
@@ -366,34 +360,6 @@ def test_frames_need_not_be_square(tmp_path, monkeypatch):
     driving = resize_frame(frames_of(clip)[1], (64, 128))
     np.testing.assert_array_equal(frames[1][:, 128:256], to_bytes(driving))
     assert frames[1][:, 256:].std() > 5
-
-
-@pytest.mark.parametrize('flags', [('--cpu',), ()])
-def test_cpu_is_passed_on(tmp_path, monkeypatch, flags):
-    class Chosen(Exception):
-        pass
-
-    def choose_device(cpu):
-        raise Chosen(cpu)
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(demo, 'choose_device', choose_device)
-    monkeypatch.setattr(sys, 'argv', ['demo.py', *flags])
-    with pytest.raises(Chosen) as chosen:
-        demo.main()
-    assert chosen.value.args == (bool(flags),)
-
-
-def test_the_gpu_is_chosen_unless_told_otherwise(monkeypatch):
-    monkeypatch.setattr('paddle.is_compiled_with_cuda', lambda: True)
-    monkeypatch.setattr('paddle.device.cuda.device_count', lambda: 1)
-    asked = []
-    monkeypatch.setattr('paddle.set_device', asked.append)
-    for cpu in (False, True):
-        choose_device(cpu)
-    monkeypatch.setattr('paddle.device.cuda.device_count', lambda: 0)
-    choose_device(False)
-    assert asked == ['gpu', 'cpu', 'cpu']
 
 
 def test_inputs_are_never_replaced(tmp_path, monkeypatch):

@@ -13,10 +13,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from tqdm import tqdm
-
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+from modules.runtime.packages import require_packages
+
+require_packages(paddle=False)
+
+from tqdm import tqdm
 
 from modules.config import load_config
 from modules.data.clips import (
@@ -161,7 +165,7 @@ def main() -> None:
         raise UserError(f'{train.folder}: no clip of {len(train.clips)} can be read')
     if dataset:
         crops = (dataset['augmentation_params'] or {}).get('crop_param') is not None
-        if not crops:
+        if frame_size and not crops:
             clips, others = take_size(clips, frame_size)
             print_problems('clips are of another size, left out', others)
     for warning in warnings_of(clips, dataset):

@@ -16,10 +16,14 @@ import sys
 from pathlib import Path
 from typing import Iterator, NamedTuple, Sequence
 
-import numpy as np
-
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+from modules.runtime.packages import require_packages
+
+require_packages()
+
+import numpy as np
 
 from modules.animation.inputs import (
     add_animation_options,
@@ -121,8 +125,8 @@ def write_videos(writers: Sequence[VideoWriter], frames: Iterator[np.ndarray]) -
 def main() -> None:
     options = parse_arguments()
     config, size, source = read_config_and_source(options)
-    with VideoReader(options.driving_video) as reader:
-        writers = [VideoWriter(path, reader.fps) for path in options.out]
+    reader = VideoReader(options.driving_video)
+    writers = [VideoWriter(path, reader.fps) for path in options.out]
     official = require_official(options.torch_repo, options.torch_python)
 
     prepare_process(options.cpu)
@@ -136,8 +140,9 @@ def main() -> None:
 
     models = build_models(config)
     load_models(config, models, options.checkpoint)
-    driving = itertools.islice(read_resized(options.driving_video, size), options.frames)
-    animation = Animation(source, np.stack(list(driving)), options.relative, options.adapt_scale)
+    with reader:
+        driving = np.stack(list(itertools.islice(read_resized(reader, size), options.frames)))
+    animation = Animation(source, driving, options.relative, options.adapt_scale)
     normalization = Normalization(options.relative, options.relative, options.adapt_scale)
     ours = np.stack(list(animate(models, source, animation.driving, normalization)))
     with official_animation(official, config, options.checkpoint) as animate_theirs:

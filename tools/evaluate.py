@@ -24,11 +24,15 @@ from collections import deque
 from pathlib import Path
 from typing import Deque, Iterator, List, Optional, Sequence
 
-import numpy as np
-from tqdm import tqdm
-
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+from modules.runtime.packages import require_packages
+
+require_packages()
+
+import numpy as np
+from tqdm import tqdm
 
 from frames_dataset import FramesDataset
 from modules.config import load_config
@@ -40,7 +44,7 @@ from modules.runtime.files import atomic_output
 from modules.runtime.messages import warn
 from modules.runtime.process import choose_device, prepare_process
 from modules.runtime.shortage import ANIMATION_MEND, shortage_explained
-from modules.video import VideoWriter
+from modules.video import VideoWriter, map_repeated
 from modules.video.levels import to_float
 from tools.evaluation.detectors import FramePair, build_detector, build_embedder
 from tools.evaluation.metrics import (
@@ -60,10 +64,11 @@ from tools.evaluation.report import (
     Evaluation,
     Row,
     describe,
+    figures_table,
     list_figures,
-    table,
     to_markdown,
     write_csv,
+    write_text,
 )
 
 
@@ -147,8 +152,11 @@ def build_measures(options: argparse.Namespace) -> List[Measure]:
 
 def read_whole(clip: Clip) -> Iterator[np.ndarray]:
     """The frames of a clip; raises DamagedClip where they break off."""
+    notes: List[str] = []
     try:
-        yield from clip.frames()
+        yield from clip.frames(notes)
+        for note in notes:
+            warn(note)
     except UserError as error:
         raise DamagedClip(str(error)) from error
 
@@ -165,9 +173,10 @@ def reconstruct(engine, clip: Clip) -> Iterator[FramePair]:
     def driving() -> Iterator[np.ndarray]:
         for frame in itertools.chain([first], frames):
             waiting.append(frame)
-            yield to_float(frame)
+            yield frame
 
-    for number, prediction in enumerate(animate(engine, to_float(first), driving())):
+    floats = map_repeated(to_float, driving())
+    for number, prediction in enumerate(animate(engine, to_float(first), floats)):
         truth = waiting.popleft()
         yield FramePair(clip.path, number, truth, prediction, to_bytes(prediction))
     assert not waiting, 'a frame without its reconstruction'
@@ -255,11 +264,11 @@ def main() -> None:
         summary = describe(options, config, evaluation)
         write_csv(folder / 'videos.csv', evaluation.rows, list_figures(options.metrics))
         text = json.dumps(summary, indent=1, ensure_ascii=False)
-        (folder / 'summary.json').write_text(text + '\n', encoding='utf-8')
-        (folder / 'summary.md').write_text(to_markdown(summary), encoding='utf-8')
+        write_text(folder / 'summary.json', text + '\n')
+        write_text(folder / 'summary.md', to_markdown(summary))
     if wanted is not None and len(evaluation.rows) < wanted:
         warn(f'{wanted} clips were wanted, only {len(evaluation.rows)} could be reconstructed')
-    print(table(summary))
+    print(figures_table(summary))
     for metric, why in summary['not_measured'].items():
         print(f'not measured: {DEFINITIONS[metric].title} ({why})')
     print(f'written: {options.out}')

@@ -19,6 +19,10 @@ from typing import Any, Dict
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from modules.runtime.packages import require_packages
+
+require_packages()
+
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.files import atomic_output, check_output
 from tools.benchmark import describe_machine

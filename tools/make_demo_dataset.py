@@ -17,11 +17,15 @@ from functools import partial
 from pathlib import Path
 from typing import Iterator, List, NamedTuple, Optional
 
-import numpy as np
-from tqdm import tqdm
-
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+from modules.runtime.packages import require_packages
+
+require_packages(paddle=False)
+
+import numpy as np
+from tqdm import tqdm
 
 from modules.checkpoints.npz_file import write_npz
 from modules.runtime.commands import ArgumentParser, run_command
@@ -47,7 +51,7 @@ class Item(NamedTuple):
     """A creature to draw: one task of a worker."""
 
     part: str  # train or test
-    index: int  # within its part: decides on its random numbers
+    number: int  # within its part: decides on its random numbers
     name: str  # unique in the whole dataset
     clips: int
 
@@ -130,7 +134,7 @@ def items(args: Namespace) -> List[Item]:
 
 def draw_item(item: Item, args: Namespace) -> Iterator[Clip]:
     """The creature's clips, each in front of its own background."""
-    rng = random_stream(args.seed, item.part, item.index)
+    rng = random_stream(args.seed, item.part, item.number)
     legs = None if args.legs == 'any' else int(args.legs)
     creature = Creature.random(rng, legs, mirrored=None if args.mirror else False)
     # All kinds are put in order and the first taken, so that more clips don't change the others.

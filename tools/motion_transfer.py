@@ -25,11 +25,15 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional
 
-import numpy as np
-from tqdm import tqdm
-
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+from modules.runtime.packages import require_packages
+
+require_packages()
+
+import numpy as np
+from tqdm import tqdm
 
 from modules.config import load_config
 from modules.runtime.commands import ArgumentParser, run_command
@@ -40,6 +44,7 @@ from modules.video import write_video
 from modules.video.levels import to_float
 from tools.creature_drawing.creatures import HeldOutCase, held_out_cases
 from tools.evaluation.bootstrap import half_width
+from tools.markdown import table
 from tools.official.animation import Animate, Animation, official_animation, require_official
 
 MOVING = 15 / 255  # least change, in some channel, of a pixel that moves
@@ -158,17 +163,17 @@ def run_cases(
     return rows
 
 
-def table(rows: List[Dict[str, Any]]) -> str:
+def means_table(rows: List[Dict[str, Any]]) -> str:
     """The means over the cases as a Markdown table."""
-    lines = ['| task | moving pixels, relative | whole frame |', '| --- | --- | --- |']
+    means = []
     tasks = [title for task in TASKS for title in (task, THEIRS.format(task)) if title in rows[0]]
     for task in tasks:
         cells = []
         for name, digits in (('moving', 3), ('frame', 4)):
             values = np.array([row[task][name] for row in rows])
             cells.append(f'{values.mean():.{digits}f} ± {half_width(values):.{digits}f}')
-        lines.append(f'| {task} | {cells[0]} | {cells[1]} |')
-    return '\n'.join(lines)
+        means.append((task, *cells))
+    return '\n'.join(table(('task', 'moving pixels, relative', 'whole frame'), means))
 
 
 def main() -> None:
@@ -194,7 +199,7 @@ def main() -> None:
         if options.videos is not None:
             folder = stack.enter_context(atomic_output(options.videos, folder=True))
         rows = run_cases(models, cases, options.cases, folder, animate_theirs)
-    print(table(rows))
+    print(means_table(rows))
     if official is not None:
         largest = max(row['largest_difference'] for row in rows)
         print(f'largest difference from the official code, of values in [0, 1]: {largest:.1e}')

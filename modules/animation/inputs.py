@@ -1,13 +1,14 @@
 """What demo.py and tools/compare.py animate: options, config, picture and clip; needs no Paddle."""
 
 import argparse
+import functools
 from pathlib import Path
 from typing import Any, Dict, Iterator, Tuple
 
 import numpy as np
 
 from modules.config import load_config
-from modules.video import VideoReader, read_image, resize_frame
+from modules.video import VideoReader, map_repeated, read_image, resize_frame
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLED = ROOT / 'doc' / 'demo'
@@ -62,8 +63,9 @@ def read_config_and_source(
     return config, size, resize_frame(read_image(options.source_image), size)
 
 
-def read_resized(path: Path, size: Tuple[int, int]) -> Iterator[np.ndarray]:
-    """The frames of a clip as they are decoded, float32 in [0, 1] of the model's size."""
-    with VideoReader(path) as reader:
-        for frame in reader:
-            yield resize_frame(frame, size)
+def read_resized(reader: VideoReader, size: Tuple[int, int]) -> Iterator[np.ndarray]:
+    """The frames of a clip as they are decoded, float32 in [0, 1] of the model's size.
+
+    A repeated frame is the same array again.
+    """
+    return map_repeated(functools.partial(resize_frame, size=size), reader)

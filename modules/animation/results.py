@@ -108,8 +108,10 @@ class AnimationFolder:
             with contextlib.ExitStack() as stack:
                 writers: Dict[str, Writer] = {}
                 for kind, path in grown.items():
-                    writer: Writer = Strip(path) if kind == 'png' else VideoWriter(path, fps)
-                    writers[kind] = stack.enter_context(writer)
+                    if kind == 'png':
+                        writers[kind] = stack.enter_context(Strip(path))
+                    else:
+                        writers[kind] = stack.enter_context(VideoWriter(path, fps))
                 yield writers
             for kind, path in grown.items():
                 place = self._place(kind, name)

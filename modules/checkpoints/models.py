@@ -275,7 +275,7 @@ def save_checkpoint(
         'version': str(VERSION),
         'config': json.dumps(config),
         'meta': json.dumps(dict(extra_meta or {})),
-        'crc32': json.dumps({key: zlib.crc32(array) for key, array in sorted(tensors.items())}),
+        'crc32': json.dumps({key: zlib.crc32(tensors[key].data) for key in sorted(tensors)}),
     }
     data = memoryview(save(tensors, metadata))  # save_file hides which error the disk gives
     begin = 8 + int.from_bytes(data[:8], 'little')

@@ -2,16 +2,18 @@
 
 import io
 import math
+import os
 import re
 import struct
 import zipfile
 import zlib
+from pathlib import Path
 from typing import Any, BinaryIO, Dict, Mapping
 
 import numpy as np
 
 from modules.checkpoints.numpy_pickle import ArrayStandIn, check_dtype, check_shape, numpy_table
-from modules.checkpoints.safe_pickle import Budget, Machine, Reader, Refused, shorten
+from modules.checkpoints.safe_pickle import Budget, Machine, Reader, Refused, Unread, shorten
 from modules.runtime.files import PathLike
 
 # zipfile's own, for an encrypted member or an unknown compression (RuntimeError), and struct's.
@@ -63,6 +65,35 @@ class Archive:
         except ZIP_ERRORS as error:
             raise Refused(f'{shorten(name)} is damaged or cut off ({shorten(error)})') from error
         if len(data) != size:
+            raise Refused(f'{shorten(name)} is cut off')
+        return data
+
+
+class Unpacked:
+    """A folder into which an archive has been unpacked, read like the Archive; links are ignored.
+
+    Args:
+        folder: its name stands before those of its files, as in the archive.
+    """
+
+    def __init__(self, folder: Path):
+        self._files: Dict[str, Path] = {}
+        self.sizes: Dict[str, int] = {}
+        for part, place in (('', folder), ('data/', folder / 'data')):
+            if not place.is_dir():
+                continue
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    if entry.is_file(follow_symlinks=False):
+                        name = f'{folder.name}/{part}{entry.name}'
+                        self._files[name] = Path(entry.path)
+                        self.sizes[name] = entry.stat(follow_symlinks=False).st_size
+        self.total = sum(self.sizes.values())
+
+    def read(self, name: str) -> bytes:
+        """All of a file. Raises Refused where that has changed meanwhile."""
+        data = self._files[name].read_bytes()
+        if len(data) != self.sizes[name]:
             raise Refused(f'{shorten(name)} is cut off')
         return data
 
@@ -126,6 +157,8 @@ def _read_pickled_dict(data: bytes) -> Dict[str, Any]:
     file = io.BytesIO(data)
     file.seek(_header_size(data))
     value = Machine(numpy_table(Budget(len(data)))).load(Reader(file, len(data)))
+    if isinstance(value, Unread):
+        raise Refused(value.reason)
     if not isinstance(value, ArrayStandIn) or type(value.boxed) is not dict:
         raise Refused('the object pickled in it is no dict')
     return value.boxed

@@ -10,6 +10,7 @@ from modules.checkpoints.safe_pickle import (
     Function,
     Refused,
     StandIn,
+    Unread,
     dict_stand_in,
     shorten,
 )
@@ -65,6 +66,8 @@ class ArrayStandIn(StandIn):
 
     def build(self, state: Any) -> None:
         """`state` is (version, shape, dtype, Fortran order, bytes or list of objects)."""
+        if type(state) is tuple and len(state) == 5 and isinstance(state[2], Unread):
+            raise Refused(state[2].reason)
         if type(state) is not tuple or len(state) != 5 or not isinstance(state[2], DtypeStandIn):
             raise Refused('it has a damaged array')
         _, shape, stand_in, fortran, raw = state

@@ -1,8 +1,8 @@
 """Checkpoints of every format, read by one function.
 
-PyTorch's .pth.tar in both formats, .npz (a file, or a folder with G.npz, KP.npz and D.npz),
-Paddle's .pdparams, and our own .safetensors. What a file is, its content decides, not its name; and
-nothing in it is ever executed.
+PyTorch's .pth.tar in both formats, also unpacked into a folder, .npz (a file, or a folder with
+G.npz, KP.npz and D.npz), Paddle's .pdparams, and our own .safetensors. What a file is, its content
+decides, not its name; and nothing in it is ever executed.
 """
 
 import contextlib
@@ -17,9 +17,11 @@ from typing import Any, BinaryIO, Dict, Iterator, Mapping, NamedTuple, Optional,
 
 import numpy as np
 
-from modules.checkpoints.npz_file import Archive, read_npz
+from modules.checkpoints.no_checkpoint import HEAD, describe, describe_archive
+from modules.checkpoints.npz_file import Archive, Unpacked, read_npz
 from modules.checkpoints.numpy_pickle import ArrayStandIn, numpy_table
-from modules.checkpoints.safe_pickle import Budget, Machine, Reader, Refused, shorten
+from modules.checkpoints.safe_pickle import Budget, Machine, Reader, Refused, Unread, shorten
+from modules.checkpoints.safetensors_file import TensorFile
 from modules.checkpoints.torch_file import (
     LEGACY_MAGIC,
     TensorStandIn,
@@ -32,6 +34,7 @@ from modules.checkpoints.weight_names import (
     identify,
     name_keypoint_detector,
     to_official_names,
+    without_wrappers,
 )
 from modules.runtime.errors import UserError
 from modules.runtime.files import PathLike
@@ -82,9 +85,13 @@ def content_hash(path: PathLike) -> str:
     path = Path(path)
     with _telling_errors(path):
         if path.is_dir():
+            unpacked = _find_unpacked(path)
             held = [name for name in NPZ_FILES.values() if (path / name).exists()]
+            if unpacked is not None:
+                files = (*unpacked.glob('*'), *unpacked.glob('data/*'))
+                held = sorted(str(file.relative_to(path)) for file in files if file.is_file())
             lines = (f'{name} {content_hash(path / name)}' for name in held)
-            return hashlib.sha256('\n'.join(lines).encode()).hexdigest()
+            return hashlib.sha256(os.fsencode('\n'.join(lines))).hexdigest()
         with _open_file(path) as file:
             return file_hash(file)
 
@@ -143,17 +150,37 @@ def _read_tree(file: BinaryIO) -> Tuple[Any, Budget]:
         raise Refused('is empty; get it again')
     if head[:4] in (b'PK\x03\x04', b'PK\x05\x06'):
         archive = Archive(file, size)
-        is_npz = all(name.endswith('.npy') for name in archive.sizes)
-        return (read_npz if is_npz else read_torch_zip)(archive), Budget(archive.total)
+        budget = Budget(archive.total)
+        if all(name.endswith('.npy') for name in archive.sizes):
+            return read_npz(archive), budget
+        if not any(name.endswith('/data.pkl') for name in archive.sizes):
+            around = describe_archive(archive.sizes)
+            if around is not None:
+                raise Refused(around)
+        return read_torch_zip(archive, budget), budget
     budget = Budget(size)
     if head == LEGACY_MAGIC:
-        return read_torch_legacy(file, size), budget
+        return read_torch_legacy(file, size, budget), budget
     if head[:1] == b'\x80':
         return Machine(numpy_table(budget)).load(Reader(file, size)), budget
-    raise Refused('is no checkpoint: not a .pth.tar, .npz, .pdparams or .safetensors file')
+    raise Refused(describe(file.read(HEAD)))
+
+
+def _find_unpacked(path: Path) -> Optional[Path]:
+    """The folder that some programs make of a .pth.tar, which is a zip archive: it, or in it."""
+    try:
+        folders = [path, *sorted(folder for folder in path.iterdir() if folder.is_dir())]
+    except PermissionError as error:
+        raise Refused('no permission to read it; change its permissions') from error
+    return next((folder for folder in folders if (folder / 'data.pkl').is_file()), None)
 
 
 def _read_folder(path: Path) -> Checkpoint:
+    unpacked = _find_unpacked(path)
+    if unpacked is not None:
+        archive = Unpacked(unpacked)
+        budget = Budget(archive.total)
+        return _find_networks(read_torch_zip(archive, budget), budget)
     networks: Dict[str, State] = {}
     for name, file in NPZ_FILES.items():
         if (path / file).exists():
@@ -162,12 +189,17 @@ def _read_folder(path: Path) -> Checkpoint:
                 raise Refused(f'its {file} holds {" and ".join(found)} instead of {name}')
             networks.update(found)
     if not networks:
-        raise Refused('a folder without G.npz and KP.npz; give one with them, or a file')
+        raise Refused(
+            'a folder without G.npz and KP.npz, nor with the data.pkl of an unpacked .pth.tar; '
+            'give one with them, or a file'
+        )
     return _only(networks)
 
 
 def _find_networks(tree: Any, budget: Budget) -> Checkpoint:
     """A checkpoint from the object in a file."""
+    if isinstance(tree, Unread):
+        raise Refused(tree.reason)
     if type(tree) is not dict:
         raise Refused('holds no dict of networks')
     networks = {name: _read_state(tree[name], name, budget) for name in NETWORKS if name in tree}
@@ -193,6 +225,8 @@ def _is_plain(name: Any) -> bool:
 
 def _read_state(items: Any, network: str, budget: Budget) -> State:
     """A network's arrays with official names, whatever stands for them in the file."""
+    if isinstance(items, Unread):
+        raise Refused(items.reason)
     if type(items) is not dict:
         raise Refused(f'its {network} is no dict of weights')
     state = {}
@@ -203,11 +237,13 @@ def _read_state(items: Any, network: str, budget: Budget) -> State:
             raise Refused(f'its {network} has a weight called {shorten(name)}')
         if type(value) is tuple and len(value) == 2:  # paddle.save: (the parameter's name, array)
             value = value[1]
+        if isinstance(value, Unread):
+            raise Refused(value.reason)
         if not isinstance(value, (ArrayStandIn, TensorStandIn, np.ndarray)):
             raise Refused(f'its {network} has {shorten(name)}, which is no array')
         budget.spend(value.nbytes)
         state[name] = value if isinstance(value, np.ndarray) else value.array()
-    official = to_official_names(state)
+    official = to_official_names(without_wrappers(state))
     if len(official) < len(state):
         raise Refused(f"its {network} has a weight twice, by its official and by Paddle's name")
     return official
@@ -231,28 +267,23 @@ def _name_network(items: Any, budget: Budget) -> Dict[str, State]:
 
 
 def _read_safetensors(path: Path, training_state: bool) -> Checkpoint:
-    from safetensors import SafetensorError, safe_open
-
     states: Dict[str, Dict[str, np.ndarray]] = {}
     tensors, left_out = {}, set()
-    try:
-        with safe_open(str(path), framework='np') as file:
-            metadata = file.metadata() or {}
-            config, meta, sums = _read_metadata(metadata)
-            for key in file.keys():  # noqa: SIM118 (it is no dict)
-                network, _, name = key.partition('.')
-                if network not in NETWORKS and not training_state:
-                    left_out.add(network)
-                    continue
-                array = file.get_tensor(key)
-                if sums and zlib.crc32(array) != sums.get(key):
-                    raise Refused(f'its {shorten(key)} is damaged; take another checkpoint')
-                if network in NETWORKS:
-                    states.setdefault(network, {})[name] = array
-                else:
-                    tensors[key] = array
-    except (SafetensorError, TypeError) as error:  # TypeError: NumPy lacks the dtype
-        raise Refused(f'the safetensors file is damaged or cut off ({shorten(error)})') from error
+    with TensorFile(path) as file:
+        config, meta, sums = _read_metadata(file.metadata)
+        names = without_wrappers(dict.fromkeys(file.keys))
+        for key, plain in zip(file.keys, names):
+            network, _, name = plain.partition('.')
+            if network not in NETWORKS and not training_state:
+                left_out.add(network)
+                continue
+            array = file.read(key)
+            if sums and zlib.crc32(array.data) != sums.get(key):
+                raise Refused(f'its {shorten(key)} is damaged; take another checkpoint')
+            if network in NETWORKS:
+                states.setdefault(network, {})[name] = array
+            else:
+                tensors[key] = array
     if not states:
         raise Refused(f'holds none of {", ".join(NETWORKS)}')
     budget = Budget(path.stat().st_size)

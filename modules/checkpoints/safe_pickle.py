@@ -2,15 +2,16 @@
 
 A pickle is a program, and `pickle` runs it. Here its opcodes are decoded by pickletools, which
 executes nothing, and run by a small machine of our own that knows no imports: a global name is
-looked up in a table of our functions, and what is not in the table is refused. So nothing but
-containers, numbers, texts and arrays can come out. A filtered `pickle.Unpickler` would not be
+looked up in a table of our functions, and what is not in the table gives an inert `Unread`, as does
+all that is made of it. So nothing but containers, numbers, texts, arrays and those can come out. A
+filtered `pickle.Unpickler` would not be
 enough: its C code reserves gigabytes for a memo slot of 2**32, and overflows the stack on the hash
 of a deeply nested tuple.
 """
 
 import pickletools
 import reprlib
-from typing import Any, BinaryIO, Callable, Dict, List, Mapping, NamedTuple, Optional
+from typing import Any, BinaryIO, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple, cast
 
 MAX_OPCODES = 500_000  # a full-size checkpoint with its optimizers takes about 27 000
 MAX_LINE = 1000
@@ -18,6 +19,20 @@ MAX_LINE = 1000
 
 class Refused(ValueError):
     """A file that isn't what it should be, in one line to which the caller adds the path."""
+
+
+class TooLargeError(Refused):
+    """A file whose content would fill far more memory than the file."""
+
+
+class Unread:
+    """Stands for what a pickle makes that is of no use here. It knows nothing and does nothing.
+
+    Who needs what it stands for raises Refused with `reason`.
+    """
+
+    def __init__(self, reason: str):
+        self.reason = reason
 
 
 class Function(NamedTuple):
@@ -49,7 +64,11 @@ def dict_stand_in(pairs: Any = ()) -> Dict[Any, Any]:
 def check_key(key: Any) -> None:
     """Raises Refused unless this is a key for a dict: others can have hashes without end."""
     if type(key) not in (str, int):
-        raise Refused(f'its pickle has a dict key of type {type(key).__name__}')
+        raise Refused(_odd_key(key))
+
+
+def _odd_key(key: Any) -> str:
+    return f'its pickle has a dict key of type {type(key).__name__}'
 
 
 class Budget:
@@ -66,7 +85,7 @@ class Budget:
         """Called before `size` bytes are made. Raises Refused when the file becomes too big."""
         self._left -= size
         if self._left < 0:
-            raise Refused('its tensors take far more memory than the file has data for')
+            raise TooLargeError('its tensors take far more memory than the file has data for')
 
 
 class Reader:
@@ -90,6 +109,8 @@ class Reader:
 class Machine:
     """Runs the opcodes of a pickle that the writers of checkpoints use; any other is refused.
 
+    Objects are never made: what is not in the table becomes Unread, whatever is done with it.
+
     Args:
         table: what 'module name' stands for: a Function, or a plain value.
         persistent: builds the object of a persistent id; without it they are refused.
@@ -109,7 +130,7 @@ class Machine:
             Refused: the pickle is damaged, or does what no checkpoint needs.
         """
         try:
-            for count, (opcode, argument, _) in enumerate(pickletools.genops(reader)):
+            for count, (opcode, argument, _) in enumerate(pickletools.genops(cast(Any, reader))):
                 if opcode.name == 'STOP':
                     return self._stack.pop()
                 if count >= MAX_OPCODES:
@@ -139,9 +160,10 @@ class Machine:
 
     def do_LONG1(self, value: int) -> None:
         # Longer integers can be made to share one hash, which slows dicts down without end.
-        if not -(2**63) <= value < 2**63:
-            raise Refused('its pickle holds an integer of more than 64 bits')
-        self._push(value)
+        if -(2**63) <= value < 2**63:
+            self._push(value)
+        else:  # the state of a random generator, say
+            self._push(Unread('its pickle holds an integer of more than 64 bits'))
 
     def do_NONE(self, _: Any) -> None:
         self._push(None)
@@ -160,6 +182,18 @@ class Machine:
 
     def do_EMPTY_DICT(self, _: Any) -> None:
         self._push({})
+
+    def do_EMPTY_SET(self, _: Any) -> None:
+        self._push(Unread('its pickle has a set'))
+
+    def do_ADDITEMS(self, _: Any) -> None:
+        self._pop_to_mark()
+        if not isinstance(self._stack[-1], Unread):
+            raise Refused('its pickle adds to what is no set')
+
+    def do_FROZENSET(self, _: Any) -> None:
+        self._pop_to_mark()
+        self._push(Unread('its pickle has a set'))
 
     def do_MARK(self, _: Any) -> None:
         self._outer.append(self._stack)
@@ -186,6 +220,8 @@ class Machine:
         self._push(tuple(self._pop_to_mark()))
 
     def _extend(self, items: List[Any]) -> None:
+        if isinstance(self._stack[-1], Unread):
+            return
         if type(self._stack[-1]) is not list:
             raise Refused('its pickle appends to what is no list')
         self._stack[-1].extend(items)
@@ -198,11 +234,12 @@ class Machine:
 
     def _update(self, items: List[Any]) -> None:
         target = self._stack[-1]
+        if isinstance(target, Unread):
+            return
         if type(target) is not dict or len(items) % 2:
             raise Refused('its pickle sets items of what is no dict')
         for key, value in zip(items[::2], items[1::2]):
-            check_key(key)
-            target[key] = value
+            target[key if type(key) in (str, int) else Unread(_odd_key(key))] = value
 
     def do_SETITEM(self, _: Any) -> None:
         value, key = self._stack.pop(), self._stack.pop()
@@ -226,10 +263,13 @@ class Machine:
 
     def do_GLOBAL(self, name: str) -> None:
         """`name` is 'module name'."""
-        if name not in self._table:
-            dotted = shorten(name.replace(' ', '.'))
-            raise Refused(f'refers to {dotted}, which has no place in a checkpoint; it was not run')
-        self._push(self._table[name])
+        if name in self._table:
+            self._push(self._table[name])
+            return
+        dotted = shorten(name.replace(' ', '.'))
+        self._push(
+            Unread(f'refers to {dotted}, which has no place in a checkpoint; it was not run')
+        )
 
     def do_STACK_GLOBAL(self, _: Any) -> None:
         name, module = self._stack.pop(), self._stack.pop()
@@ -239,25 +279,51 @@ class Machine:
 
     def do_REDUCE(self, _: Any) -> None:
         arguments, function = self._stack.pop(), self._stack.pop()
-        if not isinstance(function, Function) or type(arguments) is not tuple:
+        if type(arguments) is not tuple or not isinstance(function, (Function, Unread)):
             raise Refused('its pickle calls what is no function')
-        try:
-            self._push(function.call(*arguments))
-        except TypeError as error:  # too many arguments, or too few
-            raise Refused(f'its pickle is damaged ({shorten(error)})') from error
+        self._push(_call(function, arguments))
+
+    def do_NEWOBJ(self, _: Any) -> None:
+        _, kind = self._stack.pop(), self._stack.pop()
+        self._push(kind if isinstance(kind, Unread) else Unread('its pickle makes an odd object'))
+
+    def do_NEWOBJ_EX(self, _: Any) -> None:
+        self._stack.pop()
+        self.do_NEWOBJ(_)
 
     def do_BUILD(self, _: Any) -> None:
         state = self._stack.pop()
         target = self._stack[-1]
         if isinstance(target, StandIn):
-            target.build(state)
-        elif type(target) is not dict:  # an OrderedDict's attributes are of no use to us
+            try:
+                target.build(state)
+            except Refused as error:
+                self._stack[-1] = Unread(str(error))
+        elif type(target) is not dict and not isinstance(target, Unread):
+            # An OrderedDict's attributes are of no use to us.
             raise Refused('its pickle sets the state of what is no array')
 
     def do_BINPERSID(self, _: Any) -> None:
         if self._persistent is None:
             raise Refused('its pickle refers to data outside of it')
         self._push(self._persistent(self._stack.pop()))
+
+
+def _call(function: Any, arguments: Tuple[Any, ...]) -> Any:
+    """What a function of ours gives; what it refuses, and any other function's result, is Unread.
+
+    So a pickle may hold whatever it likes beside what is wanted of it.
+    """
+    if isinstance(function, Unread):
+        return function
+    try:
+        return function.call(*arguments)
+    except TooLargeError:
+        raise
+    except Refused as error:
+        return Unread(str(error))
+    except TypeError as error:  # too many arguments, or too few
+        return Unread(f'its pickle is damaged ({shorten(error)})')
 
 
 def shorten(value: Any) -> str:

@@ -4,17 +4,30 @@ import io
 import math
 import struct
 import zipfile
-from typing import Any, BinaryIO, Callable, Dict, Iterable, Mapping, NamedTuple, Optional, Tuple
+from typing import (
+    Any,
+    BinaryIO,
+    Callable,
+    Dict,
+    Iterable,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Tuple,
+    Union,
+)
 
 import numpy as np
 
-from modules.checkpoints.npz_file import Archive
-from modules.checkpoints.numpy_pickle import check_shape
+from modules.checkpoints.npz_file import Archive, Unpacked
+from modules.checkpoints.numpy_pickle import check_shape, numpy_table
 from modules.checkpoints.safe_pickle import (
+    Budget,
     Function,
     Machine,
     Reader,
     Refused,
+    Unread,
     dict_stand_in,
     shorten,
 )
@@ -89,6 +102,8 @@ class TensorStandIn:
 
 
 def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> TensorStandIn:
+    if isinstance(storage, Unread):
+        raise Refused(storage.reason)
     if not isinstance(storage, Storage) or type(strides) is not tuple:
         raise Refused('it has a damaged tensor')
     if len(check_shape(shape)) != len(strides) or not all(
@@ -106,6 +121,8 @@ def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any
 
 
 def _rebuild_parameter(tensor: Any, requires_grad: Any, hooks: Any) -> TensorStandIn:
+    if isinstance(tensor, Unread):
+        raise Refused(tensor.reason)
     if not isinstance(tensor, TensorStandIn):
         raise Refused('it has a damaged parameter')
     return tensor
@@ -125,13 +142,18 @@ class _Storages:
     def __init__(self) -> None:
         self.by_key: Dict[str, Storage] = {}
 
-    def add(self, name: Any) -> Storage:
-        """`name` is ('storage', type, key, device, length), and None at the end in old files."""
+    def add(self, name: Any) -> Union[Storage, Unread]:
+        """`name` is ('storage', type, key, device, length), and None at the end in old files.
+
+        Of numbers of an unknown type nothing is read.
+        """
         if type(name) is not tuple or len(name) not in (5, 6) or name[0] != 'storage':
             raise Refused('its pickle refers to something that is no storage')
         kind, key, length = name[1], name[2], name[4]
         if len(name) == 6 and name[5] is not None:
             raise Refused('it has storages within storages; save it with a newer PyTorch')
+        if isinstance(kind, Unread):
+            return kind
         if not isinstance(kind, StorageType) or type(length) is not int or length < 0:
             raise Refused('it has a damaged storage')
         if type(key) is not str or not (key.isascii() and key.isdigit()):
@@ -142,11 +164,13 @@ class _Storages:
         return storage
 
 
-def read_torch_zip(archive: Archive) -> Any:
+def read_torch_zip(archive: Union[Archive, Unpacked], budget: Budget) -> Any:
     """The object in a file of PyTorch >= 1.6; its tensors are TensorStandIn.
 
+    NumPy's arrays are ArrayStandIn, other objects than containers, numbers and texts Unread.
+
     Raises:
-        Refused: it isn't such a file, or holds anything but tensors, containers and numbers.
+        Refused: it isn't such a file.
     """
     roots = [name[: -len('data.pkl')] for name in archive.sizes if name.endswith('/data.pkl')]
     if len(roots) != 1:
@@ -157,8 +181,10 @@ def read_torch_zip(archive: Archive) -> Any:
         raise Refused('it was written on a big-endian machine')
     storages = _Storages()
 
-    def place(name: Any) -> Storage:
+    def place(name: Any) -> Union[Storage, Unread]:
         storage = storages.add(name)
+        if isinstance(storage, Unread):
+            return storage
         member = f'{root}data/{name[2]}'
         size = archive.sizes.get(member, 0)
         if size != storage.size:
@@ -167,10 +193,11 @@ def read_torch_zip(archive: Archive) -> Any:
         return storage
 
     data = archive.read(f'{root}data.pkl')
-    return Machine(_TABLE, place).load(Reader(io.BytesIO(data), len(data)))
+    table = {**numpy_table(budget), **_TABLE}
+    return Machine(table, place).load(Reader(io.BytesIO(data), len(data)))
 
 
-def read_torch_legacy(file: BinaryIO, size: int) -> Any:
+def read_torch_legacy(file: BinaryIO, size: int, budget: Budget) -> Any:
     """The object in a file of PyTorch < 1.6, `size` bytes; see read_torch_zip.
 
     Layout: pickled magic number, protocol version and system facts; the pickled object; the pickled
@@ -182,7 +209,9 @@ def read_torch_legacy(file: BinaryIO, size: int) -> Any:
     if version != 1001 or type(facts) is not dict or facts.get('little_endian') is not True:
         raise Refused('it is not of the version 1001, little-endian, that PyTorch < 1.6 writes')
     storages = _Storages()
-    value = Machine(_TABLE, storages.add).load(reader)
+    value = Machine({**numpy_table(budget), **_TABLE}, storages.add).load(reader)
+    if isinstance(value, Unread):
+        raise Refused(value.reason)
     keys = Machine({}).load(reader)
     if type(keys) is not list:
         raise Refused('it has no list of storages')

@@ -14,6 +14,7 @@ T = TypeVar('T')  # an array, or a network's tensor
 
 NETWORKS = ('generator', 'kp_detector', 'discriminator')
 COUNTER = 'num_batches_tracked'  # PyTorch counts a batch norm's steps; Paddle's has no such thing
+_WRAPPERS = ('module', '_layers', '_orig_mod')  # of PyTorch, of Paddle, of torch.compile
 _PADDLE = {'running_mean': '_mean', 'running_var': '_variance'}
 _OFFICIAL = {'_mean': 'running_mean', '_variance': 'running_var', 'scale': 'weight'}
 
@@ -46,6 +47,17 @@ def to_official_names(state: Mapping[str, T]) -> Dict[str, T]:
         layer, last = _split(name)
         renamed[_join(layer, _OFFICIAL.get(last, last))] = array
     return renamed
+
+
+def without_wrappers(state: Mapping[str, T]) -> Dict[str, T]:
+    """Weights without the names of what the network was wrapped in: DataParallel, compile."""
+    names = list(state)
+    while names:
+        wrapper = names[0].partition('.')[0]
+        if wrapper not in _WRAPPERS or not all(name.startswith(f'{wrapper}.') for name in names):
+            break
+        names = [name[len(wrapper) + 1 :] for name in names]
+    return dict(zip(names, state.values()))
 
 
 def is_counter(name: str) -> bool:

@@ -22,7 +22,7 @@ from typing import (
 import numpy as np
 
 from modules.runtime.children import ChildDiedError, call_apart
-from modules.runtime.errors import UserError
+from modules.runtime.errors import UserError, reason_of
 from modules.runtime.files import PathLike
 from modules.video import (
     CLIP_SUFFIXES,
@@ -130,7 +130,7 @@ def list_clips(folder: PathLike) -> Part:
         names = sorted(name for name in os.listdir(folder) if not name.startswith('.'))
     except OSError as error:
         raise UserError(
-            f'{folder}: {os.strerror(error.errno).lower()}; dataset_params.root_dir must be the '
+            f'{folder}: {reason_of(error)}; dataset_params.root_dir must be the '
             'folder of the clips'
         ) from error
     part = Part(folder, [], [])
@@ -184,8 +184,8 @@ def open_clip(path: PathLike, frame_size: Optional[Size] = None) -> Clip:
         count = reader.frame_count
         if count is None:  # a raw stream, where only decoding tells
             count = sum(1 for _ in reader)
-        size = tuple(reader.size)
-        return Clip(path, kind, count, size, Fraction(reader.fps), tuple(reader.notes))
+        rate, notes = Fraction(reader.fps), tuple(reader.notes)
+        return Clip(path, kind or MOVIE, count, reader.size, rate, notes)
 
 
 def read_through(clip: Clip) -> List[str]:

@@ -18,7 +18,7 @@ import zlib
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from fractions import Fraction
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import av
 import numpy as np
@@ -27,7 +27,7 @@ from PIL import __version__ as pillow_version
 from tqdm import tqdm
 
 from modules.data.clips import FOLDER, Clip, CrashError, Size, clip_kind, decode_apart
-from modules.runtime.errors import UserError
+from modules.runtime.errors import UserError, reason_of
 from modules.runtime.files import PathLike, atomic_output
 from modules.runtime.locks import taking_turns
 from modules.runtime.user_cache import user_cache
@@ -84,7 +84,7 @@ class FrameCache:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(
-                f'{self.folder}: {os.strerror(error.errno).lower()}; set dataset_params.cache_dir '
+                f'{self.folder}: {reason_of(error)}; set dataset_params.cache_dir '
                 'to a folder for decoded frames'
             ) from error
         if not os.access(self.folder, os.W_OK | os.X_OK):
@@ -113,11 +113,10 @@ class FrameCache:
         """The clip at `path` as its entry describes it; None without an entry."""
         with contextlib.suppress(OSError), open(self.entry(path, size), 'rb') as file:
             header = _read_header(file)
-            if header:
+            kind = clip_kind(path)
+            if header and kind:
                 count, height, width, *rate, _ = header
-                return Clip(
-                    Path(path), clip_kind(path), count, (height, width), Fraction(*rate)
-                )
+                return Clip(Path(path), kind, count, (height, width), Fraction(*rate))
         return None
 
     def fill(self, clips: Sequence[Clip], threads: int = 1) -> Filled:
@@ -164,7 +163,7 @@ def write_entry(path: Path, clip: Clip) -> Tuple[int, List[str]]:
     rows: List[Tuple[int, int, int]] = []
     notes: List[str] = []
     largest = max(clip.size)
-    options = {'format': 'WEBP', 'lossless': True, 'method': 0, 'quality': 0}
+    options: Dict[str, Any] = {'format': 'WEBP', 'lossless': True, 'method': 0, 'quality': 0}
     if largest > _WEBP_LARGEST:
         options = {'format': 'PNG', 'compress_level': 1}
     with open(path, 'wb') as file:
@@ -186,7 +185,7 @@ def write_entry(path: Path, clip: Clip) -> Tuple[int, List[str]]:
     return end, notes
 
 
-def _read_header(file: io.RawIOBase) -> Optional[Tuple[int, ...]]:
+def _read_header(file: BinaryIO) -> Optional[Tuple[int, ...]]:
     """(frames, height, width, rate's numerator and denominator, table); None if it isn't whole."""
     data = file.read(_HEADER.size)
     if len(data) < _HEADER.size:
@@ -230,7 +229,7 @@ class _Filling:
             return Filled([], [], 0, '', [])
         pool = ThreadPoolExecutor(threads)
         try:
-            futures: Dict[Future, Clip] = {
+            futures: Dict[Future[None], Clip] = {
                 pool.submit(self._store, clip, entry): clip for clip, entry in self._todo
             }
             bar = tqdm(as_completed(futures), 'frame cache', len(futures), unit='clip')
@@ -258,7 +257,7 @@ class _Filling:
                 self._make_room(size)
                 self._notes += notes
         except OSError as error:  # a full disk, most of all
-            self._full = f'{self._cache.folder}: {os.strerror(error.errno).lower()}'
+            self._full = f'{self._cache.folder}: {reason_of(error)}'
             raise _NoRoom from error
 
     def _make_room(self, size: int) -> None:

@@ -95,7 +95,8 @@ class _FrozenConvolutionRelu(PyLayer):
 def _image_gradient(dy: Tensor, weight: Tensor, padding: int) -> Tensor:
     """The gradient of the image is the convolution of dy by the kernels turned by half a circle."""
     out_channels, in_channels, size, _ = weight.shape
-    backwards = paddle.eye(size * size).flip([0])  # Paddle's flip of all kernels takes far longer
+    # Paddle's flip of all kernels takes far longer.
+    backwards = paddle.eye(size * size, dtype=weight.dtype).flip([0])
     turned = weight.reshape([out_channels, in_channels, size * size]) @ backwards
     turned = turned.transpose([1, 0, 2]).reshape([in_channels, out_channels, size, size])
     return _convolution(dy, turned, size - 1 - padding)

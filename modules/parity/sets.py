@@ -123,16 +123,24 @@ def compute_nets(
 
 
 def compute_trajectory(
-    config: Mapping[str, Any], meta: Mapping[str, Any], golden: Arrays
+    config: Mapping[str, Any],
+    meta: Mapping[str, Any],
+    golden: Arrays,
+    dtype: str = 'float64',
+    steps: Optional[int] = None,
 ) -> Arrays:
-    """Training steps with all optimizers, in float64: their losses and the weights at the end."""
-    models = record.seeded_models(config, meta['seed'], 'float64')
+    """Training steps with all optimizers: their losses and the weights at the end.
+
+    Args:
+        steps: how many; all if None. In float32 only the first ones are the same everywhere.
+    """
+    models = record.seeded_models(config, meta['seed'], dtype)
     config['train_params'].update(batch_size=golden['source'].shape[1], epoch_milestones=[])
-    trainer = Trainer(config, models, record.seeded_losses(config, 'float64'))
+    trainer = Trainer(config, models, record.seeded_losses(config, dtype))
     names = [str(name) for name in golden['loss_names']]
     rows = []
-    for step in range(len(golden['source'])):
-        inputs = {name: to_tensor(golden[name][step], 'float64') for name in STEP_INPUTS}
+    for step in range(len(golden['source']) if steps is None else steps):
+        inputs = {name: to_tensor(golden[name][step], dtype) for name in STEP_INPUTS}
         transform = Transform(inputs['tps_affine_noise'], inputs['tps_control_params'])
         losses = trainer.step(inputs['source'], inputs['driving'], transform).losses
         rows.append([losses[name].item() for name in names])

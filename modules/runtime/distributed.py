@@ -4,12 +4,11 @@ Alone, a process has rank 0 of 1 and nothing here communicates.
 """
 
 import os
-from typing import Iterable
+from typing import Iterable, List
 
 import paddle
 import paddle.distributed as dist
 from paddle import Tensor
-from paddle.autograd import PyLayer, PyLayerContext
 
 from modules.runtime.gpu import backend_of
 
@@ -41,8 +40,7 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
         return
     gradients = [p.grad for p in parameters if p.grad is not None]
     flat = paddle.concat([gradient.flatten() for gradient in gradients])
-    dist.all_reduce(flat)
-    flat = flat / world_size()
+    flat = summed(flat) / world_size()
     sizes = [gradient.size for gradient in gradients]
     for gradient, mean in zip(gradients, flat.split(sizes)):
         gradient.set_value(mean.reshape(gradient.shape))
@@ -52,31 +50,25 @@ def mean_over_processes(values: Tensor) -> Tensor:
     """The mean of a tensor of scalars over the processes."""
     if world_size() == 1:
         return values
-    values = values.clone()
-    dist.all_reduce(values)
-    return values / world_size()
+    return summed(values) / world_size()
 
 
 def any_process(flag: bool) -> bool:
     """Whether the flag is set in any of the processes: all of them get the same answer."""
     if world_size() == 1:
         return flag
-    total = paddle.to_tensor([int(flag)])
+    return summed(paddle.to_tensor([int(flag)])).item() > 0
+
+
+def summed(values: Tensor) -> Tensor:
+    """The sum of a tensor over the processes."""
+    total = values.clone()
     dist.all_reduce(total)
-    return total.item() > 0
+    return total
 
 
-class SumOverProcesses(PyLayer):
-    """Adds a tensor up over the processes; the gradient is added up likewise."""
-
-    @staticmethod
-    def forward(ctx: PyLayerContext, x: Tensor) -> Tensor:
-        total = x.clone()
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: PyLayerContext, gradient: Tensor) -> Tensor:
-        total = gradient.clone()
-        dist.all_reduce(total)
-        return total
+def gathered(values: Tensor) -> Tensor:
+    """The tensors of all processes: (...) -> (processes, ...)."""
+    parts: List[Tensor] = []
+    dist.all_gather(parts, values)
+    return paddle.stack(parts)

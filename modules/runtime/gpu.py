@@ -47,7 +47,7 @@ def select_gpu() -> bool:
         return False
     paddle.set_device('gpu')
     check_programs()
-    # Matrix products are of coordinates here, which TF32 would move by up to 1/16 of a pixel of 256.
+    # Matrix products are of coordinates here, which TF32 would move by up to a 16th of a pixel.
     paddle.base.core.set_cublas_switch(False)
     return True
 

@@ -10,7 +10,9 @@ import sys
 import warnings
 from typing import List
 
+from modules.runtime.cgroups import cpu_quota
 from modules.runtime.gpu import hide_gpus, select_gpu
+from modules.runtime.user_cache import lend_home
 
 # As the user has set it; Paddle, once imported, puts a 1 where nothing was.
 _CHOSEN_THREADS = None if 'paddle' in sys.modules else os.environ.get('OMP_NUM_THREADS')
@@ -35,6 +37,7 @@ def prepare_process(cpu: bool = False) -> None:
     if _is_amd():
         # The bundled matrix library takes a slow path on AMD unless told that AVX2 is there.
         os.environ.setdefault('MKL_DEBUG_CPU_TYPE', '5')
+    lend_home()
     import paddle
 
     paddle.disable_signal_handler()
@@ -59,10 +62,13 @@ def ending_signals() -> List[int]:
 
 
 def available_cores() -> int:
-    """Cores this process may use (its affinity mask, where the system has one)."""
+    """Cores this process may use: by its affinity mask and its container's quota, where there are
+    such things.
+    """
+    cores = os.cpu_count() or 1
     if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    return min(cores, cpu_quota() or cores)
 
 
 def local_processes() -> int:

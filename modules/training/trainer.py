@@ -168,9 +168,8 @@ class Trainer:
             Whether they stepped.
         """
         optimizers = self.optimizers.values()
-        for optimizer in optimizers:
-            distributed.average_gradients(optimizer._parameter_list)
         parameters = [p for optimizer in optimizers for p in optimizer._parameter_list]
+        distributed.average_gradients(parameters)
         finite = self.scaler.unscale(parameters)
         if finite:
             for optimizer in optimizers:

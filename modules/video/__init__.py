@@ -7,7 +7,7 @@ is read and written at a constant rate: frame i belongs to second i / fps (see `
 from modules.video.animations import is_animated
 from modules.video.opening import CLIP_SUFFIXES
 from modules.video.pictures import IMAGE_SUFFIXES, read_image
-from modules.video.reading import VideoReader, map_frames, read_frames
+from modules.video.reading import VideoReader, map_repeated, read_frames
 from modules.video.resizing import resize_frame
 from modules.video.timing import FOLDER_FPS
 from modules.video.writing import VideoWriter, write_picture, write_video
@@ -19,7 +19,7 @@ __all__ = [
     'VideoReader',
     'VideoWriter',
     'is_animated',
-    'map_frames',
+    'map_repeated',
     'read_frames',
     'read_image',
     'resize_frame',

@@ -5,11 +5,12 @@ track of its own. Other animated pictures (GIF, PNG, AVIF) are clips as any to i
 """
 
 import contextlib
+import itertools
 import os
 import struct
 from fractions import Fraction
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Dict, Generator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from modules.runtime.errors import UserError
 from modules.runtime.files import PathLike
 from modules.video.decoding import paced
 from modules.video.opening import damage_error
-from modules.video.pictures import open_picture, over_white
+from modules.video.pictures import Size, hides_all, ignores_alpha, open_picture, over_white
 from modules.video.survey import survey
 from modules.video.timing import find_pace, find_repeats
 
@@ -48,12 +49,23 @@ class Animation:
                 pace.slots.tolist(),
             )
             self.notes = list(pace.notes(path))
-        self.repeats = find_repeats(self._slots, self.frame_count)
+        self.repeats = find_repeats(self._slots, self.frame_count or 0)
         with contextlib.closing(self._decode()) as frames:
-            self.size = next(frames)[1].shape[:2]
+            first = next(frames)[1]
+            self.size: Size = first.shape[:2]
+            shown = itertools.chain([first], (frame for _, frame in frames))
+            self._ignore_alpha = ignores_alpha(
+                hides_all(frame[..., :3], frame[..., 3]) if frame.shape[2] == 4 else False
+                for frame in shown
+            )
 
-    def frames(self) -> Iterator[np.ndarray]:
-        for _, frame in paced(self._decode(), self.frame_count):
+    def frames(self) -> Generator[np.ndarray, None, None]:
+        source = None
+        for _, decoded in paced(self._decode(), self.frame_count):
+            if decoded is not source:
+                source, frame = decoded, np.ascontiguousarray(decoded[..., :3])
+                if decoded.shape[2] == 4 and not self._ignore_alpha:
+                    frame = over_white(decoded)
             yield frame
 
     def pick(self, wanted: Sequence[int]) -> Dict[int, np.ndarray]:
@@ -61,16 +73,15 @@ class Animation:
         chosen = set(wanted)
         return {number: frame for number, frame in enumerate(self.frames()) if number in chosen}
 
-    def _decode(self) -> Iterator[Tuple[int, np.ndarray]]:
+    def _decode(self) -> Generator[Tuple[int, np.ndarray], None, None]:
+        """Yields (number, frame): (H, W, 3) or, with transparency, (H, W, 4)."""
         with open_picture(self.path) as image:
             for place, slot in enumerate(self._slots):
-                if place >= image.n_frames:
+                if place >= getattr(image, 'n_frames', 1):
                     raise damage_error(self.path, place, len(self._slots))
                 image.seek(place)
-                if image.has_transparency_data:
-                    yield slot, over_white(np.asarray(image.convert('RGBA')))
-                else:
-                    yield slot, np.array(image.convert('RGB'))
+                mode = 'RGBA' if image.has_transparency_data else 'RGB'
+                yield slot, np.array(image.convert(mode))
 
 
 def is_animated(path: PathLike) -> bool:

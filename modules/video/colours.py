@@ -1,7 +1,7 @@
 """Decoded frames of any pixel format as RGB."""
 
 import struct
-from typing import Optional, Tuple
+from typing import Any, Optional, Tuple
 
 import av
 import numpy as np
@@ -26,7 +26,7 @@ HD_LINES = 720
 
 if PYAV < 19:
 
-    def _unnamed(cls, value):
+    def _unnamed(cls: Any, value: object) -> Any:
         """Names kinds of side data that are newer than PyAV, as its version 19 does.
 
         Without a name, none of a frame's side data can be read.
@@ -35,7 +35,7 @@ if PYAV < 19:
         member._name_, member._value_ = f'UNKNOWN_{value}', value
         return cls._value2member_map_.setdefault(value, member)
 
-    SideDataType._missing_ = classmethod(_unnamed)
+    SideDataType._missing_ = classmethod(_unnamed)  # type: ignore[method-assign, assignment]
 
 
 def display_matrix(frame: av.VideoFrame) -> Tuple[int, int, int, int]:

@@ -27,7 +27,7 @@ from modules.video.pictures import Size
 
 # RGB to BT.709, 16-235. sRGB shares its primaries; its transfer function comes closest.
 BT709 = (
-    'scale=out_color_matrix=bt709:out_range=tv:flags=bicubic+accurate_rnd+full_chroma_int,'
+    'scale=out_color_matrix=bt709:out_range=tv:flags=bicubic+accurate_rnd,'
     'setparams=color_primaries=bt709:color_trc=bt709'
 )
 # Browsers and libav take a GIF's delay below 2/100 s for a mistake and play it at 10 fps.
@@ -39,6 +39,7 @@ GIF = [
     *('-enc_time_base', GIF_TICK),
     *('-bsf:v', f'setts=duration=max(DURATION\\,{GIF_LEAST_DELAY})'),  # the last frame's, too
 ]
+INDEX_IN_FRONT = ('-movflags', '+faststart')  # of mp4 and mov; others have no such option
 # Sound that is passed on from before the first picture, in seconds: decoders need to warm up.
 RUN_UP = 0.1
 
@@ -115,13 +116,11 @@ def find_ffmpeg() -> str:
     Raises:
         UserError: there is none.
     """
-    try:
-        program: str = imageio_ffmpeg.get_ffmpeg_exe()
-    except RuntimeError:
-        program = 'ffmpeg'
-    if shutil.which(program) is None:
-        raise UserError(f'{program}: no such program; set IMAGEIO_FFMPEG_EXE to an ffmpeg')
-    return program
+    with contextlib.suppress(RuntimeError):
+        program = shutil.which(imageio_ffmpeg.get_ffmpeg_exe())
+        if program:
+            return program
+    raise UserError('ffmpeg: no such program; set IMAGEIO_FFMPEG_EXE to one')
 
 
 def encoder(target: Path, fps: Fraction, size: Size) -> Ffmpeg:
@@ -135,8 +134,7 @@ def encoder(target: Path, fps: Fraction, size: Size) -> Ffmpeg:
             # Where the rows are no multiple of 8 blocks, the AVX-512 code of x264's macroblock tree
             # gives other bytes from run to run. Without that tree, files are a third larger.
             options += ['-x264-params', 'mbtree=0']
-        options += _index_in_front(target)
-    return Ffmpeg(*pictures, '-i', 'pipe:', *options, _file(target))
+    return Ffmpeg(*pictures, '-i', 'pipe:', *options, *INDEX_IN_FRONT, _file(target))
 
 
 def frames_in_gif(count: int, fps: Fraction) -> int:
@@ -167,18 +165,16 @@ class Sound(NamedTuple):
         cut = ['-ss', f'{self.zero - lead:.4f}', '-itsoffset', -lead] if lead else []
         with tempfile.TemporaryDirectory(dir=movie.parent) as folder:
             whole = Path(folder, movie.name)
-            inputs = [
+            arguments = [
                 *('-i', _file(movie), *cut, '-t', f'{float(seconds) + lead:.6f}'),
                 # The option keeps playlists from reaching for the network.
                 *('-protocol_whitelist', 'file', '-i', _file(self.path)),
-            ]
-            output = [
                 *('-map', '0:v', '-map', f'1:a:{self.track}', '-map_chapters', '-1'),
-                *('-c:v', 'copy', *self.codec, *_index_in_front(movie), _file(whole)),
+                *('-c:v', 'copy', *self.codec, *INDEX_IN_FRONT, _file(whole)),
             ]
             damaged = f'{self.path}: damaged sound track; some of it is missing'
             for tolerance, told in ((['-xerror'], None), (['-max_error_rate', '1'], damaged)):
-                run = Ffmpeg(*tolerance, *inputs, *output)
+                run = Ffmpeg(*tolerance, *arguments)
                 with contextlib.closing(run), contextlib.suppress(FfmpegError):
                     run.finish()
                     os.replace(whole, movie)
@@ -204,10 +200,6 @@ def find_sound(path: PathLike) -> Optional[Sound]:
         if codec.name in ('aac', 'mp3', 'mp3float'):
             return Sound(path, number, ['-c:a', 'copy', '-copyinkf:a'], zero)
         return Sound(path, number, ['-c:a', 'aac', '-ac', min(codec.channels, 2)], zero)
-
-
-def _index_in_front(movie: Path) -> List[str]:
-    return [] if movie.suffix.lower() == '.mkv' else ['-movflags', '+faststart']
 
 
 def _file(path: PathLike) -> str:

@@ -20,7 +20,7 @@ from typing import (
 )
 
 import numpy as np
-from PIL import Image, JpegImagePlugin
+from PIL import Image, ImageFile, JpegImagePlugin, UnidentifiedImageError
 
 from modules.runtime.errors import UserError, reason_of
 from modules.runtime.files import PathLike
@@ -50,15 +50,6 @@ logging.getLogger('PIL').addHandler(logging.NullHandler())
 _LARGE, _REDUCED, _LARGEST_JPEG = 89_478_485, 2**25, 300_000_000
 # Brands of HEIC, in the box that starts a file.
 _HEIC = frozenset((b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'hevm', b'hevs'))
-_UPRIGHT: Mapping[Any, Callable[[np.ndarray], np.ndarray]] = {
-    2: lambda pixels: pixels[:, ::-1],
-    3: lambda pixels: pixels[::-1, ::-1],
-    4: lambda pixels: pixels[::-1],
-    5: lambda pixels: pixels.swapaxes(0, 1),
-    6: lambda pixels: pixels[::-1].swapaxes(0, 1),
-    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
-    8: lambda pixels: pixels[:, ::-1].swapaxes(0, 1),
-}
 # PNG tells its transparent colour in the bits of the file, Pillow gives pixels of 8 bits.
 _KEYS: Mapping[str, Callable[[Any], Any]] = {
     'L;2': lambda gray: gray * 85,
@@ -137,7 +128,7 @@ def stored_size(path: PathLike) -> Tuple[int, int]:
 
 
 @contextlib.contextmanager
-def open_picture(path: PathLike) -> Iterator[Image.Image]:
+def open_picture(path: PathLike) -> Iterator[ImageFile.ImageFile]:
     """A picture whose header Pillow has read; what goes wrong with it in the block is told, too."""
     with _telling_errors(path), _opened(path) as image:
         yield image
@@ -150,7 +141,7 @@ def _telling_errors(path: PathLike) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise UserError(
             f'{path}: not a picture that can be read; save it as PNG or JPEG'
         ) from error
@@ -205,7 +196,7 @@ def _rescue(path: PathLike) -> Optional[Picture]:
 
 
 @contextlib.contextmanager
-def _opened(source: Union[PathLike, IO[bytes]]) -> Iterator[Image.Image]:
+def _opened(source: Union[PathLike, IO[bytes]]) -> Iterator[ImageFile.ImageFile]:
     """A picture whose header has been read; no decoding so far."""
     with warnings.catch_warnings():
         # Remarks on odd metadata, and on pictures that are large but not yet refused.
@@ -219,10 +210,10 @@ def _opened(source: Union[PathLike, IO[bytes]]) -> Iterator[Image.Image]:
             yield image
 
 
-def _identified(source: Union[PathLike, IO[bytes]]) -> Image.Image:
+def _identified(source: Union[PathLike, IO[bytes]]) -> ImageFile.ImageFile:
     try:
         return Image.open(source)
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         if not _is_heic(source):
             raise
         try:
@@ -257,21 +248,32 @@ def _is_heic(source: Union[PathLike, IO[bytes]]) -> bool:
     return box == b'ftyp' and bool(found & _HEIC)
 
 
-def _decode(image: Image.Image, path: PathLike, bare: Optional[Bare] = None) -> Picture:
+def _decode(file: ImageFile.ImageFile, path: PathLike, bare: Optional[Bare] = None) -> Picture:
     """The pixels of an open picture; of a bare one, with its orientation and profile."""
-    key = image.info.get('transparency')
-    if key is not None and image.format == 'PNG':
-        as_stored = image.tile[0][3]
-        key = image.info['transparency'] = _KEYS.get(as_stored, lambda key: key)(key)
-    image.load()
-    if image.mode == 'P':
-        image = image.copy()  # which gives those a palette that lack one
-    turn = _UPRIGHT.get(_orientation(image, bare), lambda pixels: pixels)
+    key = file.info.get('transparency')
+    if key is not None and file.format == 'PNG':
+        in_8_bits = _KEYS.get(str(file.tile[0][3]))
+        key = file.info['transparency'] = in_8_bits(key) if in_8_bits else key
+    file.load()
+    # A copy has a palette where the file lacks one.
+    image: Image.Image = file.copy() if file.mode == 'P' else file
+    lies = _orientation(image, bare)
     profile = bare.profile if bare and bare.profile else image.info.get('icc_profile')
     is_keyed = image.mode not in ('RGBA', 'RGBa', 'LA', 'La', 'PA')
     image, alpha = _split(image, key, path)
-    colours = np.ascontiguousarray(turn(_to_array(to_srgb(image, profile))))
-    return Picture(colours, None if alpha is None else turn(alpha), is_keyed)
+    colours = _upright(_to_array(to_srgb(image, profile)), lies)
+    return Picture(colours, None if alpha is None else _upright(alpha, lies), is_keyed)
+
+
+def _upright(pixels: np.ndarray, lies: Any) -> np.ndarray:
+    """(H, W, ...) turned and mirrored as EXIF's orientation asks, where it is one."""
+    if lies in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if lies in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if lies in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
 
 
 def _to_array(image: Image.Image) -> np.ndarray:
@@ -280,7 +282,7 @@ def _to_array(image: Image.Image) -> np.ndarray:
     pixels = np.empty((height, width, 3), np.uint8)
     for top in range(0, height, 512):
         below = min(top + 512, height)
-        pixels[top:below] = image.crop((0, top, width, below))
+        pixels[top:below] = np.asarray(image.crop((0, top, width, below)))
     return pixels
 
 

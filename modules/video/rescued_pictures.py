@@ -249,7 +249,7 @@ def orientation(exif: bytes) -> Optional[int]:
         for entry in range(struct.unpack_from(f'{order}H', exif, start)[0]):
             tag, kind, _, value = struct.unpack_from(f'{order}HHIH', exif, start + 2 + 12 * entry)
             if (tag, kind) == (ORIENTATION, _SHORT):
-                return value
+                return int(value)
     except struct.error:  # cut short
         pass
     return None

@@ -101,16 +101,12 @@ class VideoWriter:
         check_output(path, folder=not self._suffix)
 
     def __enter__(self) -> 'VideoWriter':
-        with contextlib.ExitStack() as stack:
-            output = atomic_output(self.path, folder=not self._suffix)
-            self._target = stack.enter_context(output)
-            self._sound = self._find_sound()
-            stack.push(self._finish)
-            self._exit = stack.pop_all()
+        self._output = self._whole_output()
+        self._output.__enter__()
         return self
 
     def __exit__(self, *exception: Any) -> Optional[bool]:
-        return self._exit.__exit__(*exception)
+        return self._output.__exit__(*exception)
 
     def write(self, frame: np.ndarray) -> None:
         """Adds a frame: (H, W, 3) uint8, of the same size as the others.
@@ -134,7 +130,7 @@ class VideoWriter:
         self.frame_count += 1
 
     def _find_sound(self) -> Optional[Sound]:
-        sound, source = None, self._audio_from
+        source, sound = self._audio_from, None
         if source is None:
             return None
         if self._suffix not in MOVIE_SUFFIXES:
@@ -148,19 +144,23 @@ class VideoWriter:
                 self.audio_warning = f'{source}: no sound track to copy; written without it'
         return sound
 
-    def _finish(self, kind: Optional[type], *exception: object) -> None:
-        """Completes the output if the block ended well; in any case, lets go of it."""
-        with contextlib.closing(self._ffmpeg) if self._ffmpeg else contextlib.nullcontext():
-            if kind is not None:
-                return
-            if self.frame_count == 0:
-                raise UserError(f'{self.path}: no frames to write; check the input')
-            with self._output_errors():
+    @contextlib.contextmanager
+    def _whole_output(self) -> Iterator[None]:
+        with atomic_output(self.path, folder=not self._suffix) as self._target:
+            sound = self._find_sound()
+            try:
+                yield
+                if self.frame_count == 0:
+                    raise UserError(f'{self.path}: no frames to write; check the input')
+                with self._output_errors():
+                    if self._ffmpeg:
+                        self._ffmpeg.finish()
+                    if sound:
+                        seconds = self.frame_count / self.fps
+                        self.audio_warning = sound.add_to(self._target, seconds)
+            finally:
                 if self._ffmpeg:
-                    self._ffmpeg.finish()
-                if self._sound:
-                    seconds = self.frame_count / self.fps
-                    self.audio_warning = self._sound.add_to(self._target, seconds)
+                    self._ffmpeg.close()
         kept = frames_in_gif(self.frame_count, self.fps)
         if self._suffix == '.gif' and kept < self.frame_count:
             rate = float(self.fps * kept / self.frame_count)

@@ -3,7 +3,6 @@
 import numpy as np
 import paddle
 import pytest
-from conftest import needs_onednn
 
 from modules.animation.animator import explained_animation
 from modules.animation.normalization import Normalization
@@ -13,6 +12,7 @@ from modules.model import TrainingLosses
 from modules.ops.linalg import inverse_2x2
 from modules.training.trainer import Trainer
 from modules.util import Keypoints
+from tests.support.marks import needs_onednn
 from tests.support.tiny import tiny_config
 
 SINGULAR = np.array([[[1.0, 2], [2, 4]], [[0, 0], [0, 0]], [[3, 0], [0, 0]]])

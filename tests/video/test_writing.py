@@ -200,7 +200,7 @@ def test_ffmpeg_dies(tmp_path, monkeypatch, capfd, death, reason, read):
 
 def test_no_ffmpeg(tmp_path, monkeypatch):
     monkeypatch.setenv('IMAGEIO_FFMPEG_EXE', str(tmp_path / 'nowhere'))
-    with pytest.raises(UserError, match='nowhere: no such program') as error:
+    with pytest.raises(UserError, match='ffmpeg: no such program') as error:
         VideoWriter(tmp_path / 'a.mp4', 25)
     one_line(error)
     write(tmp_path / 'frames', drawn(2))  # needs none

@@ -2,8 +2,8 @@
 
 from typing import Any, Dict, List, Mapping
 
-from tools.benchmarking.common import table
 from tools.gpu_checking.findings import FAIL, NOT_RUN, OK, Finding, number, show
+from tools.markdown import table
 
 Report = Mapping[str, Any]
 

@@ -1,0 +1,100 @@
+"""Tensors of safetensors files, those of bfloat16 and float8, which NumPy lacks, as float32."""
+
+import contextlib
+import json
+import struct
+from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Mapping, cast
+
+import numpy as np
+
+from modules.checkpoints.safe_pickle import Refused, shorten
+from modules.runtime.files import PathLike
+
+
+class TensorFile:
+    """An open file: `metadata` and `keys`, and an array for each key.
+
+    Used in a `with` statement.
+
+    Raises (from every method):
+        Refused: it is damaged, or holds numbers of a type that is not read.
+    """
+
+    def __init__(self, path: PathLike):
+        from safetensors import safe_open
+
+        with _telling_damage():
+            # It checks all of the header.
+            self._tensors = cast(Any, safe_open(str(path), framework='np'))
+            self.metadata: Mapping[str, str] = self._tensors.metadata() or {}
+            self.keys: List[str] = list(self._tensors.keys())
+        self._file: BinaryIO = open(path, 'rb')  # noqa: SIM115 (until __exit__)
+        size = struct.unpack('<Q', self._file.read(8))[0]
+        self._header: Dict[str, Any] = json.loads(self._file.read(size))
+        self._start = 8 + size
+
+    def __enter__(self) -> 'TensorFile':
+        self._tensors.__enter__()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._file.close()
+        self._tensors.__exit__(*exception)
+
+    def read(self, key: str) -> np.ndarray:
+        """The tensor of this name."""
+        entry = self._header[key]
+        kind = entry['dtype']
+        if kind in _PLAIN:
+            with _telling_damage():
+                return np.asarray(self._tensors.get_tensor(key))
+        if kind not in _WIDENED:
+            raise Refused(
+                f'its {shorten(key)} holds numbers of the type {shorten(kind)}; save it as float32'
+            )
+        start, end = entry['data_offsets']
+        self._file.seek(self._start + start)
+        values = _WIDENED[kind](self._file.read(end - start))
+        return np.asarray(values.reshape(entry['shape']))
+
+
+@contextlib.contextmanager
+def _telling_damage() -> Iterator[None]:
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (SafetensorError, TypeError, ValueError) as error:
+        raise Refused(f'the safetensors file is damaged or cut off ({shorten(error)})') from error
+
+
+def _bfloat16(data: bytes) -> np.ndarray:
+    """The upper half of a float32."""
+    halves = np.zeros((len(data) // 2, 2), '<u2')
+    halves[:, 1] = np.frombuffer(data, '<u2')
+    return halves.view('<f4')
+
+
+def _float8_e5m2(data: bytes) -> np.ndarray:
+    """The upper half of a float16."""
+    halves = np.zeros((len(data), 2), 'u1')
+    halves[:, 1] = np.frombuffer(data, 'u1')
+    return halves.view('<f2').astype('<f4')
+
+
+def _float8_e4m3(data: bytes) -> np.ndarray:
+    """A sign, 4 bits of exponent, whose bias is 7, and 3 of mantissa; nothing is infinite."""
+    codes = np.arange(128)
+    exponent, mantissa = codes >> 3, codes & 7
+    values = np.where(exponent > 0, (8 + mantissa) * 2.0 ** (exponent - 10), mantissa * 2.0**-9)
+    values[127] = np.nan
+    both = np.concatenate([values, -values]).astype('<f4')
+    return np.asarray(both[np.frombuffer(data, 'u1')])
+
+
+_PLAIN = ('F64', 'F32', 'F16', 'I64', 'I32', 'I16', 'I8', 'U64', 'U32', 'U16', 'U8', 'BOOL')
+_WIDENED: Mapping[str, Callable[[bytes], np.ndarray]] = {
+    'BF16': _bfloat16,
+    'F8_E4M3': _float8_e4m3,
+    'F8_E5M2': _float8_e5m2,
+}
