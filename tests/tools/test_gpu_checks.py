@@ -1,8 +1,4 @@
-<<<<<<< HEAD:tests/test_gpu_checks.py
 """The checks of tools/gpu_check.py: each passes on the CPU, and fails when its subject breaks."""
-=======
-"""The checks of tools/gpu_check.py: each passes on the CPU, and fails with its subject broken."""
->>>>>>> house:tests/tools/test_gpu_checks.py
 
 import contextlib
 import itertools

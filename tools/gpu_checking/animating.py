@@ -27,16 +27,11 @@ class Animated(NamedTuple):
     predictions: np.ndarray  # (N, 3, H, W)
 
 
-<<<<<<< HEAD
 # Of frames in low precision: `relative_error`, some times what emulation finds.
 BARS: Dict[str, Dict[str, float]] = {
     'bf16': {'keypoints': 1e-5, 'deformed': 2e-3, 'predictions': 2e-2},
     'fp16': {'keypoints': 1e-5, 'deformed': 2e-4, 'predictions': 2e-3},
 }
-=======
-# Of Animated's parts in low precision: `relative_error`, some times what emulation finds.
-BARS = {'bf16': (1e-5, 2e-3, 2e-2), 'fp16': (1e-5, 2e-4, 2e-3)}
->>>>>>> house
 
 
 @paddle.no_grad()
@@ -97,11 +92,7 @@ def animation(findings: Findings) -> None:
             continue
         with mixed_precision():
             found = animated(EagerEngine(models, DTYPES[precision]))
-<<<<<<< HEAD
         for part, bar in bars.items():
-=======
-        for part, bar in zip(Animated._fields, bars):
->>>>>>> house
             error = relative_error(getattr(found, part), getattr(wanted, part))
             findings.at_most(f'{precision}: {part}', error, bar)
 

@@ -53,7 +53,7 @@ def main() -> None:
             kind = 'statistic' if key.endswith(('_mean', '_variance')) else 'weight'
             results[f'{kind}.{name}.{key}'] = tensor.numpy()
     if distributed.rank() == 0:
-        np.savez(sys.argv[1], **results)  # type: ignore[arg-type]
+        np.savez(sys.argv[1], **results)
 
 
 if __name__ == '__main__':

@@ -142,19 +142,11 @@ def _check_places(findings: Findings, counts: Counts, dtype: str) -> None:
         findings.fact(f'{name}: calls in {dtype} and in float32', f'{low}, {high}')
         findings.holds(f'{name} is mostly {dtype}', low > high, f'{low} calls of {low + high}')
     for name in FLOAT32:
-<<<<<<< HEAD
         calls = counts.get(name, {})
         low = sum(number for kind, number in calls.items() if kind != 'float32')
         findings.holds(f'{name} is float32', low == 0, f'{low} calls in low precision')
         if name in CALLED:
             findings.holds(f'{name} is called', bool(calls))
-=======
-        of_kinds = counts.get(name, {})
-        low = sum(number for kind, number in of_kinds.items() if kind != 'float32')
-        findings.holds(f'{name} is float32', low == 0, f'{low} calls in low precision')
-        if name in CALLED:
-            findings.holds(f'{name} is called', name in counts)
->>>>>>> house
 
 
 @paddle.no_grad()
