@@ -4,13 +4,13 @@ import json
 
 import numpy as np
 import pytest
-from conftest import needs_onednn
 
 from modules.animation.animator import animate
 from modules.build import build_models
 from modules.inference import engine as engine_module
 from modules.inference.choice import build_engine
 from modules.inference.program_cache import SUMS, _sums
+from tests.support.places import needs_onednn
 from tests.support.tiny_checkpoint import CONFIG
 
 pytestmark = needs_onednn
