@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from modules.data.frame_cache import FrameCache
-from modules.runtime import process, user_cache
+from modules.runtime import cgroups, process, user_cache
 from modules.runtime.errors import UserError
-from modules.runtime.process import cgroups
 from tests.support.marks import needs_onednn
 from tests.support.places import ROOT
 from tests.support.tiny_checkpoint import LEGACY, TINY

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from modules.runtime.process import packages
+from modules.runtime import packages
 from tests.support.places import ROOT
 
 DOORS = ('demo.py', 'animate.py', 'train.py')
