@@ -10,7 +10,7 @@ from modules.build import build_models
 from modules.inference import engine as engine_module
 from modules.inference.choice import build_engine
 from modules.inference.program_cache import SUMS, _sums
-from tests.support.places import needs_onednn
+from tests.support.marks import needs_onednn
 from tests.support.tiny_checkpoint import CONFIG
 
 pytestmark = needs_onednn

@@ -12,8 +12,7 @@ from modules.eager import EagerEngine
 from modules.inference.engine import CompiledEngine
 from modules.ops import batch_norm, blocks, sampling
 from modules.ops import precision as policy
-from modules.runtime import gpu
-from modules.runtime.process import shortage
+from modules.runtime import gpu, shortage
 from modules.training.loss_scaler import LossScaler
 from modules.training.trainer import Trainer
 from tools.gpu_checking import agreement, doors, memory, small, worker
