@@ -232,3 +232,10 @@ def test_tf32(tensor_cores, monkeypatch):
     monkeypatch.setattr(machine.gpu, 'switch_tf32_off', lambda: None)
     outcome = worker.run_here('tf32', 'gpu:0')
     assert outcome.line.startswith('a convolution is off by, TF32 switched off: ')
+
+
+def test_the_page_names_every_check():
+    page_of_places = (ROOT / 'doc' / 'gpu.md').read_text(encoding='utf-8')
+    table = [line for line in page_of_places.splitlines() if line.startswith('| ')]
+    missing = [e.name for e in CATALOGUE if not any(f'`{e.name}`' in line for line in table)]
+    assert missing == []
