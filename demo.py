@@ -1,9 +1,10 @@
 """Animates a picture with the motion of a video.
 
-    python demo.py --config config/vox-256.yaml --checkpoint vox-cpk.pth.tar \\
-        --source_image me.jpg --driving_video clip.mp4 --relative --adapt_scale
+    python demo.py --checkpoint vox --source_image me.jpg --driving_video clip.mp4 \\
+        --relative --adapt_scale
 
-Without arguments it animates the bundled picture with the bundled clip and checkpoint.
+vox are published networks for faces, which are downloaded once. Without arguments the bundled
+networks animate the bundled picture, a drawn creature.
 """
 
 from modules.runtime.packages import require_packages
@@ -16,7 +17,8 @@ from pathlib import Path
 
 from modules.animation.inputs import (
     add_animation_options,
-    choose_bundled,
+    choose_config,
+    note_squeezed,
     read_config_and_source,
 )
 from modules.inference.options import add_engine_options
@@ -56,7 +58,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     add_engine_options(parser)
     options = parser.parse_args()
-    choose_bundled(options)
+    choose_config(options)
     from_frame = options.best_frame is not None or options.find_best_frame
     if (options.adapt_scale or from_frame) and not options.relative:
         note('--adapt_scale, --best_frame and --find_best_frame change nothing without --relative')
@@ -78,6 +80,7 @@ def main() -> None:
     options = parse_arguments()
     config, size, source = read_config_and_source(options)
     reader = VideoReader(options.driving_video)
+    note_squeezed(options.driving_video, reader.size, size)
     audio_from = options.driving_video if options.audio and reader.has_audio else None
     writer = VideoWriter(options.result_video, reader.fps, audio_from=audio_from)
     if options.audio and not reader.has_audio:

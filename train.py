@@ -30,7 +30,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
     parser.add_argument('--config', type=Path, required=True)
     parser.add_argument(
-        '--save_dir', type=Path, help='folder of the run; log/CONFIG TIME if left out'
+        '--save_dir', type=Path, help='folder of the run; log/CONFIG_TIME if left out'
     )
     parser.add_argument(
         '--checkpoint',
@@ -67,7 +67,7 @@ def run_folder_of(options: argparse.Namespace) -> Path:
         return options.save_dir
     if options.resume is not None:
         return options.resume.parent if options.resume.is_file() else options.resume
-    return Path('log') / f'{options.config.stem} {time.strftime("%d_%m_%y_%H.%M.%S")}'
+    return Path('log') / f'{options.config.stem}_{time.strftime("%Y-%m-%d_%H.%M.%S")}'
 
 
 def main() -> None:

@@ -11,7 +11,6 @@ options they animate the bundled picture with the bundled clip and checkpoint.
 
 import argparse
 import contextlib
-import itertools
 import sys
 from pathlib import Path
 from typing import Iterator, NamedTuple, Sequence
@@ -27,7 +26,7 @@ import numpy as np
 
 from modules.animation.inputs import (
     add_animation_options,
-    choose_bundled,
+    choose_config,
     read_config_and_source,
     read_resized,
 )
@@ -63,16 +62,13 @@ def parse_arguments() -> argparse.Namespace:
         help='.mp4, .gif, or a name without extension: a folder of PNG frames; both videos, '
         'compare.gif and compare.mp4, if left out',
     )
-    parser.add_argument('--frames', type=int, help='of the clip, from its start; all if left out')
     add_animation_options(parser)
     options = parser.parse_args()
-    if options.frames is not None and options.frames < 1:
-        parser.error(f'--frames {options.frames}: give a number of at least 1')
     inputs = [path.resolve() for path in (options.source_image, options.driving_video)]
     for path in options.out:
         if path.resolve() in inputs:
             parser.error(f'--out {path}: would replace what it is made from')
-    choose_bundled(options)
+    choose_config(options)
     if options.adapt_scale and not options.relative:
         note('--adapt_scale changes nothing without --relative')
     return options
@@ -139,7 +135,7 @@ def main() -> None:
 
     models = StoredModels(config, options.checkpoint).load()
     with reader:
-        driving = np.stack(list(itertools.islice(read_resized(reader, size), options.frames)))
+        driving = np.stack(list(read_resized(reader, size, options.frames)))
     animation = Animation(source, driving, options.relative, options.adapt_scale)
     normalization = Normalization(options.relative, options.relative, options.adapt_scale)
     ours = np.stack(list(animate(models, source, animation.driving, normalization)))

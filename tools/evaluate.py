@@ -1,6 +1,6 @@
 """Reconstructs a test set, each clip from its first frame, and measures how well.
 
-    python tools/evaluate.py --config config/vox-256.yaml --checkpoint vox-cpk.pth.tar --out figures
+    python tools/evaluate.py --config config/vox-256.yaml --checkpoint vox --out figures
 
 reconstruction_params.num_videos clips of the config's test set are reconstructed; a clip that can't
 be read is named, counted and left out, and the next one takes its place. OUT is created and holds

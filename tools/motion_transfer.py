@@ -184,7 +184,11 @@ def main() -> None:
         raise UserError(f'{options.config}: creatures are drawn square, not {height} x {width}')
     official = options.torch_repo and require_official(options.torch_repo, options.torch_python)
     prepare_process(options.cpu)
-    choose_device(options.cpu)
+    device = choose_device(options.cpu)
+    print(
+        f'{options.cases} cases of {options.frames} frames, {len(TASKS)} tasks each, on {device}',
+        flush=True,
+    )
     from modules.checkpoints.models import StoredModels
 
     models = StoredModels(config, options.checkpoint).load()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from paddle.nn import Layer
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'config'
-SHOWN = 3
+SHOWN = 2
 Shapes = Mapping[str, Tuple[int, ...]]
 
 
@@ -36,9 +36,10 @@ def fitting_configs(networks: Mapping[str, Shapes], checkpoint: Path) -> str:
         return 'give the config that it was trained with'
     like = checkpoint.name.split('-')[0]
     found.sort(key=lambda path: (not path.name.startswith(like), path.name))
-    others = f' or {len(found) - SHOWN} more' if len(found) > SHOWN else ''
-    names = ', '.join(path.name for path in found[:SHOWN])
-    return f'in config/ it fits {names}{others}: give that as --config'
+    names = [f'config/{path.name}' for path in found[:SHOWN]]
+    if len(found) > SHOWN:
+        names.append(f'{len(found) - SHOWN} more')
+    return f'give --config {" or ".join(names)}, which it fits'
 
 
 def _published(networks: Mapping[str, Shapes]) -> Iterator[Path]:

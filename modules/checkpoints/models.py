@@ -139,15 +139,16 @@ def _fit(layer: 'Layer', state: State, what: str) -> Dict[str, 'Tensor']:
         if key in state and state[key].shape != shape
     ]
     counts = [
-        (missing, 'missing', 'the first {}'),
-        (unexpected, 'too many', 'the first {}'),
+        (missing, 'missing', 'such as {}'),
+        (unexpected, 'too many', 'such as {}'),
         (differing, 'of another shape', '{}'),
     ]
     if missing or unexpected or differing:
-        *_, (first, _, example) = (entry for entry in counts if entry[0])
-        listed = ', '.join(f'{len(keys)} {what}' for keys, what, _ in counts if keys)
+        *_, (keys, _, example) = (entry for entry in counts if entry[0])
+        listed = ', '.join(f'{len(keys)} {kind}' for keys, kind, _ in counts if keys)
         raise _MisfitError(
-            f'{what} does not fit the config: of its weights {listed} ({example.format(first[0])})'
+            f'{what} does not fit the config: of its weights {listed} '
+            f'({example.format(min(keys, key=len))})'
         )
     tensors = {}
     for key, tensor in layer.state_dict().items():
@@ -190,7 +191,8 @@ def load_models(
     networks = {name: layer for name, layer in models._asdict().items() if name in names}
     if checkpoint is not None:
         return load_checkpoint(checkpoint, **networks, rescaled=rescaled).missing
-    paths = listed_weights(config)
+    listed = listed_weights(config)
+    paths = {name: listed[name] for name in networks}
     for path in dict.fromkeys(filter(None, paths.values())):
         wanted = {name: networks[name] for name in networks if paths[name] == path}
         load_checkpoint(path, **wanted, required=tuple(wanted), rescaled=rescaled)

@@ -13,6 +13,7 @@ from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Sequence,
 import numpy as np
 import paddle
 from paddle import Tensor, nn
+from tqdm import tqdm
 
 from modules.build import Models
 from modules.checkpoints.models import StoredModels
@@ -27,6 +28,7 @@ from modules.util import Keypoints
 
 # After so many frames memory that fell to pieces goes back to the system: 30 ms for 50 MB.
 _TIDY_EVERY = 16
+_PROGRAMS = 3  # of an engine: keypoints, source, frame
 # What the networks are written in, beside the operations.
 _NETWORK_SOURCES = ('build', 'dense_motion', 'generator', 'keypoint_detector', 'util')
 # Failures of Paddle's compiler and predictor.
@@ -81,21 +83,22 @@ class CompiledEngine:
             'device': describe_cpu() if gpu is None else paddle.device.cuda.get_device_name(gpu),
             'engine': self.name,
         }, gpu)  # fmt: skip
-        self._keypoints = store.program(
-            'keypoints', lambda: (KeypointProgram(loaded().kp_detector, gpu is None), [image])
-        )
-        self._source = store.program(
-            'source', lambda: (SourceEncoder(loaded().generator), [image, kp])
-        )
+        with contextlib.closing(store):
+            self._keypoints = store.program(
+                'keypoints', lambda: (KeypointProgram(loaded().kp_detector, gpu is None), [image])
+            )
+            self._source = store.program(
+                'source', lambda: (SourceEncoder(loaded().generator), [image, kp])
+            )
 
-        def decoder() -> Tuple[nn.Layer, List[List[int]]]:
-            generator = loaded().generator
-            loaded.cache_clear()  # the last that needs the networks, and the largest program
-            decoder = FrameDecoder(generator, (h, w), bf16, explain, onednn=gpu is None)
-            return decoder, _decoder_inputs(decoder, generator, common, size)
+            def decoder() -> Tuple[nn.Layer, List[List[int]]]:
+                generator = loaded().generator
+                loaded.cache_clear()  # the last that needs the networks, and the largest program
+                decoder = FrameDecoder(generator, (h, w), bf16, explain, onednn=gpu is None)
+                return decoder, _decoder_inputs(decoder, generator, common, size)
 
-        name = f'frame{" explained" * explain}{" bf16" * bf16}'
-        self._decoder = store.program(name, decoder, bf16)
+            name = f'frame{" explained" * explain}{" bf16" * bf16}'
+            self._decoder = store.program(name, decoder, bf16)
         self._encoded: Optional[CompiledSource] = None  # what the decoder has got
         self._frames = 0
 
@@ -161,6 +164,7 @@ class _Store:
         self.parts = parts
         self.gpu = gpu
         self.cache = ProgramCache()
+        self._bar: Optional[tqdm] = None  # of the programs, once one has to be made
 
     def program(
         self,
@@ -175,6 +179,7 @@ class _Store:
         key = key_of({**self.parts, 'program': name})
         entry = self.cache.find(key)
         if entry is not None:
+<<<<<<< HEAD
             # A run that trims the cache may take it away meanwhile; what was compiled may not run
             # any more. A new one is made then, or if that fails, too, the networks are used.
             try:
@@ -183,6 +188,12 @@ class _Store:
                 return program
             except (*COMPILER_ERRORS, OSError):
                 self.cache.drop(key)
+=======
+            # A run that trims the cache may take it away meanwhile.
+            with contextlib.suppress(*COMPILER_ERRORS, OSError):
+                return Program(entry, bf16, gpu=self.gpu)
+        self._tell_wait()
+>>>>>>> h16a
         layer, shapes = make()
         random = np.random.default_rng(0)
         noise = [random.random(shape, np.float32) for shape in shapes]
@@ -194,7 +205,21 @@ class _Store:
             release_freed_memory()
             program = Program(folder, bf16, gpu=self.gpu)
             _verify(program, noise, expected, _bar(bf16, self.gpu is not None))
+        if self._bar is not None:
+            self._bar.update()
         return program
+
+    def _tell_wait(self) -> None:
+        """Says, at the first of the programs, what takes so long."""
+        if self._bar is None:
+            size = self.parts['size']
+            print(f'compiling for frames of {size}, once: it takes up to a minute', flush=True)
+            self._bar = tqdm(total=_PROGRAMS, desc='compiling', unit='program', disable=None)
+
+    def close(self) -> None:
+        """Ends the bar: no more programs are wanted."""
+        if self._bar is not None:
+            self._bar.close()
 
 
 def _bar(bf16: bool, on_gpu: bool) -> float:

@@ -125,7 +125,7 @@ def test_long_mismatches_are_shortened(models):
     with pytest.raises(UserError) as caught:
         load_models(config, build_models(config), LEGACY)
     message = str(caught.value)
-    assert '24 too many (the first bottleneck.r1.conv1.weight)' in message
+    assert '24 too many (such as bottleneck.r1.conv1.bias)' in message
     assert len(message) < 300
 
 
