@@ -179,7 +179,6 @@ class _Store:
         key = key_of({**self.parts, 'program': name})
         entry = self.cache.find(key)
         if entry is not None:
-<<<<<<< HEAD
             # A run that trims the cache may take it away meanwhile; what was compiled may not run
             # any more. A new one is made then, or if that fails, too, the networks are used.
             try:
@@ -188,12 +187,7 @@ class _Store:
                 return program
             except (*COMPILER_ERRORS, OSError):
                 self.cache.drop(key)
-=======
-            # A run that trims the cache may take it away meanwhile.
-            with contextlib.suppress(*COMPILER_ERRORS, OSError):
-                return Program(entry, bf16, gpu=self.gpu)
         self._tell_wait()
->>>>>>> h16a
         layer, shapes = make()
         random = np.random.default_rng(0)
         noise = [random.random(shape, np.float32) for shape in shapes]
