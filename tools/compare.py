@@ -135,11 +135,9 @@ def main() -> None:
 
     from modules.animation.animator import animate
     from modules.animation.normalization import Normalization
-    from modules.build import build_models
-    from modules.checkpoints.models import load_models
+    from modules.checkpoints.models import StoredModels
 
-    models = build_models(config)
-    load_models(config, models, options.checkpoint)
+    models = StoredModels(config, options.checkpoint).load()
     with reader:
         driving = np.stack(list(itertools.islice(read_resized(reader, size), options.frames)))
     animation = Animation(source, driving, options.relative, options.adapt_scale)

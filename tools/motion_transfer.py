@@ -185,11 +185,9 @@ def main() -> None:
     official = options.torch_repo and require_official(options.torch_repo, options.torch_python)
     prepare_process(options.cpu)
     choose_device(options.cpu)
-    from modules.build import build_models
-    from modules.checkpoints.models import load_models
+    from modules.checkpoints.models import StoredModels
 
-    models = build_models(config)
-    load_models(config, models, options.checkpoint)
+    models = StoredModels(config, options.checkpoint).load()
     cases = held_out_cases(options.cases, height, options.frames, options.seed)
     with contextlib.ExitStack() as stack:
         folder = animate_theirs = None

@@ -12,6 +12,7 @@ from typing import BinaryIO, Callable, Iterator, NamedTuple, Optional, Tuple
 
 from tqdm import tqdm
 
+from modules.checkpoints.of_runs import newest_of_run
 from modules.checkpoints.reading import read_checkpoint, read_weights
 from modules.runtime.errors import UserError
 from modules.runtime.files import PathLike
@@ -23,6 +24,7 @@ KNOWN_WEIGHTS = {  # PaddleGAN's, converted from the official ones or trained on
     'vox': BASE_URL + 'vox-cpk.pdparams',
     'vox-512': BASE_URL + 'vox-cpk-512.pdparams',
 }
+CONFIGS = {'vox': 'vox-256.yaml', 'vox-512': 'vox-512.yaml'}  # of each, in config/
 BASE_URL_VARIABLE = 'FOMM_WEIGHTS_URL'  # a mirror: the folder that holds the files
 ATTEMPTS = 4  # that bring nothing, in a row
 PAUSE = 1.0  # seconds between them
@@ -39,13 +41,14 @@ class _Interrupted(Exception):
 
 
 def find_weights(path_or_name: PathLike) -> Path:
-    """An existing file or folder as it is, or the file of a name in KNOWN_WEIGHTS.
+    """What has the weights: a file or folder as it is, the newest checkpoint in the folder of a
+    training run, or the file of a name in KNOWN_WEIGHTS.
 
     Raises:
         UserError: it is neither, or the download fails.
     """
     if os.path.exists(path_or_name):  # False too for a name that no file can have
-        return Path(path_or_name)
+        return newest_of_run(Path(path_or_name))
     name = str(path_or_name)
     if name in KNOWN_WEIGHTS:
         return fetch_weights(name)

@@ -1,7 +1,6 @@
 """The folder of a training run: resolved config, log, pictures, checkpoints."""
 
 import contextlib
-import re
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional
 
@@ -9,13 +8,12 @@ import numpy as np
 import yaml
 
 from modules.checkpoints.models import load_checkpoint, save_checkpoint
+from modules.checkpoints.of_runs import find_checkpoints
 from modules.runtime.errors import UserError
 from modules.runtime.files import atomic_output
 from modules.runtime.locks import folder_of_one_run
 from modules.training.trainer import Trainer
 from modules.video import write_picture
-
-CHECKPOINT_NAME = re.compile(r'\d{8}-\d{8}-checkpoint\.safetensors')
 
 
 class Progress(NamedTuple):
@@ -90,13 +88,6 @@ class RunFolder:
     def save_picture(self, epoch: int, picture: np.ndarray) -> None:
         with atomic_output(self.path / 'train-vis' / f'{epoch:08d}-rec.png') as path:
             write_picture(path, picture)
-
-
-def find_checkpoints(folder: Path) -> List[Path]:
-    """Training checkpoints in a folder, oldest first."""
-    if not folder.is_dir():
-        return []
-    return sorted(p for p in folder.iterdir() if CHECKPOINT_NAME.fullmatch(p.name))
 
 
 def newest_checkpoint(place: Path) -> Path:

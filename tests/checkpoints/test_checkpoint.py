@@ -111,10 +111,10 @@ def test_mismatch_names_keys_and_both_shapes(models, official, tmp_path):
     with pytest.raises(UserError) as caught:
         load_checkpoint(path, **models._asdict())
     message = str(caught.value)
-    assert message.startswith(f'{path}: its kp_detector does not fit the config. ')
-    assert '1 missing in the file (kp.weight)' in message
-    assert '1 not in the network (extra.weight)' in message
-    assert '1 of another shape (kp.bias: file (9,) vs network (10,))' in message
+    assert message == (
+        f'{path}: its kp_detector does not fit the config: of its weights 1 missing, 1 too many, '
+        '1 of another shape (kp.bias is 9, not 10); give the config that it was trained with'
+    )
     for name, layer in models._asdict().items():  # the generator would have fitted
         assert_same(values(layer), before[name])
 
@@ -125,9 +125,8 @@ def test_long_mismatches_are_shortened(models):
     with pytest.raises(UserError) as caught:
         load_models(config, build_models(config), LEGACY)
     message = str(caught.value)
-    assert '24 not in the network (bottleneck.r1.conv1.weight, ' in message
-    assert 'and 20 more)' in message
-    assert len(message) < 600
+    assert '24 too many (the first bottleneck.r1.conv1.weight)' in message
+    assert len(message) < 300
 
 
 def test_batch_norm_counters_are_the_only_keys_ignored(models, official, tmp_path):
@@ -149,7 +148,7 @@ def test_blur_kernels_may_be_absent_and_are_loaded_if_not(models, official, tmp_
     load_checkpoint(path, kp_detector=models.kp_detector)
     assert np.array_equal(values(models.kp_detector)['down.weight'], kernel + 1)
     path = change(official, tmp_path, 'kp_detector', down__weight=kernel[:, :, 1:-1, 1:-1].copy())
-    with pytest.raises(UserError, match=r'down.weight: file \(3, 1, 3, 3\) vs network'):
+    with pytest.raises(UserError, match=r'down.weight is 3 x 1 x 3 x 3, not '):
         load_checkpoint(path, kp_detector=models.kp_detector)
 
 

@@ -235,7 +235,7 @@ def test_dump_takes_the_python_that_has_pytorch(tmp_path, monkeypatch):
     python.write_text('#!/bin/sh\nif [ "$1" = -c ]; then echo 2; else echo "$3" > ran; fi\n')
     python.chmod(0o755)
     monkeypatch.chdir(tmp_path)
-    config, out = ROOT / 'config' / 'demo-64.yaml', tmp_path / 'dump.npz'
+    config, out = ROOT / 'tests' / 'data' / 'faces-64.yaml', tmp_path / 'dump.npz'
     options = ['dump', '--torch_repo', 'clone', '--config', str(config), '--out', str(out)]
 
     def run(*more):

@@ -12,11 +12,11 @@ from PIL import Image
 
 from modules.build import build_models
 from modules.checkpoints.models import save_checkpoint
+from modules.checkpoints.of_runs import find_checkpoints
 from modules.checkpoints.reading import read_checkpoint
 from modules.model import TrainingLosses
 from modules.parity import record
 from modules.runtime.locks import folder_of_one_run
-from modules.training.run_folder import find_checkpoints
 from modules.training.trainer import Trainer
 from modules.transform import Transform
 from tests.support.places import ROOT

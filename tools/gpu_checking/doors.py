@@ -12,8 +12,9 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from modules.checkpoints.of_runs import find_checkpoints
 from modules.checkpoints.reading import read_checkpoint
-from modules.training.run_folder import find_checkpoints, newest_checkpoint
+from modules.training.run_folder import newest_checkpoint
 from modules.video.pictures import read_image
 from tools.gpu_checking.findings import Findings
 from tools.gpu_checking.precision import is_lacking
