@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import time
 from pathlib import Path
+from typing import List, Optional
 
 import yaml
 
@@ -100,7 +101,8 @@ def main() -> None:
         print(f'written: {out}')
         return
 
-    resumed, changes = None, []
+    resumed: Optional[Path] = None
+    changes: List[str] = []
     if options.resume is not None:
         resumed = newest_checkpoint(options.resume)
         config, changes = changes_of_run(config, resumed, NEEDED)

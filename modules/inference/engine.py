@@ -3,6 +3,7 @@
 The eager one is in modules/eager.py, the choice between them in modules/inference/choice.py.
 """
 
+import contextlib
 import functools
 import gc
 import hashlib
@@ -164,7 +165,7 @@ class _Store:
         self.parts = parts
         self.gpu = gpu
         self.cache = ProgramCache()
-        self._bar: Optional[tqdm] = None  # of the programs, once one has to be made
+        self._bar: Any = None  # of the programs, once one has to be made
 
     def program(
         self,
