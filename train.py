@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import time
 from pathlib import Path
+from typing import List, Optional
 
 import yaml
 
@@ -86,6 +87,7 @@ def main() -> None:
     from modules.runtime import distributed
     from modules.training.curves import check_package, open_scalars
     from modules.training.loop import train
+    from modules.training.resuming import changes_of_run
     from modules.training.run_folder import START, RunFolder, newest_checkpoint, resume
     from modules.training.setup import build_trainer, check_amp
 
@@ -99,6 +101,14 @@ def main() -> None:
         print(f'written: {out}')
         return
 
+    resumed: Optional[Path] = None
+    changes: List[str] = []
+    if options.resume is not None:
+        resumed = newest_checkpoint(options.resume)
+        config, changes = changes_of_run(config, resumed, NEEDED)
+    folder = RunFolder(run_folder_of(options), config, params['keep_checkpoints'], changes)
+    if folder.checkpoints() and not (resumed and folder.holds(resumed)):
+        raise UserError(f'{folder.path}: holds a run; add --resume or take another --save_dir')
     processes = distributed.world_size()
     share_of_batch(params['batch_size'], processes, params['accumulation_steps'])
     check_package(params['scalars'])
@@ -111,13 +121,10 @@ def main() -> None:
     dataset = FramesDataset(**config['dataset_params'], preload=options.preload)
     mend = training_mend(params, processes)
     with shortage_explained(mend):
-        trainer = build_trainer(config, options.checkpoint, options.seed)
-    folder = RunFolder(run_folder_of(options), config, params['keep_checkpoints'])
-    progress = START
-    if options.resume is not None:
-        progress = resume(newest_checkpoint(options.resume), trainer)
-    elif folder.checkpoints():
-        raise UserError(f'{folder.path}: holds a run; add --resume or take another --save_dir')
+        # A run that is resumed has its own weights.
+        start = {**config, 'ckpt_model': {}} if resumed else config
+        trainer = build_trainer(start, options.checkpoint, options.seed)
+    progress = resume(resumed, trainer) if resumed else START
     order = TrainingOrder(
         len(dataset) * params['num_repeats'],
         params['batch_size'],
@@ -125,11 +132,17 @@ def main() -> None:
         distributed.rank(),
         processes,
     )
+    if progress.epoch_steps not in (0, len(order)):
+        raise UserError(
+            f'{dataset.root_dir}: {len(order)} steps an epoch, but the run had '
+            f'{progress.epoch_steps}: clips have come or gone; bring those of the run back, or '
+            f'start a new one with --checkpoint {resumed}'
+        )
 
     main_process = distributed.rank() == 0
     with contextlib.ExitStack() as stack:
         if main_process:
-            stack.enter_context(folder.open())
+            stack.enter_context(folder.open(resumed))
         print(f'{len(dataset)} clips, {len(order)} steps an epoch, into {folder.path}', flush=True)
         curves = open_scalars(
             params['scalars'] if main_process else None, folder.path / 'scalars', trainer.step_count

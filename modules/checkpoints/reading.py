@@ -76,6 +76,22 @@ def read_checkpoint(path: PathLike, training_state: bool = False) -> Checkpoint:
             return _find_networks(tree, budget)
 
 
+def read_run_state(path: PathLike) -> Tuple[Optional[Dict[str, Any]], Dict[str, Any]]:
+    """Config and training numbers of one of our own files, without its tensors; else (None, {}).
+
+    Raises:
+        UserError: there is no such file, or it is damaged.
+    """
+    path = Path(path)
+    with _telling_errors(path):
+        with _open_file(path) as file:
+            if not _is_safetensors(file):
+                return None, {}
+        with TensorFile(path) as tensors:
+            config, meta, _ = _read_metadata(tensors.metadata)
+            return config, meta
+
+
 def content_hash(path: PathLike) -> str:
     """SHA-256 of all that `read_checkpoint` reads of a file or folder.
 

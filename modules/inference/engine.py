@@ -165,7 +165,7 @@ class _Store:
         self.parts = parts
         self.gpu = gpu
         self.cache = ProgramCache()
-        self._bar: Optional[tqdm] = None  # of the programs, once one has to be made
+        self._bar: Any = None  # of the programs, once one has to be made
 
     def program(
         self,
@@ -180,9 +180,14 @@ class _Store:
         key = key_of({**self.parts, 'program': name})
         entry = self.cache.find(key)
         if entry is not None:
-            # A run that trims the cache may take it away meanwhile.
-            with contextlib.suppress(*COMPILER_ERRORS, OSError):
-                return Program(entry, bf16, gpu=self.gpu)
+            # A run that trims the cache may take it away meanwhile; what was compiled may not run
+            # any more. A new one is made then, or if that fails, too, the networks are used.
+            try:
+                program = Program(entry, bf16, gpu=self.gpu)
+                program.try_out()
+                return program
+            except (*COMPILER_ERRORS, OSError):
+                self.cache.drop(key)
         layer, shapes = make()  # which raises where the weights don't fit
         self._tell_wait()
         random = np.random.default_rng(0)

@@ -49,6 +49,11 @@ class ProgramCache:
             return None
         return entry
 
+    def drop(self, key: str) -> None:
+        """Takes an entry away that is of no use."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder / key, ignore_errors=True)
+
     @contextlib.contextmanager
     def fill(self, key: str) -> Iterator[Path]:
         """An empty folder to write an entry into.

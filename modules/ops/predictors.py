@@ -1,6 +1,7 @@
 """Programs for Paddle's own predictor, which runs them by oneDNN on CPUs, by cuDNN on GPUs."""
 
 import contextlib
+import json
 import os
 import tempfile
 import warnings
@@ -16,6 +17,7 @@ from paddle.static import InputSpec
 from modules.runtime.process import num_threads
 
 _NAME = 'program'
+_SHAPES = 'shapes.json'  # of the inputs
 _UNWANTED_PASSES = (
     # It puts every op on oneDNN, where some fail; and with bfloat16, the coordinates of the motion,
     # too. Without it only what is fused with a convolution or a matrix product goes there.
@@ -37,6 +39,7 @@ def compile_program(layer: nn.Layer, shapes: Sequence[Sequence[int]], folder: Pa
     with _without_chatter():
         static = paddle.jit.to_static(layer, full_graph=True, input_spec=specs)
         paddle.jit.save(static, str(folder / _NAME))
+    (folder / _SHAPES).write_text(json.dumps([list(shape) for shape in shapes]), encoding='utf-8')
 
 
 class Program:
@@ -68,8 +71,19 @@ class Program:
                 config.enable_mkldnn_bfloat16()
             self._predictor = create_predictor(config)
         names = self._predictor.get_input_names(), self._predictor.get_output_names()
+        self._shapes: List[List[int]] = json.loads((folder / _SHAPES).read_text(encoding='utf-8'))
         self._inputs = [self._predictor.get_input_handle(name) for name in names[0]]
         self._outputs = [self._predictor.get_output_handle(name) for name in names[1]]
+
+    def try_out(self) -> None:
+        """Runs once, on zeros: what is wrong with a program shows at its first run, if not before.
+
+        Whatever Paddle raises then is raised. Most of the time goes into what the first run would
+        do anyway.
+        """
+        for position, shape in enumerate(self._shapes):
+            self.set(position, np.zeros([max(1, length) for length in shape]))
+        self.run()
 
     def set(self, position: int, array: np.ndarray) -> None:
         """Gives an input, which stays for all runs to come."""

@@ -112,7 +112,8 @@ def train(
                 break
             if main_process and (due or stopping):
                 log.fetch()
-                save(folder, trainer, Progress(epoch, number, log.sums, log.skipped), log)
+                done = Progress(epoch, number, log.sums, log.skipped, len(order))
+                save(folder, trainer, done, log)
                 saved_at = time.monotonic()
             if stopping:
                 stop.leave()
@@ -120,7 +121,7 @@ def train(
         rates = trainer.learning_rates()
         trainer.end_epoch()
         means = log.means()
-        progress = Progress(epoch + 1, 0, {})
+        progress = Progress(epoch + 1, 0, {}, epoch_steps=len(order))
         last = progress.epoch == params['num_epochs'] or stopping
         if main_process:
             if log.skipped:

@@ -1,8 +1,9 @@
 """The folder of a training run: resolved config, log, pictures, checkpoints."""
 
 import contextlib
+import itertools
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
 import numpy as np
 import yaml
@@ -12,6 +13,7 @@ from modules.checkpoints.of_runs import find_checkpoints
 from modules.runtime.errors import UserError
 from modules.runtime.files import atomic_output
 from modules.runtime.locks import folder_of_one_run
+from modules.runtime.messages import note
 from modules.training.trainer import Trainer
 from modules.video import write_picture
 
@@ -23,6 +25,7 @@ class Progress(NamedTuple):
     batch: int  # batches of it that are done
     loss_sums: Dict[str, float]  # over those batches
     skipped: int = 0  # of those batches, which changed no network and count in no sum
+    epoch_steps: int = 0  # batches of a whole epoch; 0: an older checkpoint, which does not tell
 
 
 START = Progress(0, 0, {})
@@ -31,31 +34,61 @@ START = Progress(0, 0, {})
 class RunFolder:
     """Files of a run under `path`:
 
-    config.yaml     the resolved config
+    config.yaml     the resolved config, below a line for each change since the run began
     log.txt         a line of mean losses per epoch, as the official code writes it
     train-vis/      a picture per epoch
     scalars/        curves, where the config asks for them
     EPOCH-BATCH-checkpoint.safetensors  the newest `keep` ones, all that resuming needs
+    set-aside-1/    checkpoints that an older one, from which the run went on, has made void
     """
 
-    def __init__(self, path: Path, config: Mapping[str, Any], keep: int):
+    def __init__(
+        self, path: Path, config: Mapping[str, Any], keep: int, changes: Sequence[str] = ()
+    ):
         self.path = path
         self.config = config
         self.keep = keep
+        self.changes = list(changes)
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[None]:
+    def open(self, resumed: Optional[Path] = None) -> Iterator[None]:
         """Makes the folder of a run, or takes up the same run; keeps others out for the while.
+
+        Args:
+            resumed: the checkpoint that the run goes on from. Where it is one of this folder, later
+                ones are set aside, so that nobody goes on from them by mistake.
 
         Raises:
             UserError: another run is writing there, or it is no folder.
         """
         with folder_of_one_run(self.path):
             (self.path / 'train-vis').mkdir(exist_ok=True)
-            if not (self.path / 'config.yaml').exists():
-                with atomic_output(self.path / 'config.yaml') as path:
-                    path.write_text(yaml.safe_dump(dict(self.config), sort_keys=False))
+            if resumed is not None and self.holds(resumed):
+                self._set_aside([p for p in self.checkpoints() if p.name > resumed.name])
+            self._write_config()
             yield
+
+    def holds(self, checkpoint: Path) -> bool:
+        """Whether it is a checkpoint of this folder."""
+        return checkpoint.resolve().parent == self.path.resolve()
+
+    def _set_aside(self, later: List[Path]) -> None:
+        if not later:
+            return
+        taken = (self.path / f'set-aside-{number}' for number in itertools.count(1))
+        place = next(path for path in taken if not path.exists())
+        place.mkdir()
+        for checkpoint in later:
+            checkpoint.rename(place / checkpoint.name)
+        note(f'{len(later)} later checkpoints are set aside in {place}')
+
+    def _write_config(self) -> None:
+        lines = ''.join(f'# {change}\n' for change in self.changes)
+        text = lines + yaml.safe_dump(dict(self.config), sort_keys=False)
+        place = self.path / 'config.yaml'
+        if not place.exists() or place.read_text(encoding='utf-8') != text:
+            with atomic_output(place) as path:
+                path.write_text(text, encoding='utf-8')
 
     def checkpoints(self) -> List[Path]:
         """The run's checkpoints, oldest first."""
@@ -70,7 +103,12 @@ class RunFolder:
             trainer.models._asdict(),
             self.config,
             extra_tensors=tensors,
-            extra_meta={'epoch': progress.epoch, 'progress': progress._asdict(), 'trainer': meta},
+            extra_meta={
+                'epoch': progress.epoch,
+                'progress': progress._asdict(),
+                'trainer': meta,
+                'changes': self.changes,
+            },
         )
         for old in self.checkpoints()[: -self.keep]:
             old.unlink()

@@ -218,6 +218,9 @@ class Trainer:
                 absent.append(name)
                 continue
             optimizer.set_state_dict({**state, 'LR_Scheduler': dict(meta['schedules'][name])})
+            # What is restored is the last rate; of the config's, that may be another by now.
+            schedule = optimizer._learning_rate
+            schedule.step(schedule.last_epoch)
         self.step_count = meta['step_count']
         self.seed = meta['seed']
         self.scaler.load_state(meta.get('scaler', {}))

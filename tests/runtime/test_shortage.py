@@ -125,7 +125,6 @@ def run_train(tmp_path, *prelude):
 
 
 def test_training_without_memory_is_one_line(tmp_path):
-    """Within backward, where a hand-written operation fails, Paddle warns beside its exception."""
     done = run_train(
         tmp_path,
         'from modules.runtime.process import prepare_process; prepare_process()',
@@ -138,6 +137,24 @@ def test_training_without_memory_is_one_line(tmp_path):
         'samples at once; raise accumulation_steps, by which a batch is computed in parts, or '
         'lower batch_size\n'
     )
+
+
+def test_paddle_does_not_warn_beside_its_exception():
+    """As it would of a hand-written operation that fails in backward."""
+    script = [
+        f'import sys; sys.path.insert(0, {str(ROOT)!r})',
+        'from modules.runtime.process import prepare_process; prepare_process()',
+        'from tests.runtime.test_shortage import backward_of_a_pylayer',
+        'try: backward_of_a_pylayer()',
+        'except OSError: print("raised")',
+    ]
+    environment = {k: v for k, v in os.environ.items() if k != 'GLOG_minloglevel'}
+    environment['PYTHONPATH'] = str(ROOT / 'tests')
+    done = subprocess.run(
+        [sys.executable, '-c', '\n'.join(script)],
+        env=environment, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, 'raised\n', '')
 
 
 def test_a_run_that_diverges_is_not_short_of_memory():

@@ -1,4 +1,4 @@
-"""The checks of tools/gpu_check.py: each passes on the CPU, and fails with its subject broken."""
+"""The checks of tools/gpu_check.py: each passes on the CPU, and fails when its subject breaks."""
 
 import contextlib
 import itertools
@@ -12,9 +12,10 @@ from modules.eager import EagerEngine
 from modules.inference.engine import CompiledEngine
 from modules.ops import batch_norm, blocks, sampling
 from modules.ops import precision as policy
+from modules.runtime import gpu, shortage
 from modules.training.loss_scaler import LossScaler
 from modules.training.trainer import Trainer
-from tools.gpu_checking import memory, small, worker
+from tools.gpu_checking import agreement, doors, memory, small, worker
 from tools.gpu_checking.findings import FAIL, OK
 
 
@@ -128,7 +129,32 @@ def break_memory(monkeypatch):
     after(monkeypatch, blocks, 'conv2d', lambda y: (y + 1) * (y + 2))
 
 
+def break_archs(monkeypatch):
+    """Programs of a later minor version taken for good."""
+    monkeypatch.setattr(gpu, 'lack_of_programs', lambda name, capability, archs: None)
+
+
+def break_reasons(monkeypatch):
+    """No reason why there is no GPU."""
+    after(monkeypatch, gpu, 'why_no_gpu', lambda reason: 'who knows')
+
+
+def break_inverse(monkeypatch):
+    """A singular matrix that is divided by its determinant."""
+    wrong = lambda y: y / (y - y)  # noqa: E731
+    after(monkeypatch, agreement, 'inverse_2x2', lambda y: wrong(y) if len(y.shape) == 3 else y)
+
+
+def break_shortage(monkeypatch):
+    """A lack of memory that is not known for one."""
+    after(monkeypatch, shortage, 'memory_shortage', lambda words: None)
+
+
 BROKEN = [
+    ('archs', break_archs),
+    ('inverse', break_inverse),
+    ('out_of_memory', break_shortage),
+    ('no_gpu', break_reasons),
     ('float64', break_samples),
     ('float32', break_upsampling),
     ('batch_norm', break_variance),
@@ -159,3 +185,58 @@ def test_a_check_fails_when_its_subject_is_broken(name, break_subject, monkeypat
     outcome = run(name)
     assert outcome.status == FAIL, outcome
     assert not outcome.log, outcome.log  # it has found it, not stumbled over it
+
+
+# --- checks that run the scripts, whose processes are broken from without ------------------------
+
+# Of every Python process: as soon as a module is there, something in it is replaced.
+BREAKER = """
+import builtins, sys
+
+importing = builtins.__import__
+
+def import_and_break(*args, **kwargs):
+    module = importing(*args, **kwargs)
+    owner = sys.modules.get({module!r})
+    if owner is not None and hasattr(owner, {name!r}):
+        builtins.__import__ = importing
+        {change}
+    return module
+
+builtins.__import__ = import_and_break
+"""
+
+
+BROKEN_SCRIPTS = {
+    'processes': (
+        ('modules.runtime.distributed', 'average_gradients'),
+        'owner.average_gradients = lambda parameters: None',
+        'two processes on the CPU: loss',
+    ),
+    'demo': (
+        ('modules.inference.engine', 'CompiledEngine'),
+        'decode = owner.CompiledEngine.decode; owner.CompiledEngine.decode = lambda *args: '
+        '(lambda found: found._replace(prediction=0.9 * found.prediction))(decode(*args))',
+        'PSNR',
+    ),
+    'train': (
+        ('modules.training.trainer', 'Trainer'),
+        'owner.Trainer.load_state = lambda self, tensors, meta: []',
+        'ends as a run that ran through',
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('broken', [False, True])
+@pytest.mark.parametrize('name', list(BROKEN_SCRIPTS))
+def test_checks_of_scripts(name, broken, tmp_path, monkeypatch):
+    (module, owner), change, said = BROKEN_SCRIPTS[name]
+    if broken:
+        breaker = BREAKER.format(module=module, name=owner, change=change)
+        (tmp_path / 'sitecustomize.py').write_text(breaker)
+        monkeypatch.setenv('PYTHONPATH', str(tmp_path))
+    monkeypatch.setattr(doors, 'EPOCHS', 2)
+    outcome = run(name)
+    assert outcome.status == (FAIL if broken else OK), outcome
+    assert not outcome.log and (said in outcome.line or not broken)

@@ -1,16 +1,19 @@
 """Checks of animation: compiled programs, and low precision in the eager engine."""
 
-from typing import NamedTuple
+import time
+from typing import Dict, NamedTuple
 
 import numpy as np
 import paddle
 
-from modules.build import Models
+from modules.build import Models, build_models
+from modules.config.loading import load_config
 from modules.eager import EagerEngine, Engine
 from modules.inference.choice import build_engine
 from modules.ops.precision import DTYPES
 from tools.gpu_checking.findings import Findings
 from tools.gpu_checking.precision import is_lacking, mixed_precision
+from tools.gpu_checking.running import ROOT
 from tools.gpu_checking.small import on_gpu, small_config, small_frames, small_models, without_tf32
 
 PROGRAM_BAR, TF32_BAR = 1e-4, 5e-3  # of `relative_error`
@@ -24,8 +27,11 @@ class Animated(NamedTuple):
     predictions: np.ndarray  # (N, 3, H, W)
 
 
-# Of Animated's parts in low precision: `relative_error`, some times what emulation finds.
-BARS = {'bf16': (1e-5, 2e-3, 2e-2), 'fp16': (1e-5, 2e-4, 2e-3)}
+# Of frames in low precision: `relative_error`, some times what emulation finds.
+BARS: Dict[str, Dict[str, float]] = {
+    'bf16': {'keypoints': 1e-5, 'deformed': 2e-3, 'predictions': 2e-2},
+    'fp16': {'keypoints': 1e-5, 'deformed': 2e-4, 'predictions': 2e-3},
+}
 
 
 @paddle.no_grad()
@@ -59,6 +65,7 @@ def programs(findings: Findings) -> None:
     findings.holds(f'--engine {name} compiles', engine.name == name, engine.name)
     if on_gpu():
         _compare(findings, 'TF32 as it comes, ', engine, models, TF32_BAR)
+        _tell_speed(findings, name, 'fp32')
     without_tf32()
     _compare(findings, '', engine, models, PROGRAM_BAR)
 
@@ -74,6 +81,8 @@ def animation(findings: Findings) -> None:
 
     Keypoints are found in float32 whatever the precision, and so is the motion between them.
     """
+    for precision in ('fp32', *BARS) if on_gpu() else ():
+        _tell_speed(findings, 'eager', precision)
     without_tf32()
     models = small_models().eval()
     wanted = animated(EagerEngine(models))
@@ -83,6 +92,25 @@ def animation(findings: Findings) -> None:
             continue
         with mixed_precision():
             found = animated(EagerEngine(models, DTYPES[precision]))
-        for part, bar in zip(Animated._fields, bars):
+        for part, bar in bars.items():
             error = relative_error(getattr(found, part), getattr(wanted, part))
             findings.at_most(f'{precision}: {part}', error, bar)
+
+
+@paddle.no_grad()
+def _tell_speed(findings: Findings, name: str, precision: str) -> None:
+    """Frames of config/vox-256.yaml a second, TF32 as it comes; on a GPU."""
+    if is_lacking(precision):
+        return
+    config = load_config(ROOT / 'config' / 'vox-256.yaml')
+    params = config['model_params']
+    engine = build_engine(build_models(config), params, (256, 256), name, precision)
+    image = paddle.rand([1, 3, 256, 256])
+    kp = engine.detect(image)
+    source = engine.encode(image, kp)
+    for frames in (3, 30):  # the first ones warm up
+        start = time.perf_counter()
+        for _ in range(frames):
+            engine.decode(source, engine.detect(image), kp).prediction.numpy()
+        seconds = time.perf_counter() - start
+    findings.fact(f'{engine.name}, {precision}: frames a second of vox-256', frames / seconds)

@@ -26,7 +26,7 @@ CATALOGUE = (
     Entry('amp_bf16', 'under bf16 convolutions are bfloat16 and coordinates float32'),
     Entry('amp_fp16', 'under fp16 convolutions are float16 and coordinates float32'),
     Entry('overflow', 'fp16: an overflow anywhere skips the step of all networks; state survives'),
-    Entry('learning', 'bf16 and fp16 learn as float32 does, in less memory', 240),
+    Entry('learning', 'in bf16 and fp16 gradients are those of float32, in less memory', 240),
     Entry('animation', 'frames in bf16 and fp16 are those of float32, their motion unmoved'),
     Entry('programs', 'compiled programs compute what the networks compute', 240),
     Entry('memory', 'a training sample takes the memory that is promised', 300),

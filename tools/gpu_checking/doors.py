@@ -20,7 +20,7 @@ from tools.gpu_checking.findings import Findings
 from tools.gpu_checking.precision import is_lacking
 from tools.gpu_checking.processes import run_python
 from tools.gpu_checking.running import ROOT
-from tools.gpu_checking.small import differing, on_gpu, small_config, small_frames
+from tools.gpu_checking.small import Arrays, differing, on_gpu, small_config, small_frames
 
 PSNR_WANTED, LEVELS = 45.0, 1  # of demo.py's 8-bit frames: decibels, and levels of 255 on the CPU
 CLIPS, EPOCHS = 8, 4
@@ -62,8 +62,7 @@ def train(findings: Findings) -> None:
                 continue
             whole = folder / 'whole'
             run_python(train_arguments(config, whole))
-            ends = (read_checkpoint(newest_checkpoint(place)).tensors for place in (run, whole))
-            different = differing(*ends)
+            different = differing(*(last_arrays(place) for place in (run, whole)))
             findings.holds('ends as a run that ran through', not different, str(different[:3]))
 
 
@@ -84,6 +83,17 @@ def _stop_and_resume(findings: Findings, config: Path, run: Path, name: str) -> 
     run_python(train_arguments(config, run, '--resume'))
     epochs = (run / 'log.txt').read_text().splitlines()
     findings.holds(f'{name}: resumes', len(epochs) == EPOCHS, f'{len(epochs)} epochs')
+
+
+def last_arrays(run: Path) -> Arrays:
+    """All weights, statistics and optimizers' tensors of a run's last checkpoint."""
+    checkpoint = read_checkpoint(newest_checkpoint(run), training_state=True)
+    networks = {
+        f'{name}.{key}': array
+        for name, state in checkpoint.networks.items()
+        for key, array in state.items()
+    }
+    return {**networks, **checkpoint.tensors}
 
 
 def on_this_device() -> List[str]:

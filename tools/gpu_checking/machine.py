@@ -126,9 +126,9 @@ def no_gpu(findings: Findings) -> None:
         chosen, note = chosen_device(cpu)
         findings.holds(f'{option}: the CPU computes', chosen == 'cpu 0', chosen)
         wanted = built and not cpu
-        explained = 'CUDA_VISIBLE_DEVICES is empty' in note
+        told = 'CUDA_VISIBLE_DEVICES is empty' in note if wanted else not note
         what = 'a line tells why' if wanted else 'nothing is said'
-        findings.holds(f'{option}: {what}', explained if wanted else not note, note)
+        findings.holds(f'{option}: {what}', told, note)
 
 
 def chosen_device(cpu: bool) -> Tuple[str, str]:
