@@ -344,6 +344,8 @@ def test_a_gif_that_leaves_frames_out_is_noted(tmp_path, monkeypatch, capsys):
 
 
 def test_sound_is_copied_where_asked_for(tmp_path, monkeypatch, capsys):
+    small = ['--config', DATA / 'tiny.yaml', '--checkpoint', DATA, '--engine', 'eager']
+
     def notes():
         lines = capsys.readouterr().err.splitlines()
         return [line for line in lines if 'is squeezed' not in line]
@@ -351,18 +353,18 @@ def test_sound_is_copied_where_asked_for(tmp_path, monkeypatch, capsys):
     clip = beep(tmp_path / 'clip.mp4', 'aac', seconds=0.4)
     for flags, heard in (((), False), (('--audio',), True)):
         result = tmp_path / f'result{heard}.mp4'
-        run_demo(monkeypatch, '--driving_video', clip, '--result_video', result, *flags)
+        run_demo(monkeypatch, *small, '--driving_video', clip, '--result_video', result, *flags)
         with VideoReader(result) as reader:
             assert reader.has_audio == heard and reader.frame_count == 10
     assert notes() == []
     result = tmp_path / 'result.gif'
-    run_demo(monkeypatch, '--driving_video', clip, '--result_video', result, '--audio')
+    run_demo(monkeypatch, *small, '--driving_video', clip, '--result_video', result, '--audio')
     assert [line.partition(';')[0] for line in notes()] == [
         f'note: {result}: written without sound'
     ]
     silent = write_clip(tmp_path / 'silent.mp4', num_frames=1)
     result = tmp_path / 'silent_result.mp4'
-    run_demo(monkeypatch, '--driving_video', silent, '--result_video', result, '--audio')
+    run_demo(monkeypatch, *small, '--driving_video', silent, '--result_video', result, '--audio')
     assert notes() == [f'note: {silent} has no sound to copy']
     assert len(frames_of(result)) == 1
 
