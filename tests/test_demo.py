@@ -35,10 +35,10 @@ def frames_of(path):
         return np.stack(list(reader))
 
 
-def write_clip(path, num_frames=4, fps=Fraction(30000, 1001), size=(48, 80)):
+def write_clip(path, num_frames=4, fps=Fraction(30000, 1001), size=48):
     rng = np.random.RandomState(0)
-    coarse = rng.randint(0, 255, (num_frames, 6, 10, 3)).astype('uint8')
-    write(path, coarse.repeat(8, 1).repeat(8, 2)[:, : size[0]], fps)
+    coarse = rng.randint(0, 255, (num_frames, size // 8, size // 8, 3)).astype('uint8')
+    write(path, coarse.repeat(8, 1).repeat(8, 2), fps)
     return path
 
 
@@ -213,7 +213,7 @@ def test_a_damaged_clip_leaves_no_output(tmp_path, monkeypatch):
         (['--config', str(ROOT / 'config' / 'vox-256.yaml')], 'no weights'),
         (
             ['--config', str(ROOT / 'config' / 'vox-256.yaml'), '--checkpoint', str(CHECKPOINT)],
-            'network',
+            'does not fit the config',
         ),
         (['--source_image', str(BUNDLED / 'driving.mp4')], 'driving.mp4'),
         (['--best_frame', 'x'], '--best_frame'),
@@ -303,6 +303,31 @@ def test_the_result_is_kept_where_nobody_reads_the_messages(tmp_path, redirectio
     assert (done.returncode, done.stderr) == (0, '')
     assert len(frames_of(tmp_path / 'result.mp4')) == len(frames_of(BUNDLED / 'driving.mp4'))
     assert [path.name for path in tmp_path.iterdir()] == ['result.mp4']
+
+
+def test_a_try_of_the_first_frames(tmp_path, monkeypatch, capsys):
+    """--frames N, which also ends the search for the best frame; more than there are is all."""
+    clip = write_clip(tmp_path / 'clip.mp4', num_frames=5)
+    options = ['--driving_video', clip, '--relative', '--result_video']
+    run_demo(monkeypatch, *options, tmp_path / 'all', '--frames', 9)
+    run_demo(monkeypatch, *options, tmp_path / 'some', '--frames', 2)
+    assert len(frames_of(tmp_path / 'all')) == 5
+    np.testing.assert_array_equal(frames_of(tmp_path / 'some'), frames_of(tmp_path / 'all')[:2])
+    run_demo(monkeypatch, *options, tmp_path / 'best', '--frames', 2, '--find_best_frame')
+    out = capsys.readouterr().out
+    assert 'looking for the best frame\n' in out
+    assert int(out.split('best frame: ')[1].split()[0]) < 2
+    with pytest.raises(UserError, match='no such frame within --frames 2'):
+        run_demo(monkeypatch, *options, tmp_path / 'x', '--frames', 2, '--best_frame', 3)
+
+
+def test_the_wait_for_a_compiler_is_told(tmp_path, monkeypatch, capsys):
+    """Where nothing is compiled yet, and nowhere else."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    options = ['--config', DATA / 'tiny.yaml', '--checkpoint', DATA, '--frames', 1]
+    for told in (1, 0):
+        run_demo(monkeypatch, *options, '--result_video', tmp_path / 'result.mp4')
+        assert capsys.readouterr().out.count('compiling for frames of 64x64, once') == told
 
 
 def test_a_gif_that_leaves_frames_out_is_noted(tmp_path, monkeypatch, capsys):

@@ -188,8 +188,8 @@ class _Store:
                 return program
             except (*COMPILER_ERRORS, OSError):
                 self.cache.drop(key)
+        layer, shapes = make()  # which raises where the weights don't fit
         self._tell_wait()
-        layer, shapes = make()
         random = np.random.default_rng(0)
         noise = [random.random(shape, np.float32) for shape in shapes]
         with self.cache.fill(key) as folder, paddle.no_grad():

@@ -4,10 +4,12 @@ import http.server
 import io
 import os
 import pickle
+import socket
 import subprocess
 import sys
 import threading
 import time
+import urllib.error
 from pathlib import Path
 
 import numpy as np
@@ -232,6 +234,23 @@ def test_no_network(tmp_path):
     with pytest.raises(UserError) as caught:
         fetch_weights('vox', tmp_path, url)
     assert_failure_tells_the_mend(caught, url, tmp_path)
+    assert '(no connection to the server: Connection refused)' in str(caught.value)
+
+
+def test_no_name_server(tmp_path, monkeypatch, capsys):
+    """As on most machines without a network; the user is told before the attempts, too."""
+
+    def unresolved(*_, **__):
+        raise urllib.error.URLError(socket.gaierror(-2, 'Name or service not known'))
+
+    monkeypatch.setattr('urllib.request.urlopen', unresolved)
+    with pytest.raises(UserError) as caught:
+        fetch_weights('vox', tmp_path, 'http://a.example/')
+    assert_failure_tells_the_mend(caught, 'http://a.example/', tmp_path)
+    assert '(no connection to the server: Name or service not known)' in str(caught.value)
+    assert capsys.readouterr().err == (
+        f'note: downloading http://a.example/vox-cpk.pdparams, once, into {tmp_path}\n'
+    )
 
 
 @pytest.mark.parametrize('url', ['file:///etc', 'ftp://127.0.0.1/', 'nonsense'])
