@@ -301,12 +301,19 @@ def animation_pairs(dataset: FramesDataset, num_pairs: int, seed: int = 0) -> Li
     They are the first ones of `dataset.pairs_list`, a csv file with columns source and driving,
     names of clips, where pairs with a name that is not in the dataset are passed over and counted
     on stderr. Without a list, they are drawn from the square of the first `num_pairs` clips,
-    without repetition.
+    without repetition; so they are, and a line says so, where there is no such file: those that the
+    published configs name come with the official code.
 
     Raises:
         UserError: the list can't be read, or none of its pairs is in the dataset.
     """
-    if dataset.pairs_list is not None:
+    if dataset.pairs_list is not None and not Path(dataset.pairs_list).exists():
+        warn(
+            f'{dataset.pairs_list}: no such file; pairs are drawn at random. The lists of the '
+            'published configs are in data/ of the official repository; dataset_params.pairs_list '
+            'names them, null is for drawn ones'
+        )
+    elif dataset.pairs_list is not None:
         return _listed_pairs(dataset, dataset.pairs_list)[:num_pairs]
     side = min(num_pairs, len(dataset.clips))
     count = min(num_pairs, side**2)
