@@ -19,6 +19,8 @@ from modules.runtime.files import PathLike
 
 Problem = Tuple[str, str]  # dotted path of a key, what is wrong there
 
+_HALVING = 'num_blocks or raise scale_factor'
+_LINE = 290  # characters of a message
 _HEATMAP_KERNEL = 7  # of the convolutions to keypoint heatmaps
 _JUDGE_KERNEL = 4  # of the discriminator's blocks
 
@@ -62,14 +64,24 @@ def check_config(
     """
     assert set(need) <= set(_paths(SCHEMA)), f'not in the schema: {need}'
     resolved = _resolve(config, SCHEMA, '', source, ('model_params', *need))
-    for path, problem in _contradictions(resolved):
-        raise UserError(f'{source}: {path}: {problem}')
+    problems = [f'{path}: {problem}' for path, problem in _contradictions(resolved)]
+    if problems:
+        raise UserError(f'{source}: {_fitting_a_line(problems)}')
     if any(path.startswith('dataset_params') for path in need):
         channels = resolved['dataset_params']['frame_shape'][2]
         if channels != 3:
             path = 'dataset_params.frame_shape'
             raise UserError(f'{source}: {path}: {channels} channels; must be 3, frames are RGB')
     return resolved
+
+
+def _fitting_a_line(problems: Sequence[str]) -> str:
+    """The first, and those after it, which may have the same cause, as far as a line holds them."""
+    line = problems[0]
+    for problem in problems[1:]:
+        if len(line) + len(problem) < _LINE:
+            line += f'; {problem}'
+    return line
 
 
 # --- reading -----------------------------------------------------------------------------------
@@ -265,17 +277,21 @@ def _check_frame(model: Mapping[str, Any], shape: List[int]) -> Iterator[Problem
         )
     generator, kp = model['generator_params'], model['kp_detector_params']
     motion, here = generator['dense_motion_params'], 'model_params.generator_params'
-    steps = [
-        (2 ** generator['num_down_blocks'], here),
-        (_step(motion) * 2 ** motion['num_blocks'], f'{here}.dense_motion_params'),
-        (_step(kp) * 2 ** kp['num_blocks'], 'model_params.kp_detector_params'),
-    ]
-    for step, path in sorted(steps, reverse=True):  # the hardest to meet first
-        if any(side % step for side in shape[:2]):
-            yield (
-                'dataset_params.frame_shape',
-                f'{_size(shape)} must be divisible by {step} for the blocks of {path}',
-            )
+    steps = (
+        (2 ** generator['num_down_blocks'], here, 'num_down_blocks'),
+        (_step(motion) * 2 ** motion['num_blocks'], f'{here}.dense_motion_params', _HALVING),
+        (_step(kp) * 2 ** kp['num_blocks'], 'model_params.kp_detector_params', _HALVING),
+    )
+    misfits = [step for step in steps if any(side % step[0] for side in shape[:2])]
+    if misfits:
+        hardest = max(step for step, _, _ in misfits)
+        first, *others = (path for _, path, _ in misfits)
+        places = ' and '.join((first, *(path.split('.')[-1] for path in others)))
+        yield (
+            'dataset_params.frame_shape',
+            f'{_size(shape)} must be divisible by {hardest} for the blocks of {places}: '
+            f'lower {misfits[-1][-1]}',
+        )
     heatmap = min(shape[:2]) // _step(kp) - _HEATMAP_KERNEL + 1 + 2 * kp['pad']
     if heatmap < 2:
         yield (
