@@ -142,7 +142,7 @@ def main() -> None:
     if options.dry_run:
         print(f'# {size}; data, weights and losses are ready; nothing is written')
         return
-    if progress.epoch >= params['num_epochs']:
+    if resumed and progress.epoch >= params['num_epochs']:
         tell_end(f'finished already: {progress.epoch} epochs', resumed, options.config)
         print('more are trained with a higher train_params.num_epochs')
         return

@@ -4,7 +4,9 @@ import shutil
 import signal
 import tempfile
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from modules.runtime.process import prepare_process
 
@@ -42,3 +44,15 @@ def models():
     from tests.support.tiny_checkpoint import CONFIG
 
     return build_models(CONFIG)
+
+
+@pytest.fixture
+def golden_clip(tmp_path):
+    """The golden demo's driving frames as a folder of PNGs."""
+    folder = tmp_path / 'driving'
+    folder.mkdir()
+    from tests.support.tiny_checkpoint import TINY
+
+    for i, frame in enumerate(np.load(TINY / 'driving.npy')):
+        Image.fromarray(frame).save(folder / f'{i}.png')
+    return folder
