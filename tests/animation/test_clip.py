@@ -45,7 +45,8 @@ def test_the_best_frame_is_found_and_measured_from(tmp_path, monkeypatch, golden
 def test_a_try_of_the_first_frames(tmp_path, monkeypatch, capsys):
     """--frames N, which also ends the search for the best frame; more than there are is all."""
     clip = write_clip(tmp_path / 'clip.mp4', num_frames=5)
-    options = ['--driving_video', clip, '--relative', '--result_video']
+    options = ['--config', DATA / 'tiny.yaml', '--checkpoint', DATA, '--engine', 'eager']
+    options += ['--driving_video', clip, '--relative', '--result_video']
     run_demo(monkeypatch, *options, tmp_path / 'all', '--frames', 9)
     run_demo(monkeypatch, *options, tmp_path / 'some', '--frames', 2)
     assert len(frames_of(tmp_path / 'all')) == 5

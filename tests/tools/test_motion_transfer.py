@@ -72,6 +72,7 @@ def test_command(tmp_path, monkeypatch, capsys):
     cases = list(held_out_cases(2, 64, 3))
     assert [row['case'] for row in rows] == [case.name for case in cases]
     lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == '2 cases of 3 frames, 3 tasks each, on cpu'  # before the wait
     for task, line in zip(TASKS, lines[-3:]):
         mean = np.mean([row[task]['moving'] for row in rows])
         assert line.startswith(f'| {task} | {mean:.3f} ± ')
