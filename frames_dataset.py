@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from modules.data.augmentation import AllAugmentationTransform
 from modules.data.clips import (
-    FOLDER,
+    EXACT,
     Clip,
     Part,
     Size,
@@ -24,7 +24,7 @@ from modules.data.clips import (
     open_clip,
     take_size,
 )
-from modules.data.frame_cache import GIGABYTE, FrameCache, read_entry
+from modules.data.frame_cache import GIGABYTE, FrameCache, is_cached, read_entry
 from modules.data.loader import Key
 from modules.runtime.errors import UserError, reason_of
 from modules.runtime.files import PathLike
@@ -79,6 +79,7 @@ class FramesDataset:
         id_sampling: bool = False,
         pairs_list: Optional[PathLike] = None,
         augmentation_params: Optional[Mapping[str, Any]] = None,
+        resize: str = EXACT,
         cache_dir: Optional[PathLike] = None,
         cache_gb: float = 100,
         is_train: bool = True,
@@ -94,6 +95,8 @@ class FramesDataset:
                 name, with a random clip of each, instead of a pass over clips.
             pairs_list: csv file of the pairs to animate, for `animation_pairs`.
             augmentation_params: of AllAugmentationTransform, for training; None: no changes.
+            resize: how frames of another size are brought to frame_shape: 'exact' not at all, and
+                such clips are left out; 'crop' to the middle, 'pad' by repeating the border.
             cache_dir: folder for decoded frames; None for one in the user's cache folder.
             cache_gb: most gigabytes (10^9 bytes) of decoded frames to keep there; 0: no cache.
             is_train: the training part, else the test part.
@@ -105,7 +108,7 @@ class FramesDataset:
                 frame_shape or are cropped to it; too little memory to preload.
         """
         self.root_dir, self.frame_shape = Path(root_dir), tuple(frame_shape)
-        self.is_train, self.pairs_list = is_train, pairs_list
+        self.is_train, self.pairs_list, self.resize = is_train, pairs_list, resize
         if self.frame_shape[2] != 3:
             raise UserError(
                 f'dataset_params.frame_shape: {self.frame_shape[2]} channels; must be 3, frames '
@@ -220,8 +223,9 @@ class FramesDataset:
         def opened(name: str) -> Union[Clip, str]:
             path = part.folder / name
             try:
-                known = self._cache.find(path, self._size) if self._cache else None
-                return known or decode_apart(path, open_clip, path, self._size)
+                cache = self._cache
+                known = cache.find(path, self._size, self.resize) if cache else None
+                return known or decode_apart(path, open_clip, path, self._size, self.resize)
             except UserError as error:
                 return str(error)
 
@@ -261,10 +265,10 @@ class FramesDataset:
 
     def _entry(self, clip: Clip) -> Optional[Path]:
         """The cache entry to read the clip from."""
-        if not self._cache or clip.kind == FOLDER:
+        if not self._cache or not is_cached(clip):
             return None
         try:
-            return self._cache.entry(clip.path, self._size)
+            return self._cache.entry(clip.path, self._size, self.resize)
         except OSError:  # taken away a moment ago: reported when it is read
             return None
 
@@ -301,12 +305,19 @@ def animation_pairs(dataset: FramesDataset, num_pairs: int, seed: int = 0) -> Li
     They are the first ones of `dataset.pairs_list`, a csv file with columns source and driving,
     names of clips, where pairs with a name that is not in the dataset are passed over and counted
     on stderr. Without a list, they are drawn from the square of the first `num_pairs` clips,
-    without repetition.
+    without repetition; so they are, and a line says so, where there is no such file: those that the
+    published configs name come with the official code.
 
     Raises:
         UserError: the list can't be read, or none of its pairs is in the dataset.
     """
-    if dataset.pairs_list is not None:
+    if dataset.pairs_list is not None and not Path(dataset.pairs_list).exists():
+        warn(
+            f'{dataset.pairs_list}: no such file; pairs are drawn at random. The lists of the '
+            'published configs are in data/ of the official repository; dataset_params.pairs_list '
+            'names them, null is for drawn ones'
+        )
+    elif dataset.pairs_list is not None:
         return _listed_pairs(dataset, dataset.pairs_list)[:num_pairs]
     side = min(num_pairs, len(dataset.clips))
     count = min(num_pairs, side**2)

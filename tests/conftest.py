@@ -3,8 +3,11 @@ import os
 import shutil
 import signal
 import tempfile
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from modules.runtime.process import prepare_process
 
@@ -14,6 +17,23 @@ prepare_process()
 _CACHE = tempfile.mkdtemp()
 os.environ['XDG_CACHE_HOME'] = _CACHE
 atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
+
+
+# What `make test-quick` runs of each room, beside the style and the types.
+QUICK = (
+    *('test_house.py', 'test_networks.py', 'test_losses.py', 'animation/test_animator.py'),
+    *('checkpoints/test_reading.py', 'config/test_config.py', 'data/test_augmentation.py'),
+    *('inference/test_choice.py', 'ops/test_linalg.py', 'ops/test_onednn.py'),
+    *('runtime/test_commands.py', 'tools/test_metrics.py', 'training/test_loss_scaler.py'),
+    *('video/test_pictures.py', 'video/test_timing.py'),
+)
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        name = item.path.relative_to(Path(__file__).parent).as_posix()
+        if name in QUICK and not item.get_closest_marker('slow'):
+            item.add_marker(pytest.mark.quick)
 
 
 @pytest.fixture
@@ -42,3 +62,15 @@ def models():
     from tests.support.tiny_checkpoint import CONFIG
 
     return build_models(CONFIG)
+
+
+@pytest.fixture
+def golden_clip(tmp_path):
+    """The golden demo's driving frames as a folder of PNGs."""
+    folder = tmp_path / 'driving'
+    folder.mkdir()
+    from tests.support.tiny_checkpoint import TINY
+
+    for i, frame in enumerate(np.load(TINY / 'driving.npy')):
+        Image.fromarray(frame).save(folder / f'{i}.png')
+    return folder

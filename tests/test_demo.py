@@ -7,7 +7,6 @@ import sys
 import time
 from fractions import Fraction
 
-import av
 import numpy as np
 import pytest
 import yaml
@@ -17,50 +16,12 @@ import demo
 from modules.runtime.errors import UserError
 from modules.video import VideoReader, read_image, resize_frame
 from modules.video.levels import to_bytes
-from tests.support.clips import beep, write
+from tests.support.clips import beep
+from tests.support.demo_runs import DATA, frames_of, run_demo, write_clip, write_webm
 from tests.support.places import ROOT
 
-DATA = ROOT / 'tests' / 'support' / 'data' / 'demo_tiny'
 BUNDLED = ROOT / 'doc' / 'demo'
 CHECKPOINT = BUNDLED / 'demo-128.safetensors'
-
-
-def run_demo(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, 'argv', ['demo.py', '--cpu', *map(str, arguments)])
-    demo.main()
-
-
-def frames_of(path):
-    with VideoReader(path) as reader:
-        return np.stack(list(reader))
-
-
-def write_clip(path, num_frames=4, fps=Fraction(30000, 1001), size=48):
-    rng = np.random.RandomState(0)
-    coarse = rng.randint(0, 255, (num_frames, size // 8, size // 8, 3)).astype('uint8')
-    write(path, coarse.repeat(8, 1).repeat(8, 2), fps)
-    return path
-
-
-def write_webm(path, num_frames=4):
-    """VP8, which the project reads and does not write."""
-    with av.open(str(path), 'w') as container:
-        stream = container.add_stream('libvpx', rate=25, width=64, height=64, pix_fmt='yuv420p')
-        for level in range(num_frames):
-            frame = np.full((64, 64, 3), 50 * level, 'uint8')
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format='rgb24')))
-        container.mux(stream.encode())
-    return path
-
-
-@pytest.fixture
-def golden_clip(tmp_path):
-    """The golden demo's driving frames as a folder of PNGs."""
-    folder = tmp_path / 'driving'
-    folder.mkdir()
-    for i, frame in enumerate(np.load(DATA / 'driving.npy')):
-        Image.fromarray(frame).save(folder / f'{i}.png')
-    return folder
 
 
 def test_without_arguments(tmp_path):
@@ -157,38 +118,6 @@ def test_source_kinds_give_the_same_animation(tmp_path, monkeypatch, kind):
         run_demo(monkeypatch, *options, '--result_video', tmp_path / name)
         results.append(frames_of(tmp_path / name))
     np.testing.assert_array_equal(*results)
-
-
-def test_best_frame(tmp_path, monkeypatch, golden_clip, capsys):
-    """Measured from frame 3, frame 3 shows the source at rest, as frame 0 does by default."""
-    options = ['--driving_video', golden_clip, '--relative', '--source_image', DATA / 'source.png']
-    run_demo(monkeypatch, *options, '--result_video', tmp_path / 'first')
-    run_demo(monkeypatch, *options, '--result_video', tmp_path / 'third', '--best_frame', 3)
-    run_demo(monkeypatch, *options, '--result_video', tmp_path / 'found', '--find_best_frame')
-    first, third = frames_of(tmp_path / 'first'), frames_of(tmp_path / 'third')
-    assert np.abs(third[3].astype(int) - first[0]).max() <= 1
-    assert np.abs(third[0].astype(int) - first[0]).max() > 10
-    out = capsys.readouterr().out
-    found = int(out.split('best frame: ')[1].split()[0])
-    run_demo(monkeypatch, *options, '--result_video', tmp_path / 'same', '--best_frame', found)
-    np.testing.assert_array_equal(frames_of(tmp_path / 'found'), frames_of(tmp_path / 'same'))
-    with pytest.raises(UserError, match='--best_frame 8'):
-        run_demo(monkeypatch, *options, '--result_video', tmp_path / 'x', '--best_frame', 8)
-
-
-def test_the_best_frame_is_found_and_measured_from(tmp_path, monkeypatch, golden_clip, capsys):
-    """For a picture that is driving frame 5, it is frame 5, where the picture stands still."""
-    options = ['--driving_video', golden_clip, '--source_image', golden_clip / '5.png']
-    run_demo(monkeypatch, *options, '--result_video', tmp_path / 'absolute')
-    options += ['--relative']
-    run_demo(monkeypatch, *options, '--result_video', tmp_path / 'first')
-    run_demo(monkeypatch, *options, '--result_video', tmp_path / 'found', '--find_best_frame')
-    assert 'best frame: 5\n' in capsys.readouterr().out
-    absolute, first, found = (
-        frames_of(tmp_path / name).astype(int) for name in ('absolute', 'first', 'found')
-    )
-    assert np.abs(found - absolute).max() <= 1  # nothing to be carried over
-    assert np.abs(first - found).max() > 10
 
 
 def test_a_damaged_clip_leaves_no_output(tmp_path, monkeypatch):
@@ -305,23 +234,6 @@ def test_the_result_is_kept_where_nobody_reads_the_messages(tmp_path, redirectio
     assert [path.name for path in tmp_path.iterdir()] == ['result.mp4']
 
 
-def test_a_try_of_the_first_frames(tmp_path, monkeypatch, capsys):
-    """--frames N, which also ends the search for the best frame; more than there are is all."""
-    clip = write_clip(tmp_path / 'clip.mp4', num_frames=5)
-    options = ['--config', DATA / 'tiny.yaml', '--checkpoint', DATA, '--engine', 'eager']
-    options += ['--driving_video', clip, '--relative', '--result_video']
-    run_demo(monkeypatch, *options, tmp_path / 'all', '--frames', 9)
-    run_demo(monkeypatch, *options, tmp_path / 'some', '--frames', 2)
-    assert len(frames_of(tmp_path / 'all')) == 5
-    np.testing.assert_array_equal(frames_of(tmp_path / 'some'), frames_of(tmp_path / 'all')[:2])
-    run_demo(monkeypatch, *options, tmp_path / 'best', '--frames', 2, '--find_best_frame')
-    out = capsys.readouterr().out
-    assert 'looking for the best frame\n' in out
-    assert int(out.split('best frame: ')[1].split()[0]) < 2
-    with pytest.raises(UserError, match='no such frame within --frames 2'):
-        run_demo(monkeypatch, *options, tmp_path / 'x', '--frames', 2, '--best_frame', 3)
-
-
 def test_the_wait_for_a_compiler_is_told(tmp_path, monkeypatch, capsys):
     """Where nothing is compiled yet, and nowhere else."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
@@ -367,16 +279,6 @@ def test_sound_is_copied_where_asked_for(tmp_path, monkeypatch, capsys):
     run_demo(monkeypatch, *small, '--driving_video', silent, '--result_video', result, '--audio')
     assert notes() == [f'note: {silent} has no sound to copy']
     assert len(frames_of(result)) == 1
-
-
-@pytest.mark.parametrize(
-    'flags', [('--adapt_scale',), ('--best_frame', '1'), ('--find_best_frame',)]
-)
-def test_what_changes_nothing_is_noted(monkeypatch, capsys, flags):
-    for relative in ((), ('--relative',)):
-        monkeypatch.setattr(sys, 'argv', ['demo.py', *flags, *relative])
-        demo.parse_arguments()
-        assert capsys.readouterr().err.count('change nothing without --relative') == (not relative)
 
 
 def test_frames_need_not_be_square(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Where the doors write if no folder is given; and that `pip install` takes all packages."""
+"""Where the doors write if no folder is given; that all packages of the project are installed."""
 
 import sys
 from pathlib import Path

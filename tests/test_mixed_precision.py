@@ -7,7 +7,6 @@ import paddle
 import pytest
 from PIL import Image
 
-import train
 from modules.build import build_models
 from modules.checkpoints.models import load_checkpoint
 from modules.config import load_config
@@ -18,6 +17,7 @@ from modules.model import TrainingLosses
 from modules.ops import precision
 from modules.parity.emulated_amp import AMP_NAMES, emulated_amp
 from modules.runtime.errors import UserError
+from modules.training.setup import check_amp
 from modules.training.trainer import Trainer
 from modules.util import AntiAliasInterpolation2d
 from modules.vgg import Vgg19
@@ -64,7 +64,6 @@ def test_operations_have_the_names_by_which_autocast_knows_them():
         for function, call in {
             'grid_sample': lambda: paddle.nn.functional.grid_sample(image, grid),
             'matmul': lambda: matrix @ matrix,
-            'inverse': lambda: paddle.inverse(matrix),
             'sigmoid': lambda: paddle.nn.functional.sigmoid(image),
             'sum': lambda: image.sum(),
             'mean': lambda: image.mean(),
@@ -123,8 +122,10 @@ def test_convolutions_and_what_follows_are_low_and_coordinates_are_not(low, amp)
     for name, dtypes in found.items():
         wanted = 'float32' if name.endswith(heads) or name in others else low
         assert dtypes == {wanted}, name
-    assert len(found) > 70
-    for name in ('grid_sampler', 'inverse', 'sigmoid', 'softmax', 'exp', 'matmul_v2'):
+    assert len(found) > 35
+    for name in ('conv2d', 'batch_norm', 'pool2d'):
+        assert counts[name][low] > 20 and counts[name]['float32'] == 0, name
+    for name in ('grid_sampler', 'sigmoid', 'softmax', 'exp', 'matmul_v2'):
         assert counts.get(name, {}).get(low, 0) == 0, name
     assert counts['matmul_v2']['float32'] > 20 and counts['grid_sampler']['float32'] == 4
     tensors = [*result.losses.values(), *result.last.kp_driving, *result.last.generated]
@@ -241,9 +242,9 @@ def test_commands_refuse_before_they_begin(monkeypatch):
     monkeypatch.setattr(paddle.device, 'get_device', lambda: 'gpu:0')
     monkeypatch.setattr(paddle.device.cuda, 'get_device_capability', lambda: (7, 5))
     with pytest.raises(UserError, match='amp: bf16 needs a GPU'):
-        train.check_amp('bf16')
-    train.check_amp('fp16')
-    train.check_amp(None)
+        check_amp('bf16')
+    check_amp('fp16')
+    check_amp(None)
     with pytest.raises(UserError, match='--precision: bf16 needs a GPU'):
         build_engine(None, {}, (64, 64), 'eager', 'bf16')
 

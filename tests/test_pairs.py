@@ -51,13 +51,19 @@ def test_listed_pairs_of_known_clips(tests, tmp_path):
         ('source,driving\nx,y\n', 'none of its 1 pairs, such as x and y, is in'),
         ('', 'needs the columns'),
         ('source,driving\n', 'none of its 0 pairs'),
-        (None, 'no such file'),
         (b'\xff\xfe\x00', 'not a csv file'),
     ],
 )
 def test_bad_pairs_lists(tests, tmp_path, content, message):
     path = tmp_path / 'pairs.csv'
-    if content is not None:
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UserError, match=message):
         animation_pairs(FramesDataset(tests, (SIZE, SIZE, 3), is_train=False, pairs_list=path), 3)
+
+
+def test_without_the_list_of_a_published_config_pairs_are_drawn(tests, capsys):
+    drawn = animation_pairs(FramesDataset(tests, (SIZE, SIZE, 3), is_train=False), 5)
+    listed = FramesDataset(tests, (SIZE, SIZE, 3), is_train=False, pairs_list='data/vox256.csv')
+    assert animation_pairs(listed, 5) == drawn
+    line = capsys.readouterr().err
+    assert 'data/vox256.csv: no such file; pairs are drawn' in line and line.count('\n') == 1

@@ -35,6 +35,7 @@ PUBLISHED = (
     *('fashion-256', 'vox-adv-256', 'taichi-adv-256'),
 )
 DEMO = ('demo-64', 'demo-128', 'demo-adv-128')
+OWN = ('own-64', 'own-128')  # for clips of users
 
 BAR = 1e-4
 KERNEL_BAR = 5e-5  # of one convolution in float32; 2e-5 is reached
@@ -155,7 +156,7 @@ def check_step(config, bars):
 
 def test_all_configs_are_here():
     names = {path.stem for path in (ROOT / 'config').glob('*.yaml')}
-    assert names == {*PUBLISHED, *DEMO}
+    assert names == {*PUBLISHED, *DEMO, *OWN}
 
 
 @needs_onednn
@@ -164,6 +165,8 @@ def test_all_configs_are_here():
     [
         *(pytest.param(name, marks=pytest.mark.slow) for name in PUBLISHED),
         *DEMO,
+        'own-64',
+        pytest.param('own-128', marks=pytest.mark.slow),
     ],
 )
 def test_a_step_of_training(name):

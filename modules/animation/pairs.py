@@ -123,6 +123,8 @@ def run_of(config: Mapping[str, Any], models: Models, pairs: Iterable[str]) -> D
     """What the results depend on, as the folder's run.json holds it."""
     networks = {k: v for k, v in config['model_params'].items() if k != 'discriminator_params'}
     dataset = {key: config['dataset_params'][key] for key in ('root_dir', 'frame_shape')}
+    if config['dataset_params']['resize'] != 'exact':  # folders from before there was this key
+        dataset['resize'] = config['dataset_params']['resize']
     return {
         'dataset_params': dataset,
         'model_params': networks,

@@ -30,12 +30,15 @@ from modules.video import (
     IMAGE_SUFFIXES,
     VideoReader,
     is_animated,
+    map_repeated,
     read_image,
 )
+from modules.video.resizing import fit_frame
 
 Size = Tuple[int, int]  # (height, width)
 Result = TypeVar('Result')
 
+EXACT, CROP, PAD = 'exact', 'crop', 'pad'  # of dataset_params.resize
 MOVIE, FOLDER, STRIP = 'video', 'folder', 'strip'
 # Pictures that may be clips as well.
 ANIMATED = ('.avif', '.avifs', '.png', '.webp')
@@ -63,6 +66,8 @@ class Clip(NamedTuple):
     size: Size  # of a frame
     fps: Fraction  # that of folders and strips is assumed
     notes: Tuple[str, ...] = ()  # a line about each thing that is left out of it
+    resize: str = EXACT  # how frames of the file are brought to `size`
+    stored_size: Optional[Size] = None  # of the file's frames, where it is another and known
 
     @property
     def name(self) -> str:
@@ -78,10 +83,10 @@ class Clip(NamedTuple):
             UserError: damage, when it is reached.
         """
         if self.kind == STRIP:
-            yield from self._cut()
+            yield from map(self._fitted, self._cut())
         else:
             with VideoReader(self.path) as reader:
-                yield from reader
+                yield from map_repeated(self._fitted, reader)
                 if notes is not None:
                     notes += [note for note in reader.notes if note not in self.notes]
 
@@ -96,16 +101,31 @@ class Clip(NamedTuple):
             UserError: damage on the way there, or a clip that was taken away or replaced.
         """
         if self.kind == STRIP:
-            return np.ascontiguousarray(self._cut()[list(indices)])
+            return np.stack([self._fitted(frame) for frame in self._cut()[list(indices)]])
         with VideoReader(self.path) as reader:
             counts = (self.frame_count, None)  # None: only decoding would tell
-            if tuple(reader.size) != self.size or reader.frame_count not in counts:
+            known = self.stored_size or (self.size if self.resize == EXACT else reader.size)
+            if tuple(reader.size) != tuple(known) or reader.frame_count not in counts:
                 raise self._has_changed()
-            return reader.read_frames(indices)
+            frames = reader.read_frames(indices)
+            return frames if self.resize == EXACT else np.stack(list(map(self._fitted, frames)))
+
+    def resized(self, how: str, size: Size) -> 'Clip':
+        """The same clip with its frames brought to a size; as it is where `how` is EXACT."""
+        if how == EXACT:
+            return self
+        return self._replace(size=size, resize=how, stored_size=self.size)
+
+    def _fitted(self, frame: np.ndarray) -> np.ndarray:
+        if self.resize == EXACT:
+            return frame
+        return fit_frame(frame, self.size, crop=self.resize == CROP)
 
     def _cut(self) -> np.ndarray:
         """(N, H, W, 3): the frames of a strip."""
-        picture, (height, width) = read_image(self.path), self.size
+        picture = read_image(self.path)
+        known = self.stored_size or (self.size if self.resize == EXACT else None)
+        height, width = known or (picture.shape[0], picture.shape[1] // self.frame_count)
         if picture.shape != (height, self.frame_count * width, 3):
             raise self._has_changed()
         return picture.reshape(height, self.frame_count, width, 3).swapaxes(0, 1)
@@ -130,8 +150,7 @@ def list_clips(folder: PathLike) -> Part:
         names = sorted(name for name in os.listdir(folder) if not name.startswith('.'))
     except OSError as error:
         raise UserError(
-            f'{folder}: {reason_of(error)}; dataset_params.root_dir must be the '
-            'folder of the clips'
+            f'{folder}: {reason_of(error)}; dataset_params.root_dir must be the folder of the clips'
         ) from error
     part = Part(folder, [], [])
     for name in names:
@@ -160,11 +179,13 @@ def clip_kind(path: PathLike) -> Optional[str]:
     return None
 
 
-def open_clip(path: PathLike, frame_size: Optional[Size] = None) -> Clip:
+def open_clip(path: PathLike, frame_size: Optional[Size] = None, resize: str = EXACT) -> Clip:
     """Reads the headers of a video, the first picture of a folder, or the whole of a strip.
 
     Args:
         frame_size: (height, width) of the frames that a strip is cut into; None: square ones.
+        resize: how frames are brought to frame_size; a strip is then cut into frames of its shape
+            that are as high as the strip.
 
     Raises:
         UserError: nothing that can be opened, damage that shows without decoding, or a strip that
@@ -173,19 +194,25 @@ def open_clip(path: PathLike, frame_size: Optional[Size] = None) -> Clip:
     path, kind = Path(path), clip_kind(path)
     if kind == STRIP:
         height, width = read_image(path).shape[:2]
-        frame_height, frame_width = size = frame_size or (height, height)
+        if frame_size and resize != EXACT:
+            cut = height, max(1, round(height * frame_size[1] / frame_size[0]))
+        else:
+            cut = frame_size or (height, height)
+        frame_height, frame_width = cut
         if height != frame_height or width % frame_width:
             raise UserError(
                 f'{path}: {width}x{height} pixels are not a row of frames of '
                 f'{frame_width}x{frame_height}; set dataset_params.frame_shape to their size'
             )
-        return Clip(path, kind, width // frame_width, size, Fraction(FOLDER_FPS))
+        clip = Clip(path, kind, width // frame_width, cut, Fraction(FOLDER_FPS))
+        return clip.resized(resize, frame_size or cut)
     with VideoReader(path) as reader:
         count = reader.frame_count
         if count is None:  # a raw stream, where only decoding tells
             count = sum(1 for _ in reader)
         rate, notes = Fraction(reader.fps), tuple(reader.notes)
-        return Clip(path, kind or MOVIE, count, reader.size, rate, notes)
+        clip = Clip(path, kind or MOVIE, count, reader.size, rate, notes)
+        return clip.resized(resize, frame_size or clip.size)
 
 
 def read_through(clip: Clip) -> List[str]:
@@ -259,7 +286,7 @@ def take_size(clips: Sequence[Clip], size: Size) -> Tuple[List[Clip], List[str]]
         f'{size_text(size)}'
         for clip in others
     ]
-    mend = 'resize the clips or, for training, add crop_param to augmentation_params'
+    mend = 'set dataset_params.resize to crop or pad, and frames are brought to that size'
     if clips and len(others) == len(clips):
         raise UserError(f'{lines[0]} ({len(others)} of {len(clips)} clips differ); {mend}')
     return [clip for clip in clips if clip.size == size], [f'{line}; {mend}' for line in lines]

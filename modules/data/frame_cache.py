@@ -26,7 +26,7 @@ from PIL import Image
 from PIL import __version__ as pillow_version
 from tqdm import tqdm
 
-from modules.data.clips import FOLDER, Clip, CrashError, Size, clip_kind, decode_apart
+from modules.data.clips import EXACT, FOLDER, Clip, CrashError, Size, clip_kind, decode_apart
 from modules.runtime.errors import UserError, reason_of
 from modules.runtime.files import PathLike, atomic_output
 from modules.runtime.locks import taking_turns
@@ -93,11 +93,12 @@ class FrameCache:
                 'folder for decoded frames'
             )
 
-    def entry(self, path: PathLike, size: Size) -> Path:
+    def entry(self, path: PathLike, size: Size, resize: str = EXACT) -> Path:
         """Where the frames of the clip at `path` are, or would be.
 
         Args:
             size: (height, width) of a frame, by which strips are cut.
+            resize: how frames are brought to it.
 
         Raises:
             FileNotFoundError: no such clip.
@@ -106,17 +107,20 @@ class FrameCache:
         status = path.stat()
         # Another version of the decoders may round pixels otherwise.
         identity = [str(path), status.st_size, status.st_mtime_ns, list(size), VERSION]
+        if resize != EXACT:
+            identity += [resize, _pictures(path)]
         text = json.dumps([*identity, av.__version__, pillow_version])
         return self.folder / (hashlib.sha256(text.encode()).hexdigest()[:40] + SUFFIX)
 
-    def find(self, path: PathLike, size: Size) -> Optional[Clip]:
+    def find(self, path: PathLike, size: Size, resize: str = EXACT) -> Optional[Clip]:
         """The clip at `path` as its entry describes it; None without an entry."""
-        with contextlib.suppress(OSError), open(self.entry(path, size), 'rb') as file:
+        with contextlib.suppress(OSError), open(self.entry(path, size, resize), 'rb') as file:
             header = _read_header(file)
             kind = clip_kind(path)
             if header and kind:
                 count, height, width, *rate, _ = header
-                return Clip(Path(path), kind, count, (height, width), Fraction(*rate))
+                rate_of_clip = Fraction(*rate)
+                return Clip(Path(path), kind, count, (height, width), rate_of_clip, (), resize)
         return None
 
     def fill(self, clips: Sequence[Clip], threads: int = 1) -> Filled:
@@ -127,6 +131,19 @@ class FrameCache:
         """
         with taking_turns(self.folder / 'lock', f'fills {self.folder}'):
             return _Filling(self, clips).run(threads)
+
+
+def is_cached(clip: Clip) -> bool:
+    """Whether it has an entry: not a folder of pictures, unless these must be resized."""
+    return clip.kind != FOLDER or clip.resize != EXACT
+
+
+def _pictures(path: Path) -> List[Tuple[str, int, int]]:
+    """Name, size and time of each file in a folder, whose own time tells of no change in them."""
+    if not path.is_dir():
+        return []
+    found = ((entry.name, entry.stat()) for entry in os.scandir(path))
+    return sorted((name, status.st_size, status.st_mtime_ns) for name, status in found)
 
 
 def read_entry(entry: Path, indices: Sequence[int]) -> Optional[np.ndarray]:
@@ -207,12 +224,12 @@ class _Filling:
         self._todo: List[Tuple[Clip, Path]] = []
         mine = set()
         for clip in clips:
-            if clip.kind == FOLDER:  # two pictures are opened as quickly as an entry
+            if not is_cached(clip):  # two pictures are opened as quickly as an entry
                 continue
             with contextlib.suppress(OSError):  # taken away a moment ago: noticed on reading
-                entry = cache.entry(clip.path, clip.size)
+                entry = cache.entry(clip.path, clip.size, clip.resize)
                 mine.add(entry.name)
-                if cache.find(clip.path, clip.size):
+                if cache.find(clip.path, clip.size, clip.resize):
                     os.utime(entry)  # used now
                 else:
                     self._todo.append((clip, entry))

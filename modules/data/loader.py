@@ -266,9 +266,7 @@ class _Workers:
             process.join()
 
 
-def _work(
-    dataset: Samples, frames: np.ndarray, pipe: Connection, others: List[Connection]
-) -> None:
+def _work(dataset: Samples, frames: np.ndarray, pipe: Connection, others: List[Connection]) -> None:
     """What a worker does until the other end of its pipe is closed, as it is when the run ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends the workers
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

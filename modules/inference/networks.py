@@ -189,9 +189,7 @@ class FrameDecoder(nn.Layer):
         self.num_features = last.conv._out_channels  # F
         suitable = suits_winograd(self.num_features, *self.features_size)
         self.tiled = onednn and suitable and len(generator.bottleneck) > 0
-        self.motion = MotionProgram(
-            generator.dense_motion_network, lean=onednn and not bf16
-        )
+        self.motion = MotionProgram(generator.dense_motion_network, lean=onednn and not bf16)
         if self.tiled:
             self.bottleneck = nn.LayerList(
                 [WinogradTrunk(generator.bottleneck, self.features_size, bf16)]

@@ -154,9 +154,7 @@ def compute_trajectory(
 
 
 @paddle.no_grad()
-def compute_full(
-    config: Mapping[str, Any], seed: int, golden: Arrays, engine_name: str
-) -> Arrays:
+def compute_full(config: Mapping[str, Any], seed: int, golden: Arrays, engine_name: str) -> Arrays:
     """A published configuration in float32; large outputs are thinned out by strides."""
     models = record.seeded_models(config, seed, 'float32').eval()
     source, driving = (to_tensor(golden[name], 'float32') for name in ('source', 'driving'))
@@ -186,9 +184,7 @@ def full_row(engine: Engine, source: Tensor, driving: Tensor, golden: Arrays) ->
     return ours
 
 
-def compute_demo(
-    meta: Mapping[str, Any], golden: Arrays, folder: Path, engine_name: str
-) -> Arrays:
+def compute_demo(meta: Mapping[str, Any], golden: Arrays, folder: Path, engine_name: str) -> Arrays:
     """The animation of source.png by driving.npy with the checkpoint beside the file, as uint8."""
     config_path = next(iter(sorted(folder.glob('*.yaml'))), None)
     if config_path is None:
@@ -203,9 +199,7 @@ def compute_demo(
         if match:
             common['align_corners'], relative, adapt = (flag == 'True' for flag in match.groups())
             models = demo_models(config, folder / meta['checkpoint'])
-            engine = build_engine(
-                models, config['model_params'], source.shape[:2], engine_name
-            )
+            engine = build_engine(models, config['model_params'], source.shape[:2], engine_name)
             frames = animate(engine, source, driving, Normalization(relative, relative, adapt))
             ours[name] = np.stack([to_bytes(frame) for frame in frames])
     models = demo_models(config, folder / meta['checkpoint'])

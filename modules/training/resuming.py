@@ -80,6 +80,15 @@ def changes_of_run(
     return config, [*meta.get('changes', ()), *lines]
 
 
+def check_epoch_steps(before: int, now: int, root_dir: Path) -> None:
+    """Raises UserError where an epoch has other steps than in the run so far (0: not known)."""
+    if before not in (0, now):
+        raise UserError(
+            f'{root_dir}: {now} steps an epoch, but the run had {before}: clips have come or gone; '
+            'bring those of the run back, or start a new one with --checkpoint and its weights'
+        )
+
+
 def differences(before: Any, now: Any, path: str = '') -> Iterator[Change]:
     """Every key whose values differ, in the order of the config; a list is a single value."""
     if not (isinstance(before, Mapping) and isinstance(now, Mapping)):

@@ -49,6 +49,12 @@ class RunFolder:
         self.config = config
         self.keep = keep
         self.changes = list(changes)
+        self.config_file = path / 'config.yaml'
+
+    def check_start(self, resumed: Optional[Path]) -> None:
+        """Raises UserError where a run, that is not the resumed one, has left checkpoints."""
+        if self.checkpoints() and not (resumed and self.holds(resumed)):
+            raise UserError(f'{self.path}: holds a run; add --resume or take another --save_dir')
 
     @contextlib.contextmanager
     def open(self, resumed: Optional[Path] = None) -> Iterator[None]:
@@ -85,7 +91,7 @@ class RunFolder:
     def _write_config(self) -> None:
         lines = ''.join(f'# {change}\n' for change in self.changes)
         text = lines + yaml.safe_dump(dict(self.config), sort_keys=False)
-        place = self.path / 'config.yaml'
+        place = self.config_file
         if not place.exists() or place.read_text(encoding='utf-8') != text:
             with atomic_output(place) as path:
                 path.write_text(text, encoding='utf-8')

@@ -8,6 +8,7 @@ import av
 
 from modules.video.opening import fraction, sound_track
 from modules.video.timing import FOLDER_FPS
+from modules.video.wholeness import MOV
 
 AVI, TRANSPORT = 'avi', 'mpegts'
 # Seconds from one frame to the next that are no pause, in formats whose clocks may start anew.
@@ -57,17 +58,19 @@ class _Line:
 
     def begins_anew(self, packet: av.Packet) -> bool:
         """Whether another clip begins with this packet; `shift` is for what follows."""
-        clock = packet.pts if packet.dts is None else packet.dts
-        step = packet.duration or self._step
-        is_joint = False
-        if packet.is_keyframe and self._latest is not None:
-            is_joint = clock < self._latest - 3 * step
+        pts, clock, latest = packet.pts, packet.dts, self._latest
+        step, is_joint = packet.duration or self._step, False
+        if clock is None:
+            clock = pts
+        if latest is not None and packet.is_keyframe:
+            is_joint = clock < latest - 3 * step
             if self._leap is not None:
-                is_joint = is_joint or clock > self._latest + self._leap
+                is_joint = is_joint or clock > latest + self._leap
         if is_joint:
-            self.shift, self._latest = self.end - packet.pts, None
-        self._latest = clock if self._latest is None else max(self._latest, clock)
-        self.end = max(self.end, packet.pts + self.shift + step)
+            self.shift = self.end - pts
+        if is_joint or latest is None or clock > latest:
+            self._latest = clock
+        self.end = max(self.end, pts + self.shift + step)
         return is_joint
 
     def hold(self, packet: av.Packet) -> None:
@@ -86,12 +89,17 @@ def read_packets(container: av.container.InputContainer, stream: av.VideoStream)
     In transport streams it goes on after that, for where two are joined it looks like damage.
     """
     by_number, sound = container.format.name == AVI, sound_track(container)
+    sound_end, damaged, held_until = None, None, None
+    if sound is not None and container.format.name == MOV and sound.duration is not None:
+        # Its tables tell; elsewhere the sound's packets must be read as well.
+        sound_end = (sound.start_time or 0) + sound.duration
+    demuxed = (stream,) if sound is None or sound_end is not None else (stream, sound)
     line, joints = _Line(stream), {}
     pictures: List[Packet] = []
-    held_until, sound_end, damaged, codec = None, None, None, stream.codec_context.name
+    codec, track = stream.codec_context.name, stream.index
     try:
-        for packet in container.demux(*filter(None, (stream, sound))):
-            if packet.stream_index != stream.index:
+        for packet in container.demux(*demuxed):
+            if packet.stream_index != track:
                 if packet.pts is not None:
                     sound_end = max(sound_end or 0, packet.pts + (packet.duration or 0))
                 continue

@@ -152,6 +152,7 @@ def test_defaults_are_the_constructors():
         'frame_shape': [256, 256, 3],
         'id_sampling': False,
         'pairs_list': None,
+        'resize': 'exact',
         'cache_dir': None,
         'cache_gb': 100,
         'augmentation_params': {

@@ -291,7 +291,7 @@ time.sleep(600)
 
 
 @pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_workers_end_when_the_run_is_killed(number):
+def test_workers_end_when_the_run_is_killed(interruptible, number):
     script = SCRIPT.format(root=str(ROOT))
     with subprocess.Popen(
         [sys.executable, '-c', script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -303,7 +303,7 @@ def test_workers_end_when_the_run_is_killed(number):
         run.wait(PATIENCE)
 
 
-def test_interrupting_the_group_leaves_no_traceback_of_workers():
+def test_interrupting_the_group_leaves_no_traceback_of_workers(interruptible):
     script = SCRIPT.format(root=str(ROOT))
     with subprocess.Popen(
         [sys.executable, '-c', script],

@@ -169,18 +169,20 @@ class Asked(Exception):
     """What a command is to begin with."""
 
 
-def test_parity_computes_in_whole_float32(monkeypatch):
+def test_parity_computes_in_whole_float32(monkeypatch, tmp_path):
     def check(files, engine):
         raise Asked(is_whole())
 
     round_factors()
     monkeypatch.setattr(parity, 'check', check)
-    monkeypatch.setattr(sys, 'argv', ['parity.py', 'check', 'x.npz'])
+    file = tmp_path / 'x.npz'
+    file.touch()
+    monkeypatch.setattr(sys, 'argv', ['parity.py', 'check', str(file)])
     with pytest.raises(Asked, match='True'):
         parity.main()
 
 
-def test_test_mode_computes_in_whole_float32(monkeypatch, tmp_path):
+def test_test_mode_computes_in_whole_float32(monkeypatch):
     def record(*arguments):
         raise Asked(is_whole())
 

@@ -53,7 +53,7 @@ def backward_of_a_pylayer():
     'allocate',
     [
         lambda: paddle.zeros([10**13]),
-        lambda: paddle.ones([10**6, 1]) + paddle.ones([1, 10**8]),
+        lambda: paddle.ones([10**7, 1]) + paddle.ones([1, 10**6]),
         lambda: np.zeros(10**15),
         backward_of_a_pylayer,  # an OSError that says MemoryError
     ],

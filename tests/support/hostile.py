@@ -32,12 +32,6 @@ from tests.support.hostile_pickles import NUMPY_PICKLES, PICKLES, TORCH_PICKLES,
 TINY = Path(__file__).resolve().parent / 'data' / 'demo_tiny'
 
 
-
-
-
-
-
-
 def weight(**changes):
     entry = {'dtype': 'F32', 'shape': [4], 'data_offsets': [0, 16], **changes}
     return {'generator.first.conv.bias': entry}

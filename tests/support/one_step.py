@@ -5,6 +5,7 @@ both agree.
 """
 
 import contextlib
+import gc
 from typing import Any, Dict, Iterator, Mapping, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from scipy.ndimage import zoom
 from modules import test_mode
 from modules.ops import onednn
 from modules.parity import record
+from modules.runtime.heap import release_freed_memory
 from modules.training.trainer import Trainer
 from modules.transform import Transform
 from tools.parity import error, peak
@@ -73,6 +75,15 @@ def convolution_gradients(x, weight, dy, padding):
 
 
 def take_step(config: Mapping[str, Any], dtype: str, seed: int = 0) -> Step:
+    """`_take_step`, which leaves no memory behind: steps in float64 take gigabytes."""
+    try:
+        return _take_step(config, dtype, seed)
+    finally:
+        gc.collect()
+        release_freed_memory()
+
+
+def _take_step(config: Mapping[str, Any], dtype: str, seed: int) -> Step:
     """The first step of a run of `config`, from name-drawn weights, on frames drawn from `seed`."""
     models = record.seeded_models(config, seed, dtype)
     trainer = Trainer(config, models, record.seeded_losses(config, dtype))

@@ -24,7 +24,7 @@ from tools import check_dataset
 def check(tmp_path, monkeypatch, capsys):
     """Runs the tool on a folder -> its lines on stdout."""
 
-    def run(folder, **dataset_params):
+    def run(folder, train_params=None, **dataset_params):
         arguments = [str(folder)]
         if dataset_params:
             path = ROOT / 'tests' / 'support' / 'data' / 'faces-64.yaml'
@@ -32,6 +32,7 @@ def check(tmp_path, monkeypatch, capsys):
             config['dataset_params'].update(
                 {'frame_shape': [64, 64, 3], 'augmentation_params': None, **dataset_params}
             )
+            config['train_params'].update(**{'batch_size': 1, **(train_params or {})})
             path = tmp_path / 'config.yaml'
             path.write_text(yaml.safe_dump(config))
             arguments += ['--config', str(path)]
@@ -59,7 +60,8 @@ def test_counts_kinds_frames_ids(tmp_path, check):
     test = lines[next(i for i, line in enumerate(lines) if line.startswith('test: 1 clips')) :]
     assert row(test, 'frames') == '5 in all; 5 to 5 a clip, median 5'
     assert row(test, 'fps') == '10 (1)'
-    assert lines[-1] == 'ready for training'
+    fitting = f'dataset_params.frame_shape: [{SIZE}, {SIZE}, 3]'
+    assert lines[-1] == f'ready for training with {fitting}, or with resize: crop or pad'
 
 
 def test_ids_and_single_frames(tmp_path, check):
@@ -103,7 +105,19 @@ def test_sizes_that_stop_training(tmp_path, check):
     crop = {'crop_param': {'size': [64, 64]}}
     lines = check(tmp_path, augmentation_params=crop)
     assert any('1 clips are smaller than 64x64' in line for line in lines)
-    assert any('frames of several sizes' in line for line in check(tmp_path))
+    several = 'with dataset_params.resize: crop or pad, for frames are of several sizes'
+    assert check(tmp_path)[-1] == f'ready for training {several}'
+
+
+def test_the_verdict_is_that_of_train(tmp_path, check):
+    """Clips of another size are no obstacle where they are resized; too few samples are one."""
+    write_video(tmp_path / 'train' / 'b.mp4', frames(2, size=48))
+    lines = check(tmp_path, id_sampling=False, resize='crop')
+    assert row(lines, 'sizes') == '48x48 (1)' and lines[-1] == 'ready for training'
+    assert any('1 clips are smaller than 64x64: they become blurred' in line for line in lines)
+    few = {'batch_size': 16, 'num_repeats': 10}
+    with pytest.raises(UserError, match='16 is more than the 10 samples'):
+        check(tmp_path, few, id_sampling=False, resize='crop')
 
 
 def test_strips_are_cut_as_the_config_says(tmp_path, check):

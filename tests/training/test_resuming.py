@@ -127,7 +127,14 @@ def test_a_new_rate_holds_at_once():
 def test_a_run_goes_on_with_more_epochs_and_another_rate(tmp_path):
     data, folder = write_clips(tmp_path / 'data', clips=4), tmp_path / 'run'
     config = write_config(tmp_path / 'c.yaml', data, num_epochs=2, epoch_milestones=[])
-    run('--config', config, '--save_dir', folder)
+    out, _ = run('--config', config, '--save_dir', folder)
+    newest = folder / '00000002-00000000-checkpoint.safetensors'
+    assert f'finished: 2 epochs; the checkpoint is {newest}\n' in out
+    written = folder / 'config.yaml'
+    assert f'next: python demo.py --config {written} --checkpoint {newest} --source' in out
+    assert f'config with all defaults: {written}\n' in out and 'model_params' not in out
+    out, _ = run('--config', config, '--save_dir', folder, '--resume')
+    assert f'finished already: 2 epochs; the checkpoint is {newest}\n' in out
     write_config(config, data, num_epochs=3, epoch_milestones=[], lr_generator=5e-5)
     first = folder / '00000001-00000000-checkpoint.safetensors'
     _, err = run('--config', config, '--resume', first)

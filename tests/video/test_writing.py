@@ -206,7 +206,7 @@ def test_no_ffmpeg(tmp_path, monkeypatch):
     write(tmp_path / 'frames', drawn(2))  # needs none
 
 
-def test_ctrl_c_leaves_nothing(tmp_path):
+def test_ctrl_c_leaves_nothing(tmp_path, interruptible):
     """A terminal sends it to all processes of a command, to ffmpeg as well."""
     script = (
         'import itertools, numpy as np\n'

@@ -26,9 +26,7 @@ from tools.markdown import table
 REFERENCE = 'eager'  # the engine whose frames the others' are compared with
 
 
-def compare_animation(
-    config: Mapping[str, Any], official: Official, options: Namespace
-) -> Report:
+def compare_animation(config: Mapping[str, Any], official: Official, options: Namespace) -> Report:
     """The section `animation`.
 
     Args:
@@ -64,9 +62,7 @@ def animation_inputs(shape: Sequence[int], count: int) -> Dict[str, np.ndarray]:
     return {'source': source, 'driving': driving}
 
 
-def animation_report(
-    runs: Mapping[str, List[Run]], reason: str, shape: Sequence[int]
-) -> Report:
+def animation_report(runs: Mapping[str, List[Run]], reason: str, shape: Sequence[int]) -> Report:
     reference = frames_of(runs[REFERENCE][0])
     rows, series = [], {}
     figures: Dict[str, Any] = {}

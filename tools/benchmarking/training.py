@@ -25,9 +25,7 @@ from tools.markdown import table
 from tools.official.parity import without_nulls
 
 
-def compare_training(
-    config: Mapping[str, Any], official: Official, options: Namespace
-) -> Report:
+def compare_training(config: Mapping[str, Any], official: Official, options: Namespace) -> Report:
     """The section `training`.
 
     Args:

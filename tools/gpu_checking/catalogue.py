@@ -10,7 +10,7 @@ class Entry(NamedTuple):
 
     name: str
     proves: str  # what is so if it passes
-    seconds: int = 120  # after which it counts as failed
+    seconds: int = 300  # after which it counts as failed
 
 
 CATALOGUE = (
@@ -26,15 +26,15 @@ CATALOGUE = (
     Entry('amp_bf16', 'under bf16 convolutions are bfloat16 and coordinates float32'),
     Entry('amp_fp16', 'under fp16 convolutions are float16 and coordinates float32'),
     Entry('overflow', 'fp16: an overflow anywhere skips the step of all networks; state survives'),
-    Entry('learning', 'in bf16 and fp16 gradients are those of float32, in less memory', 240),
+    Entry('learning', 'in bf16 and fp16 gradients are those of float32, in less memory', 600),
     Entry('animation', 'frames in bf16 and fp16 are those of float32, their motion unmoved'),
-    Entry('programs', 'compiled programs compute what the networks compute', 240),
-    Entry('memory', 'a training sample takes the memory that is promised', 300),
+    Entry('programs', 'compiled programs compute what the networks compute', 600),
+    Entry('memory', 'a training sample takes the memory that is promised', 600),
     Entry('out_of_memory', 'a batch that is too large is named in one line'),
-    Entry('processes', 'two processes train as one does on the joint batch', 240),
+    Entry('processes', 'two processes train as one does on the joint batch', 600),
     Entry('no_gpu', 'without a visible GPU a line says so, and --cpu touches none'),
-    Entry('demo', 'demo.py draws the frames that the CPU draws', 240),
-    Entry('train', 'train.py trains, stops and resumes', 240),
+    Entry('demo', 'demo.py draws the frames that the CPU draws', 600),
+    Entry('train', 'train.py trains, stops and resumes', 600),
 )
 
 
