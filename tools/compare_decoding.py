@@ -17,11 +17,15 @@ import textwrap
 from pathlib import Path
 from typing import Iterator, List, NamedTuple, Sequence, Tuple
 
-import av
-import numpy as np
-
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+from modules.runtime.packages import require_packages
+
+require_packages()
+
+import av
+import numpy as np
 
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.errors import UserError

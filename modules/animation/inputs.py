@@ -12,12 +12,14 @@ import numpy as np
 from modules.checkpoints.download import CONFIGS
 from modules.config import load_config
 from modules.runtime.errors import UserError
+from modules.runtime.files import PathLike
 from modules.runtime.messages import note
 from modules.video import VideoReader, map_repeated, read_image, resize_frame
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLED = ROOT / 'doc' / 'demo'
 BUNDLED_CONFIG = ROOT / 'config' / 'demo-128.yaml'
+BUNDLED_CHECKPOINT = BUNDLED / 'demo-128.safetensors'
 SQUEEZED = 0.02  # of the ratio of width to height, that nobody sees
 
 
@@ -74,13 +76,8 @@ def choose_config(options: argparse.Namespace) -> None:
     if options.config is not None:
         return
     if options.checkpoint is None:
-        options.checkpoint = BUNDLED / 'demo-128.safetensors'
+        options.checkpoint = BUNDLED_CHECKPOINT
         options.config = BUNDLED_CONFIG
-        if not _is_same(options.source_image, BUNDLED / 'source.png'):
-            note(
-                'the bundled networks have seen drawn creatures alone; for a face give '
-                '--checkpoint vox'
-            )
     else:
         options.config = _config_of(options.checkpoint)
 
@@ -94,7 +91,7 @@ def _config_of(checkpoint: str) -> Path:
     return beside if os.path.isfile(beside) else BUNDLED_CONFIG
 
 
-def _is_same(path: Path, other: Path) -> bool:
+def _is_same(path: PathLike, other: Path) -> bool:
     return os.path.realpath(path) == os.path.realpath(other)
 
 
@@ -105,6 +102,12 @@ def read_config_and_source(
     config = load_config(options.config, need=('dataset_params.frame_shape',))
     size = tuple(config['dataset_params']['frame_shape'][:2])
     picture = read_image(options.source_image)
+    bundled = options.checkpoint and _is_same(options.checkpoint, BUNDLED_CHECKPOINT)
+    if bundled and not _is_same(options.source_image, BUNDLED / 'source.png'):
+        note(
+            'the bundled networks have seen drawn creatures alone; for a face give '
+            '--checkpoint vox'
+        )
     note_squeezed(options.source_image, picture.shape, size)
     return config, size, resize_frame(picture, size)
 

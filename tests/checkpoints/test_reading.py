@@ -103,7 +103,7 @@ def test_keypoints_by_order_still_need_the_shapes(official, models, tmp_path):
     renamed = {f'dense_motion_network.{n}': array for n, array in enumerate(arrays)}
     renamed['dense_motion_network.0'] = np.zeros((16, 3, 5, 5), np.float32)
     write_npz(tmp_path / 'KP.npz', renamed)
-    message = r'file \(16, 3, 5, 5\) vs network \(16, 3, 3, 3\)'
+    message = 'is 16 x 3 x 5 x 5, not 16 x 3 x 3 x 3'
     with pytest.warns(UserWarning), pytest.raises(UserError, match=message):
         load_checkpoint(tmp_path / 'KP.npz', kp_detector=models.kp_detector)
 

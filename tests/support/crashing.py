@@ -5,10 +5,10 @@ import os
 from modules.data import clips, frame_cache
 
 
-def open_clip(path, frame_size=None):
+def open_clip(path, *options):
     if os.path.basename(path) == 'crash.mp4':
         os.abort()
-    return clips.open_clip(path, frame_size)
+    return clips.open_clip(path, *options)
 
 
 def read_through(clip):

@@ -2,6 +2,7 @@
 
 import random
 import shlex
+import shutil
 import signal
 import time
 
@@ -39,8 +40,6 @@ def assert_same_run(folder, other):
     for name in ours:
         np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
     assert (folder / 'log.txt').read_text() == (other / 'log.txt').read_text()
-    newest, others = (find_checkpoints(run)[-1] for run in (folder, other))
-    assert newest.read_bytes() == others.read_bytes()
 
 
 @pytest.fixture(scope='module')
@@ -68,6 +67,8 @@ def test_a_run_is_repeatable_and_depends_on_its_seed(whole_run, tmp_path):
     config, folder = whole_run
     run('--config', config, '--save_dir', tmp_path / 'again', '--seed', 3)
     assert_same_run(tmp_path / 'again', folder)
+    newest, others = (find_checkpoints(run)[-1] for run in (tmp_path / 'again', folder))
+    assert newest.read_bytes() == others.read_bytes()
     run('--config', config, '--save_dir', tmp_path / 'other', '--seed', 4)
     other, ours = final_weights(tmp_path / 'other'), final_weights(folder)
     assert any((other[name] != ours[name]).any() for name in ours)
@@ -177,8 +178,11 @@ def test_mistakes(whole_run, dataset, tmp_path):
     ):
         _, err = run('--config', config, *arguments, status=2)
         assert message in err and err.count('\n') == 1
-    with folder_of_one_run(folder):
-        _, err = run('--config', config, '--save_dir', folder, '--resume', status=2)
+    unfinished = tmp_path / 'unfinished'
+    shutil.copytree(folder, unfinished)
+    find_checkpoints(unfinished)[-1].unlink()
+    with folder_of_one_run(unfinished):
+        _, err = run('--config', config, '--save_dir', unfinished, '--resume', status=2)
     assert 'another run is writing there' in err and err.count('\n') == 1
 
 
