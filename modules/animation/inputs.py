@@ -105,8 +105,7 @@ def read_config_and_source(
     bundled = options.checkpoint and _is_same(options.checkpoint, BUNDLED_CHECKPOINT)
     if bundled and not _is_same(options.source_image, BUNDLED / 'source.png'):
         note(
-            'the bundled networks have seen drawn creatures alone; for a face give '
-            '--checkpoint vox'
+            'the bundled networks have seen drawn creatures alone; for a face give --checkpoint vox'
         )
     note_squeezed(options.source_image, picture.shape, size)
     return config, size, resize_frame(picture, size)
