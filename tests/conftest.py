@@ -23,7 +23,7 @@ atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
 QUICK = (
     *('test_house.py', 'test_networks.py', 'test_losses.py', 'animation/test_animator.py'),
     *('checkpoints/test_reading.py', 'config/test_config.py', 'data/test_augmentation.py'),
-    *('inference/test_choice.py', 'ops/test_linalg.py', 'ops/test_onednn.py'),
+    *('inference/test_folding.py', 'ops/test_linalg.py', 'ops/test_onednn.py'),
     *('runtime/test_commands.py', 'tools/test_metrics.py', 'training/test_loss_scaler.py'),
     *('video/test_pictures.py', 'video/test_timing.py'),
 )
@@ -34,6 +34,17 @@ def pytest_collection_modifyitems(items):
         name = item.path.relative_to(Path(__file__).parent).as_posix()
         if name in QUICK and not item.get_closest_marker('slow'):
             item.add_marker(pytest.mark.quick)
+
+
+@pytest.fixture(autouse=True)
+def same_devices():
+    """A command with --cpu hides GPUs from all that its process starts: here from one test only."""
+    name = 'CUDA_VISIBLE_DEVICES'
+    before = os.environ.get(name)
+    yield
+    os.environ.pop(name, None)
+    if before is not None:
+        os.environ[name] = before
 
 
 @pytest.fixture

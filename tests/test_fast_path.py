@@ -91,7 +91,7 @@ def assert_same_step(config, network_bar):
     assert max(of_losses.values()) <= 1e-5, of_losses
     for network, (together, worst) in gradient_errors(step, reference).items():
         assert together <= network_bar, network
-        assert worst <= 0.1, network
+        assert worst <= 0.4, network  # an array of roundings: by the plain path 0.22
     return reference
 
 

@@ -56,8 +56,9 @@ class GradientBars(NamedTuple):
 # 0.003, 0.05; fast path 0.07, 0.09, 0.004, 0.15, for oneDNN sums up in longer rows. A gradient that
 # is missing, doubled or another's is off by 0.5 or more.
 BATCH_BARS = GradientBars(0.25, 0.25, 0.02, 0.4)
-# With running statistics: plain path 8e-5, 6e-5, 7e-7, 7e-3; fast path 2e-4, 4e-4, 1e-5, 4e-3.
-FIXED_BARS = GradientBars(1e-3, 1e-3, 1e-4, 2e-2)
+# With running statistics: plain path 8e-5, 6e-5, 7e-7, 7e-3; fast path 2e-4, 3e-3, 1e-5, 2e-2, as
+# oneDNN's roundings turn some signs of ReLUs and of absolute differences.
+FIXED_BARS = GradientBars(1e-3, 1e-2, 1e-4, 5e-2)
 
 
 def config_of(name, **train_params):
@@ -156,7 +157,9 @@ def check_step(config, bars):
 
 def test_all_configs_are_here():
     names = {path.stem for path in (ROOT / 'config').glob('*.yaml')}
-    assert names == {*PUBLISHED, *DEMO, *OWN}
+    assert names == {*PUBLISHED, *DEMO, *OWN, 'vox-512'}
+    same, other = (load_config(ROOT / 'config' / f'{name}.yaml') for name in ('vox-256', 'vox-512'))
+    assert same['model_params'] == other['model_params']  # the same networks on larger frames
 
 
 @needs_onednn
