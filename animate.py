@@ -1,17 +1,23 @@
 """Animates pairs of a test set: the first frame of one clip, the motion of another.
 
-python animate.py --config config/vox-256.yaml --checkpoint vox-cpk.pth.tar --save_dir results
+python animate.py --config config/vox-256.yaml --checkpoint vox --save_dir results
 """
+
+from modules.runtime.packages import require_packages
+
+require_packages()
 
 import argparse
 from pathlib import Path
 
 from modules.animation.results import OUTPUTS, AnimationFolder
+from modules.checkpoints.download import find_weights
 from modules.config import load_config
 from modules.inference.options import add_engine_options
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.messages import note
 from modules.runtime.process import choose_device, prepare_process
+from modules.runtime.shortage import ANIMATION_MEND, shortage_explained
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -19,14 +25,15 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument('--config', type=Path, required=True)
     parser.add_argument(
         '--checkpoint',
-        help='weights: .pth.tar, .pdparams, .safetensors, a folder of .npz files or a known name; '
-        "the config's ckpt_model if left out",
+        help='weights: a known name (vox, vox-512), .pth.tar, .pdparams, .safetensors, a folder of '
+        "a run or of .npz files; the config's ckpt_model if left out",
     )
     parser.add_argument(
         '--save_dir',
         type=Path,
         help='folder of the results; where finished pairs are left as they are. If left out, '
-        'animation/ beside the file given as --checkpoint, else log/CONFIG/animation',
+        'animation/ beside the file given as --checkpoint (in the folder of a run), else '
+        'log/CONFIG/animation',
     )
     parser.add_argument(
         '--outputs',
@@ -51,11 +58,12 @@ def parse_arguments() -> argparse.Namespace:
     if options.save_dir is None:
         run = Path('log') / options.config.stem
         if options.checkpoint is not None and Path(options.checkpoint).exists():
-            run = Path(options.checkpoint).parent
+            run = find_weights(options.checkpoint).parent
         options.save_dir = run / 'animation'
     return options
 
 
+@shortage_explained(ANIMATION_MEND)
 def main() -> None:
     options = parse_arguments()
     config = load_config(options.config, need=('dataset_params', 'animate_params'))
@@ -65,13 +73,11 @@ def main() -> None:
             'use_relative_jacobian and adapt_movement_scale change nothing without '
             'use_relative_movement'
         )
-    prepare_process()
+    prepare_process(options.cpu)
     device = choose_device(options.cpu)
     from modules.animation.pairs import animate_test_set
 
-    folder = AnimationFolder(
-        options.save_dir, options.outputs, config['animate_params']['format']
-    )
+    folder = AnimationFolder(options.save_dir, options.outputs, config['animate_params']['format'])
     done = animate_test_set(
         config,
         options.checkpoint,

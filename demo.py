@@ -1,10 +1,15 @@
 """Animates a picture with the motion of a video.
 
-    python demo.py --config config/vox-256.yaml --checkpoint vox-cpk.pth.tar \\
-        --source_image me.jpg --driving_video clip.mp4 --relative --adapt_scale
+    python demo.py --checkpoint vox --source_image me.jpg --driving_video clip.mp4 \\
+        --relative --adapt_scale
 
-Without arguments it animates the bundled picture with the bundled clip and checkpoint.
+vox are published networks for faces, which are downloaded once. Without arguments the bundled
+networks animate the bundled picture, a drawn creature.
 """
+
+from modules.runtime.packages import require_packages
+
+require_packages()
 
 import argparse
 import os
@@ -12,13 +17,15 @@ from pathlib import Path
 
 from modules.animation.inputs import (
     add_animation_options,
-    choose_bundled,
+    choose_config,
+    note_squeezed,
     read_config_and_source,
 )
 from modules.inference.options import add_engine_options
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.messages import note
 from modules.runtime.process import choose_device, prepare_process
+from modules.runtime.shortage import ANIMATION_MEND, shortage_explained
 from modules.video import IMAGE_SUFFIXES, VideoReader, VideoWriter
 
 
@@ -51,7 +58,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     add_engine_options(parser)
     options = parser.parse_args()
-    choose_bundled(options)
+    choose_config(options)
     from_frame = options.best_frame is not None or options.find_best_frame
     if (options.adapt_scale or from_frame) and not options.relative:
         note('--adapt_scale, --best_frame and --find_best_frame change nothing without --relative')
@@ -68,22 +75,24 @@ def parse_arguments() -> argparse.Namespace:
     return options
 
 
+@shortage_explained(ANIMATION_MEND)
 def main() -> None:
     options = parse_arguments()
     config, size, source = read_config_and_source(options)
-    with VideoReader(options.driving_video) as reader:
-        fps, total, has_audio = reader.fps, reader.frame_count, reader.has_audio
-    audio_from = options.driving_video if options.audio and has_audio else None
-    writer = VideoWriter(options.result_video, fps, audio_from=audio_from)
-    if options.audio and not has_audio:
+    reader = VideoReader(options.driving_video)
+    note_squeezed(options.driving_video, reader.size, size)
+    audio_from = options.driving_video if options.audio and reader.has_audio else None
+    writer = VideoWriter(options.result_video, reader.fps, audio_from=audio_from)
+    if options.audio and not reader.has_audio:
         note(f'{options.driving_video} has no sound to copy')
 
-    prepare_process()
+    prepare_process(options.cpu)
     device = choose_device(options.cpu)
     from modules.animation.clip import animate_clip
 
-    animate_clip(options, config, size, source, writer, total, device)
-    for warning in filter(None, (writer.audio_warning, writer.rate_warning)):
+    with reader:
+        animate_clip(options, config, size, source, reader, writer, device)
+    for warning in filter(None, (*reader.notes, writer.audio_warning, writer.rate_warning)):
         note(warning)
     print(f'written: {options.result_video}')
 

@@ -7,28 +7,29 @@ import csv
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from tqdm import tqdm
 
 from modules.data.augmentation import AllAugmentationTransform
 from modules.data.clips import (
-    FOLDER,
+    EXACT,
     Clip,
     Part,
     Size,
-    check_sizes,
+    decode_apart,
     group_by_id,
     list_part,
     open_clip,
+    take_size,
 )
-from modules.data.frame_cache import GIGABYTE, FrameCache, read_entry
+from modules.data.frame_cache import GIGABYTE, FrameCache, is_cached, read_entry
 from modules.data.loader import Key
-from modules.runtime.errors import UserError
+from modules.runtime.errors import UserError, reason_of
 from modules.runtime.files import PathLike
 from modules.runtime.messages import warn
-from modules.runtime.process import available_cores
+from modules.runtime.process import available_cores, cores_of_process, local_processes
 from modules.video.levels import to_float
 
 ATTEMPTS = 100  # clips in a row that can't be read, after which training gives up
@@ -77,7 +78,8 @@ class FramesDataset:
         frame_shape: Sequence[int] = (256, 256, 3),
         id_sampling: bool = False,
         pairs_list: Optional[PathLike] = None,
-        augmentation_params: Optional[Mapping[str, object]] = None,
+        augmentation_params: Optional[Mapping[str, Any]] = None,
+        resize: str = EXACT,
         cache_dir: Optional[PathLike] = None,
         cache_gb: float = 100,
         is_train: bool = True,
@@ -93,6 +95,8 @@ class FramesDataset:
                 name, with a random clip of each, instead of a pass over clips.
             pairs_list: csv file of the pairs to animate, for `animation_pairs`.
             augmentation_params: of AllAugmentationTransform, for training; None: no changes.
+            resize: how frames of another size are brought to frame_shape: 'exact' not at all, and
+                such clips are left out; 'crop' to the middle, 'pad' by repeating the border.
             cache_dir: folder for decoded frames; None for one in the user's cache folder.
             cache_gb: most gigabytes (10^9 bytes) of decoded frames to keep there; 0: no cache.
             is_train: the training part, else the test part.
@@ -100,11 +104,11 @@ class FramesDataset:
             random_seed: of the split.
 
         Raises:
-            UserError: no usable clip, frames that neither have the size of frame_shape nor are
-                cropped to it, or too little memory to preload.
+            UserError: no usable clip: none can be read, or the frames of none have the size of
+                frame_shape or are cropped to it; too little memory to preload.
         """
         self.root_dir, self.frame_shape = Path(root_dir), tuple(frame_shape)
-        self.is_train, self.pairs_list = is_train, pairs_list
+        self.is_train, self.pairs_list, self.resize = is_train, pairs_list, resize
         if self.frame_shape[2] != 3:
             raise UserError(
                 f'dataset_params.frame_shape: {self.frame_shape[2]} channels; must be 3, frames '
@@ -114,15 +118,18 @@ class FramesDataset:
         self.transform = AllAugmentationTransform(**params)
         self.unreadable: Counter = Counter()
         self._frames: Dict[int, np.ndarray] = {}
+        free = _available_memory()  # now, before other processes of this machine preload, too
         self._cache = _open_cache(cache_dir, cache_gb) if is_train and not preload else None
         self.clips, self.broken = self._open_clips(list_part(root_dir, is_train, random_seed))
-        self.names = [clip.name for clip in self.clips]
-        fits_any = is_train and params.get('crop_param') is not None
-        check_sizes(self.clips, self._size, fits_any)
+        if not is_train or params.get('crop_param') is None:
+            self.clips, others = take_size(self.clips, self._size)
+            _warn_all(others, 'clips are of another size, left out')
+            self.broken += others
         if is_train and preload:
-            self._preload()
+            self._preload(free)
         elif self._cache:
             self._fill_cache(self._cache)
+        self.names = [clip.name for clip in self.clips]
         self._entries = [self._entry(clip) for clip in self.clips]
         # The clips that a sample may come from.
         self._groups = [[number] for number in range(len(self.clips))]
@@ -189,7 +196,7 @@ class FramesDataset:
 
     @property
     def _size(self) -> Size:
-        return self.frame_shape[:2]
+        return self.frame_shape[0], self.frame_shape[1]
 
     def _choose(self, index: int, rng: np.random.Generator) -> int:
         """The number of the clip: of an id, a random one."""
@@ -216,12 +223,13 @@ class FramesDataset:
         def opened(name: str) -> Union[Clip, str]:
             path = part.folder / name
             try:
-                known = self._cache.find(path, self._size) if self._cache else None
-                return known or open_clip(path, self._size)
+                cache = self._cache
+                known = cache.find(path, self._size, self.resize) if cache else None
+                return known or decode_apart(path, open_clip, path, self._size, self.resize)
             except UserError as error:
                 return str(error)
 
-        with ThreadPoolExecutor(available_cores()) as pool:
+        with ThreadPoolExecutor(cores_of_process()) as pool:
             results = pool.map(opened, part.clips)
             count = len(part.clips)
             bar = tqdm(results, 'opening clips', count, leave=False, delay=2, disable=None)
@@ -231,36 +239,52 @@ class FramesDataset:
         if part.others:
             warn(f'{part.folder}: {len(part.others)} files are no clips, such as {part.others[0]}')
         _warn_all(broken, f'of {len(part.clips)} clips in {part.folder} are broken, left out')
+        _warn_all([note for clip in clips for note in clip.notes], 'things are left out of clips')
         if broken and not clips:
             raise UserError(f'{part.folder}: no clip of {len(broken)} can be read; {broken[0]}')
         return clips, broken
 
     def _fill_cache(self, cache: FrameCache) -> None:
-        damaged, left_out, reason = cache.fill(self.clips, available_cores())
-        _warn_all([message for _, message in damaged], 'clips are damaged midway, used up to there')
-        if left_out:
+        filled = cache.fill(self.clips, available_cores())  # one process at a time does
+        damaged = [message for _, message in filled.damaged]
+        _warn_all(damaged, 'clips are damaged midway, used up to there')
+        crashed = [message for _, message in filled.crashed]
+        _warn_all(crashed, 'clips end their decoder, left out')
+        if crashed:
+            kept = {clip.path for clip in self.clips} - {clip.path for clip, _ in filled.crashed}
+            self.clips = [clip for clip in self.clips if clip.path in kept]
+            self.broken += crashed
+        if not self.clips:
+            raise UserError(f'{self.root_dir}: no clip can be decoded; {crashed[0]}')
+        _warn_all(filled.notes, 'things are left out of clips')
+        if filled.left_out:
             warn(
-                f'{left_out} of {len(self.clips)} clips are not in the frame cache and will be '
-                f'read slowly: {reason}'
+                f'{filled.left_out} of {len(self.clips)} clips are not in the frame cache and will '
+                f'be read slowly: {filled.reason}'
             )
 
     def _entry(self, clip: Clip) -> Optional[Path]:
         """The cache entry to read the clip from."""
-        if not self._cache or clip.kind == FOLDER:
+        if not self._cache or not is_cached(clip):
             return None
         try:
-            return self._cache.entry(clip.path, self._size)
+            return self._cache.entry(clip.path, self._size, self.resize)
         except OSError:  # taken away a moment ago: reported when it is read
             return None
 
-    def _preload(self) -> None:
-        """Reads all frames; a clip that breaks off is left to be read, and reported, on the way."""
+    def _preload(self, free: Optional[int]) -> None:
+        """Reads all frames; a clip that breaks off is left to be read, and reported, on the way.
+
+        Args:
+            free: bytes for all local processes together, each of which holds the frames.
+        """
         need = sum(clip.frame_count * clip.size[0] * clip.size[1] * 3 for clip in self.clips)
-        free = _available_memory()
-        if free is not None and need > free:
+        processes = local_processes()
+        if free is not None and need * processes > free:
+            times = f' in each of {processes} processes' if processes > 1 else ''
             raise UserError(
-                f'--preload: the frames take {need / GIGABYTE:.1f} GB and {free / GIGABYTE:.1f} GB '
-                'of memory are free; leave it out'
+                f'--preload: the frames take {need / GIGABYTE:.1f} GB{times} and '
+                f'{free / GIGABYTE:.1f} GB of memory are free; leave it out'
             )
 
         def frames(clip: Clip) -> Optional[np.ndarray]:
@@ -269,7 +293,7 @@ class FramesDataset:
             except UserError:
                 return None
 
-        with ThreadPoolExecutor(available_cores()) as pool:
+        with ThreadPoolExecutor(cores_of_process()) as pool:
             results = pool.map(frames, self.clips)
             bar = tqdm(results, 'preload', len(self.clips), unit='clip', disable=None)
             self._frames = {n: array for n, array in enumerate(bar) if array is not None}
@@ -281,12 +305,19 @@ def animation_pairs(dataset: FramesDataset, num_pairs: int, seed: int = 0) -> Li
     They are the first ones of `dataset.pairs_list`, a csv file with columns source and driving,
     names of clips, where pairs with a name that is not in the dataset are passed over and counted
     on stderr. Without a list, they are drawn from the square of the first `num_pairs` clips,
-    without repetition.
+    without repetition; so they are, and a line says so, where there is no such file: those that the
+    published configs name come with the official code.
 
     Raises:
         UserError: the list can't be read, or none of its pairs is in the dataset.
     """
-    if dataset.pairs_list is not None:
+    if dataset.pairs_list is not None and not Path(dataset.pairs_list).exists():
+        warn(
+            f'{dataset.pairs_list}: no such file; pairs are drawn at random. The lists of the '
+            'published configs are in data/ of the official repository; dataset_params.pairs_list '
+            'names them, null is for drawn ones'
+        )
+    elif dataset.pairs_list is not None:
         return _listed_pairs(dataset, dataset.pairs_list)[:num_pairs]
     side = min(num_pairs, len(dataset.clips))
     count = min(num_pairs, side**2)
@@ -306,7 +337,7 @@ def _listed_pairs(dataset: FramesDataset, pairs_list: PathLike) -> List[Pair]:
                 raise UserError(f'{pairs_list}: needs the columns source and driving')
             rows = [(row['source'], row['driving']) for row in reader]
     except OSError as error:
-        reason = error.strerror.lower()
+        reason = reason_of(error)
         raise UserError(f'{pairs_list}: {reason}; dataset_params.pairs_list names it') from error
     except (UnicodeError, csv.Error) as error:
         raise UserError(f'{pairs_list}: not a csv file: {error}; save it as UTF-8 text') from error

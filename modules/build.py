@@ -2,6 +2,8 @@
 
 from typing import Any, Mapping, NamedTuple
 
+from paddle import nn
+
 from modules.discriminator import MultiScaleDiscriminator
 from modules.generator import OcclusionAwareGenerator
 from modules.keypoint_detector import KPDetector
@@ -25,17 +27,25 @@ class Models(NamedTuple):
         return self
 
 
-def build_models(config: Mapping[str, Any]) -> Models:
-    """Networks of a checked config (modules/config/loading.py), with PyTorch's initial values."""
-    params = config['model_params']
+def build_network(name: str, params: Mapping[str, Any]) -> nn.Layer:
+    """One network of a checked config's model_params, with PyTorch's initial values.
+
+    Args:
+        name: 'generator', 'kp_detector' or 'discriminator'.
+    """
     common = params['common_params']
     shape = {'num_kp': common['num_kp'], 'num_channels': common['num_channels']}
-    return Models(
-        generator=OcclusionAwareGenerator(
+    if name == 'generator':
+        return OcclusionAwareGenerator(
             **params['generator_params'], **shape, align_corners=common['align_corners']
-        ),
-        kp_detector=KPDetector(
+        )
+    if name == 'kp_detector':
+        return KPDetector(
             **params['kp_detector_params'], **shape, estimate_jacobian=common['estimate_jacobian']
-        ),
-        discriminator=MultiScaleDiscriminator(**params['discriminator_params'], **shape),
-    )
+        )
+    return MultiScaleDiscriminator(**params['discriminator_params'], **shape)
+
+
+def build_models(config: Mapping[str, Any]) -> Models:
+    """Networks of a checked config (modules/config/loading.py), with PyTorch's initial values."""
+    return Models(*(build_network(name, config['model_params']) for name in Models._fields))

@@ -1,11 +1,12 @@
 """Dense motion network (paper Sec. 3.2)."""
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Tuple
 
 import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
+from modules.ops.linalg import inverse_2x2
 from modules.ops.precision import full_precision
 from modules.ops.sampling import grid_sample
 from modules.util import (
@@ -69,21 +70,25 @@ class DenseMotionNetwork(nn.Layer):
         """The source image at the size the motion is computed at: (B, C, h, w)."""
         return source_image if self.scale_factor == 1 else self.down(source_image)
 
-    def heatmap_representations(self, size, kp_driving: Keypoints, kp_source: Keypoints) -> Tensor:
+    def heatmap_representations(
+        self, size: Tuple[int, int], kp_driving: Keypoints, kp_source: Keypoints
+    ) -> Tensor:
         """Eq. 6: where each motion starts and ends, 0 for the background: (B, K + 1, 1, h, w)."""
         heatmap = kp2gaussian(kp_driving.value, size, self.kp_variance)
         heatmap = heatmap - kp2gaussian(kp_source.value, size, self.kp_variance)
         background = paddle.zeros_like(heatmap[:, :1])
         return paddle.concat([background, heatmap], axis=1).unsqueeze(2)
 
-    def sparse_motions(self, size, kp_driving: Keypoints, kp_source: Keypoints) -> Tensor:
+    def sparse_motions(
+        self, size: Tuple[int, int], kp_driving: Keypoints, kp_source: Keypoints
+    ) -> Tensor:
         """Eq. 4: z -> kp_s + J_s J_d^-1 (z - kp_d), identity first: (B, K + 1, h, w, 2)."""
         h, w = size
         batch, num_kp, _ = kp_driving.value.shape
         identity = make_coordinate_grid(size, kp_driving.value.dtype).flatten(0, 1)  # (hw, 2)
         motion = identity - kp_driving.value.unsqueeze(2)  # (B, K, hw, 2)
         if kp_driving.jacobian is not None:
-            jacobian = kp_source.jacobian @ paddle.inverse(kp_driving.jacobian)  # (B, K, 2, 2)
+            jacobian = kp_source.jacobian @ inverse_2x2(kp_driving.jacobian)  # (B, K, 2, 2)
             motion = motion @ jacobian.transpose([0, 1, 3, 2])
         motion = motion + kp_source.value.unsqueeze(2)
         identity = identity.expand([batch, 1, h * w, 2])
@@ -115,7 +120,10 @@ class DenseMotionNetwork(nn.Layer):
         with full_precision():
             features = features.astype(motions.dtype)
             mask = F.softmax(self.mask(features), axis=1)  # (B, K + 1, h, w)
-            deformation = (motions * mask.unsqueeze(-1)).sum(axis=1)  # (B, h, w, 2)
+            # The masks sum to 1 but for rounding, which here moves no pixel of the background.
+            still, moved = motions[:, :1], motions[:, 1:]
+            displacement = ((moved - still) * mask[:, 1:].unsqueeze(-1)).sum(axis=1)
+            deformation = still.squeeze(1) + displacement  # (B, h, w, 2)
             occlusion_map = None
             if self.occlusion is not None:
                 occlusion_map = F.sigmoid(self.occlusion(features))

@@ -77,6 +77,7 @@ class Discriminator(nn.Layer):
             kp: the image's keypoints; needed with `use_kp` only.
         """
         if self.use_kp:
+            assert kp is not None, 'a discriminator that sees keypoints needs them'
             x = paddle.concat([x, kp2gaussian(kp.value, x.shape[2:], self.kp_variance)], axis=1)
         feature_maps = []
         for block in self.down_blocks:

@@ -52,7 +52,7 @@ class EagerEngine:
 
     def encode(self, image: Tensor, kp_source: Keypoints) -> EncodedSource:
         """What depends on the source alone, for `decode`."""
-        with self._precision():
+        with autocast(self.dtype):
             return self.models.generator.encode(image)
 
     def decode(
@@ -63,14 +63,11 @@ class EagerEngine:
         with_deformed: bool = False,
     ) -> Generated:
         """The source in the driving pose."""
-        with self._precision():
+        with autocast(self.dtype):
             generated = self.models.generator.decode(source, kp_driving, kp_source, with_deformed)
         if self.dtype == 'float32':
             return generated
         return Generated(*(part if part is None else part.astype('float32') for part in generated))
-
-    def _precision(self):
-        return autocast(self.dtype)
 
 
 def as_engine(models: Union[Models, Engine]) -> Engine:

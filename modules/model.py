@@ -11,6 +11,7 @@ from modules import test_mode
 from modules.build import Models
 from modules.discriminator import Judgement, scale_name
 from modules.generator import Generated
+from modules.ops.linalg import inverse_2x2
 from modules.ops.recomputing import mean_over_samples
 from modules.test_mode import tap
 from modules.transform import Transform
@@ -36,7 +37,7 @@ class GeneratorStep(NamedTuple):
         return _detach(self)
 
 
-def _detach(value):
+def _detach(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.detach()
     if isinstance(value, dict):
@@ -146,7 +147,7 @@ class TrainingLosses(nn.Layer):
             fake.update(self._missing_scales(generated.prediction, fake))
             losses.update(self.adversarial_losses(models, fake, real, kp_driving.detach()))
         transformed_frame = transformed_kp = None
-        if self.equivariant:
+        if transform is not None:
             transformed_frame = transform.transform_frame(driving, self.align_corners)
             transformed_kp = models.kp_detector(transformed_frame)
             transformed_kp = tap_keypoints('transformed_kp', transformed_kp)
@@ -174,13 +175,15 @@ class TrainingLosses(nn.Layer):
 
     def perceptual(self, fake: Pyramid, real: Pyramid) -> Tensor:
         """Mean absolute differences of VGG19 features over the pyramid."""
+        vgg = self.vgg
+        assert vgg is not None, 'perceptual weights need a VGG19'
         weights = self.weights['perceptual']
         levels = max(i + 1 for i, weight in enumerate(weights) if weight)
 
         def difference(fake_image: Tensor, real_image: Tensor) -> Tensor:
             with paddle.no_grad():
-                real_features = self.vgg(real_image, levels)
-            return _weighted_l1(weights, self.vgg(fake_image, levels), real_features)
+                real_features = vgg(real_image, levels)
+            return _weighted_l1(weights, vgg(fake_image, levels), real_features)
 
         total = 0
         for scale in self.scales:
@@ -221,7 +224,7 @@ class TrainingLosses(nn.Layer):
             losses['equivariance_value'] = self.weights['equivariance_value'] * error
         if self.weights['equivariance_jacobian']:
             mapped = transform.jacobian(transformed_kp.value) @ transformed_kp.jacobian
-            product = paddle.inverse(kp_driving.jacobian) @ mapped
+            product = inverse_2x2(kp_driving.jacobian) @ mapped
             error = (paddle.eye(2, dtype=product.dtype) - product).abs().mean()
             losses['equivariance_jacobian'] = self.weights['equivariance_jacobian'] * error
         return losses

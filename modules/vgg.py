@@ -16,7 +16,7 @@ SLICE_ENDS = (2, 7, 12, 21, 30)
 class Vgg19(nn.Layer):
     """The five feature levels of VGG19, frozen. Its weights start random: load or seed them."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.features = vgg19(num_classes=-1, with_pool=False).features[: SLICE_ENDS[-1]]
         for name, values in (('mean', [0.485, 0.456, 0.406]), ('std', [0.229, 0.224, 0.225])):

@@ -1,6 +1,6 @@
 """Pictures of what the networks do, laid out as the official visualiser does."""
 
-from typing import List, Optional, Tuple
+from typing import Callable, List, Optional, Tuple
 
 import numpy as np
 from paddle import Tensor
@@ -104,7 +104,7 @@ class Visualizer:
         source_images, prediction = to_images(source), to_images(generated.prediction)
         size = source_images.shape[1:3]
         columns = [self.draw_keypoints(source_images, kp_source.value)]
-        if transformed_frame is not None:
+        if transformed_frame is not None and transformed_kp is not None:
             columns.append(self.draw_keypoints(to_images(transformed_frame), transformed_kp.value))
         columns.append(self.draw_keypoints(to_images(driving), kp_driving.value))
         if generated.deformed is not None:
@@ -115,17 +115,20 @@ class Visualizer:
         if generated.occlusion_map is not None:
             columns.append(resize_nearest(to_images(generated.occlusion_map), size))
         if generated.sparse_deformed is not None:
-            columns += self._motions(generated, size)
+            columns += self._motions(generated.sparse_deformed, generated.mask, size)
         picture = np.concatenate([self.column(images) for images in columns], axis=1)
         return (255 * picture.clip(0, 1)).astype('uint8')
 
-    def _motions(self, generated: Generated, size: Tuple[int, int]) -> List[np.ndarray]:
+    def _motions(
+        self, sparse_deformed: Tensor, masks: Tensor, size: Tuple[int, int]
+    ) -> List[np.ndarray]:
         """Every motion's image and mask, the background's first, and the sum of the masks."""
-        columns, all_masks = [], 0
-        num_motions = generated.mask.shape[1]
+        columns: List[np.ndarray] = []
+        all_masks = np.zeros(1)
+        num_motions = masks.shape[1]
         for k in range(num_motions):
-            columns.append(resize_nearest(to_images(generated.sparse_deformed[:, k]), size))
-            mask = resize_nearest(to_images(generated.mask[:, k : k + 1]), size)
+            columns.append(resize_nearest(to_images(sparse_deformed[:, k]), size))
+            mask = resize_nearest(to_images(masks[:, k : k + 1]), size)
             if k == 0:
                 columns.append(mask)
             else:
@@ -135,7 +138,7 @@ class Visualizer:
         return [*columns, all_masks]
 
 
-def _matplotlib_map(name: str):
+def _matplotlib_map(name: str) -> Callable[[float], Tuple[float, ...]]:
     try:
         import matplotlib
     except ImportError as error:

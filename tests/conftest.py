@@ -2,29 +2,49 @@ import atexit
 import os
 import shutil
 import signal
-import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from modules.runtime.process import prepare_process  # noqa: E402
+from modules.runtime.process import prepare_process
 
 prepare_process()
-
-import paddle  # noqa: E402
-
-needs_onednn = pytest.mark.skipif(
-    not paddle.base.core.is_compiled_with_onednn(), reason='this Paddle has no oneDNN'
-)
 
 # Compiled programs are shared by the tests, not with the user.
 _CACHE = tempfile.mkdtemp()
 os.environ['XDG_CACHE_HOME'] = _CACHE
 atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
+
+
+# What `make test-quick` runs of each room, beside the style and the types.
+QUICK = (
+    *('test_house.py', 'test_networks.py', 'test_losses.py', 'animation/test_animator.py'),
+    *('checkpoints/test_reading.py', 'config/test_config.py', 'data/test_augmentation.py'),
+    *('inference/test_folding.py', 'ops/test_linalg.py', 'ops/test_onednn.py'),
+    *('runtime/test_commands.py', 'tools/test_metrics.py', 'training/test_loss_scaler.py'),
+    *('video/test_pictures.py', 'video/test_timing.py'),
+)
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        name = item.path.relative_to(Path(__file__).parent).as_posix()
+        if name in QUICK and not item.get_closest_marker('slow'):
+            item.add_marker(pytest.mark.quick)
+
+
+@pytest.fixture(autouse=True)
+def same_devices():
+    """A command with --cpu hides GPUs from all that its process starts: here from one test only."""
+    name = 'CUDA_VISIBLE_DEVICES'
+    before = os.environ.get(name)
+    yield
+    os.environ.pop(name, None)
+    if before is not None:
+        os.environ[name] = before
 
 
 @pytest.fixture
@@ -53,3 +73,15 @@ def models():
     from tests.support.tiny_checkpoint import CONFIG
 
     return build_models(CONFIG)
+
+
+@pytest.fixture
+def golden_clip(tmp_path):
+    """The golden demo's driving frames as a folder of PNGs."""
+    folder = tmp_path / 'driving'
+    folder.mkdir()
+    from tests.support.tiny_checkpoint import TINY
+
+    for i, frame in enumerate(np.load(TINY / 'driving.npy')):
+        Image.fromarray(frame).save(folder / f'{i}.png')
+    return folder

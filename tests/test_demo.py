@@ -7,66 +7,21 @@ import sys
 import time
 from fractions import Fraction
 
-import av
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT
 from PIL import Image
-from test_video import beep
 
 import demo
 from modules.runtime.errors import UserError
-from modules.runtime.process import choose_device
-from modules.video import VideoReader, VideoWriter, read_image, resize_frame
+from modules.video import VideoReader, read_image, resize_frame
 from modules.video.levels import to_bytes
+from tests.support.clips import beep
+from tests.support.demo_runs import DATA, frames_of, run_demo, write_clip, write_webm
+from tests.support.places import ROOT
 
-DATA = ROOT / 'tests' / 'data' / 'demo_tiny'
 BUNDLED = ROOT / 'doc' / 'demo'
 CHECKPOINT = BUNDLED / 'demo-128.safetensors'
-
-
-def run_demo(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, 'argv', ['demo.py', '--cpu', *map(str, arguments)])
-    demo.main()
-
-
-def frames_of(path):
-    with VideoReader(path) as reader:
-        return np.stack(list(reader))
-
-
-def write_clip(path, num_frames=4, fps=Fraction(30000, 1001), size=(48, 80)):
-    rng = np.random.RandomState(0)
-    with VideoWriter(path, fps) as writer:
-        for _ in range(num_frames):
-            writer.write(
-                np.repeat(np.repeat(rng.randint(0, 255, (6, 10, 3)), 8, 0), 8, 1)[: size[0]].astype(
-                    'uint8'
-                )
-            )
-    return path
-
-
-def write_webm(path, num_frames=4):
-    """VP8, which the project reads and does not write."""
-    with av.open(str(path), 'w') as container:
-        stream = container.add_stream('libvpx', rate=25, width=64, height=64, pix_fmt='yuv420p')
-        for level in range(num_frames):
-            frame = np.full((64, 64, 3), 50 * level, 'uint8')
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format='rgb24')))
-        container.mux(stream.encode())
-    return path
-
-
-@pytest.fixture
-def golden_clip(tmp_path):
-    """The golden demo's driving frames as a folder of PNGs."""
-    folder = tmp_path / 'driving'
-    folder.mkdir()
-    for i, frame in enumerate(np.load(DATA / 'driving.npy')):
-        Image.fromarray(frame).save(folder / f'{i}.png')
-    return folder
 
 
 def test_without_arguments(tmp_path):
@@ -165,38 +120,6 @@ def test_source_kinds_give_the_same_animation(tmp_path, monkeypatch, kind):
     np.testing.assert_array_equal(*results)
 
 
-def test_best_frame(tmp_path, monkeypatch, golden_clip, capsys):
-    """Measured from frame 3, frame 3 shows the source at rest, as frame 0 does by default."""
-    options = ['--driving_video', golden_clip, '--relative', '--source_image', DATA / 'source.png']
-    run_demo(monkeypatch, *options, '--result_video', tmp_path / 'first')
-    run_demo(monkeypatch, *options, '--result_video', tmp_path / 'third', '--best_frame', 3)
-    run_demo(monkeypatch, *options, '--result_video', tmp_path / 'found', '--find_best_frame')
-    first, third = frames_of(tmp_path / 'first'), frames_of(tmp_path / 'third')
-    assert np.abs(third[3].astype(int) - first[0]).max() <= 1
-    assert np.abs(third[0].astype(int) - first[0]).max() > 10
-    out = capsys.readouterr().out
-    found = int(out.split('best frame: ')[1].split()[0])
-    run_demo(monkeypatch, *options, '--result_video', tmp_path / 'same', '--best_frame', found)
-    np.testing.assert_array_equal(frames_of(tmp_path / 'found'), frames_of(tmp_path / 'same'))
-    with pytest.raises(UserError, match='--best_frame 8'):
-        run_demo(monkeypatch, *options, '--result_video', tmp_path / 'x', '--best_frame', 8)
-
-
-def test_the_best_frame_is_found_and_measured_from(tmp_path, monkeypatch, golden_clip, capsys):
-    """For a picture that is driving frame 5, it is frame 5, where the picture stands still."""
-    options = ['--driving_video', golden_clip, '--source_image', golden_clip / '5.png']
-    run_demo(monkeypatch, *options, '--result_video', tmp_path / 'absolute')
-    options += ['--relative']
-    run_demo(monkeypatch, *options, '--result_video', tmp_path / 'first')
-    run_demo(monkeypatch, *options, '--result_video', tmp_path / 'found', '--find_best_frame')
-    assert 'best frame: 5\n' in capsys.readouterr().out
-    absolute, first, found = (
-        frames_of(tmp_path / name).astype(int) for name in ('absolute', 'first', 'found')
-    )
-    assert np.abs(found - absolute).max() <= 1  # nothing to be carried over
-    assert np.abs(first - found).max() > 10
-
-
 def test_a_damaged_clip_leaves_no_output(tmp_path, monkeypatch):
     clip = write_clip(tmp_path / 'clip.mp4', num_frames=30)
     data = clip.read_bytes()
@@ -219,7 +142,7 @@ def test_a_damaged_clip_leaves_no_output(tmp_path, monkeypatch):
         (['--config', str(ROOT / 'config' / 'vox-256.yaml')], 'no weights'),
         (
             ['--config', str(ROOT / 'config' / 'vox-256.yaml'), '--checkpoint', str(CHECKPOINT)],
-            'network',
+            'does not fit the config',
         ),
         (['--source_image', str(BUNDLED / 'driving.mp4')], 'driving.mp4'),
         (['--best_frame', 'x'], '--best_frame'),
@@ -258,7 +181,7 @@ def test_a_place_without_room_for_the_result_is_told_before_the_work(
     (tmp_path / 'full' / 'file').touch()
     (tmp_path / 'loop.mp4').symlink_to('loop.mp4')
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(demo, 'prepare_process', lambda: pytest.fail('the work begins'))
+    monkeypatch.setattr(demo, 'prepare_process', lambda cpu: pytest.fail('the work begins'))
     with pytest.raises(UserError, match=message):
         run_demo(monkeypatch, '--result_video', name)
 
@@ -276,7 +199,7 @@ def test_frames_have_three_channels(tmp_path, monkeypatch):
     config['dataset_params']['frame_shape'] = [64, 64, 1]
     config['model_params']['common_params']['num_channels'] = 1
     (tmp_path / 'gray.yaml').write_text(yaml.safe_dump(config))
-    monkeypatch.setattr(demo, 'prepare_process', lambda: pytest.fail('the work begins'))
+    monkeypatch.setattr(demo, 'prepare_process', lambda cpu: pytest.fail('the work begins'))
     with pytest.raises(UserError, match=r'gray\.yaml: .*frame_shape: 1 channels; must be 3'):
         run_demo(monkeypatch, '--config', tmp_path / 'gray.yaml')
 
@@ -284,7 +207,7 @@ def test_frames_have_three_channels(tmp_path, monkeypatch):
 def test_the_result_does_not_become_a_driving_frame(tmp_path, monkeypatch, golden_clip):
     """A GIF would be read as a picture of the folder; other results there would not."""
     (tmp_path / 'link').symlink_to(golden_clip)
-    monkeypatch.setattr(demo, 'prepare_process', lambda: pytest.fail('the work begins'))
+    monkeypatch.setattr(demo, 'prepare_process', lambda cpu: pytest.fail('the work begins'))
     for folder in (golden_clip, tmp_path / 'link'):
         options = ['--driving_video', golden_clip, '--result_video', folder / 'result.GIF']
         with pytest.raises(UserError, match='would become a frame of the folder'):
@@ -311,6 +234,15 @@ def test_the_result_is_kept_where_nobody_reads_the_messages(tmp_path, redirectio
     assert [path.name for path in tmp_path.iterdir()] == ['result.mp4']
 
 
+def test_the_wait_for_a_compiler_is_told(tmp_path, monkeypatch, capsys):
+    """Where nothing is compiled yet, and nowhere else."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    options = ['--config', DATA / 'tiny.yaml', '--checkpoint', DATA, '--frames', 1]
+    for told in (1, 0):
+        run_demo(monkeypatch, *options, '--result_video', tmp_path / 'result.mp4')
+        assert capsys.readouterr().out.count('compiling for frames of 64x64, once') == told
+
+
 def test_a_gif_that_leaves_frames_out_is_noted(tmp_path, monkeypatch, capsys):
     clip = write_clip(tmp_path / 'clip.mp4', num_frames=6, fps=60)
     options = ['--driving_video', clip, '--result_video']
@@ -324,31 +256,29 @@ def test_a_gif_that_leaves_frames_out_is_noted(tmp_path, monkeypatch, capsys):
 
 
 def test_sound_is_copied_where_asked_for(tmp_path, monkeypatch, capsys):
+    small = ['--config', DATA / 'tiny.yaml', '--checkpoint', DATA, '--engine', 'eager']
+
+    def notes():
+        lines = capsys.readouterr().err.splitlines()
+        return [line for line in lines if 'is squeezed' not in line]
+
     clip = beep(tmp_path / 'clip.mp4', 'aac', seconds=0.4)
     for flags, heard in (((), False), (('--audio',), True)):
         result = tmp_path / f'result{heard}.mp4'
-        run_demo(monkeypatch, '--driving_video', clip, '--result_video', result, *flags)
+        run_demo(monkeypatch, *small, '--driving_video', clip, '--result_video', result, *flags)
         with VideoReader(result) as reader:
             assert reader.has_audio == heard and reader.frame_count == 10
-    assert 'note: ' not in capsys.readouterr().err
+    assert notes() == []
     result = tmp_path / 'result.gif'
-    run_demo(monkeypatch, '--driving_video', clip, '--result_video', result, '--audio')
-    assert capsys.readouterr().err.startswith(f'note: {result}: written without sound')
+    run_demo(monkeypatch, *small, '--driving_video', clip, '--result_video', result, '--audio')
+    assert [line.partition(';')[0] for line in notes()] == [
+        f'note: {result}: written without sound'
+    ]
     silent = write_clip(tmp_path / 'silent.mp4', num_frames=1)
     result = tmp_path / 'silent_result.mp4'
-    run_demo(monkeypatch, '--driving_video', silent, '--result_video', result, '--audio')
-    assert capsys.readouterr().err == f'note: {silent} has no sound to copy\n'
+    run_demo(monkeypatch, *small, '--driving_video', silent, '--result_video', result, '--audio')
+    assert notes() == [f'note: {silent} has no sound to copy']
     assert len(frames_of(result)) == 1
-
-
-@pytest.mark.parametrize(
-    'flags', [('--adapt_scale',), ('--best_frame', '1'), ('--find_best_frame',)]
-)
-def test_what_changes_nothing_is_noted(monkeypatch, capsys, flags):
-    for relative in ((), ('--relative',)):
-        monkeypatch.setattr(sys, 'argv', ['demo.py', *flags, *relative])
-        demo.parse_arguments()
-        assert capsys.readouterr().err.count('change nothing without --relative') == (not relative)
 
 
 def test_frames_need_not_be_square(tmp_path, monkeypatch):
@@ -366,34 +296,6 @@ def test_frames_need_not_be_square(tmp_path, monkeypatch):
     driving = resize_frame(frames_of(clip)[1], (64, 128))
     np.testing.assert_array_equal(frames[1][:, 128:256], to_bytes(driving))
     assert frames[1][:, 256:].std() > 5
-
-
-@pytest.mark.parametrize('flags', [('--cpu',), ()])
-def test_cpu_is_passed_on(tmp_path, monkeypatch, flags):
-    class Chosen(Exception):
-        pass
-
-    def choose_device(cpu):
-        raise Chosen(cpu)
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(demo, 'choose_device', choose_device)
-    monkeypatch.setattr(sys, 'argv', ['demo.py', *flags])
-    with pytest.raises(Chosen) as chosen:
-        demo.main()
-    assert chosen.value.args == (bool(flags),)
-
-
-def test_the_gpu_is_chosen_unless_told_otherwise(monkeypatch):
-    monkeypatch.setattr('paddle.is_compiled_with_cuda', lambda: True)
-    monkeypatch.setattr('paddle.device.cuda.device_count', lambda: 1)
-    asked = []
-    monkeypatch.setattr('paddle.set_device', asked.append)
-    for cpu in (False, True):
-        choose_device(cpu)
-    monkeypatch.setattr('paddle.device.cuda.device_count', lambda: 0)
-    choose_device(False)
-    assert asked == ['gpu', 'cpu', 'cpu']
 
 
 def test_inputs_are_never_replaced(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import frames_dataset
-from frames_dataset import FramesDataset, Pair, animation_pairs
+from frames_dataset import FramesDataset
 from modules.data.clips import group_by_id, list_part
 from modules.runtime.errors import UserError
 from modules.video import VideoReader
@@ -324,14 +324,17 @@ def test_a_clip_that_is_taken_away_or_replaced(root, capsys):
 
 
 @pytest.mark.parametrize('is_train', [True, False])
-def test_another_size_is_an_error_that_names_clip_and_sizes(root, is_train):
+def test_clips_of_another_size_are_named_and_left_out(root, is_train, capsys):
     part = root / ('train' if is_train else 'test')
-    write_video(part / 'a.mp4', frames(2))
     write_video(part / 'b.mp4', frames(2, size=48)[:, :40])
     # A crop of training samples is of no use to testing.
     params = None if is_train else {'crop_param': {'size': SHAPE[:2]}}
-    with pytest.raises(UserError, match=r'b\.mp4: 48x40 pixels, .* is 32x32 \(1 of 2 clips'):
+    with pytest.raises(UserError, match=r'b\.mp4: 48x40 pixels, .* is 32x32 \(1 of 1 clips'):
         dataset(root, is_train=is_train, augmentation_params=params)
+    write_video(part / 'a.mp4', frames(2))
+    data = dataset(root, is_train=is_train, augmentation_params=params)
+    assert data.names == ['a.mp4'] and len(data.broken) == 1
+    assert f'warning: {part}/b.mp4: 48x40 pixels' in capsys.readouterr().err
 
 
 def test_a_crop_brings_every_size_to_the_frame_shape(root):
@@ -374,58 +377,3 @@ def test_preload_beyond_the_memory_is_an_error(root, monkeypatch):
 
 
 # ---- pairs ----
-
-
-@pytest.fixture
-def tests(root):
-    for name in ('a', 'b', 'c'):
-        write_folder(root / 'test' / name, frames(2))
-    return root
-
-
-def official_pairs(clips, count):
-    """(driving, source), as the official code draws them."""
-    np.random.seed(0)
-    side = min(count, clips)
-    square = np.mgrid[:side, :side].reshape(2, -1).T
-    chosen = np.random.choice(len(square), min(len(square), count), replace=False)
-    return [tuple(map(int, square[cell])) for cell in chosen]
-
-
-@pytest.mark.parametrize('count', [1, 2, 5, 50])
-def test_random_pairs_are_the_official_ones(tests, count):
-    pairs = animation_pairs(dataset(tests, is_train=False), count)
-    assert [(pair.driving, pair.source) for pair in pairs] == official_pairs(3, count)
-    assert len(pairs) == min(count, min(count, 3) ** 2)
-
-
-def write_pairs(folder, *rows):
-    path = folder / 'pairs.csv'
-    path.write_text('\n'.join(('distance,source,driving', *rows)) + '\n', encoding='utf-8-sig')
-    return path
-
-
-def test_listed_pairs_of_known_clips(tests, tmp_path):
-    path = write_pairs(tmp_path, '1,c,a', '2,a,x', '3,b,b', '4,a,b')
-    data = dataset(tests, is_train=False, pairs_list=path)
-    assert animation_pairs(data, 2) == [Pair(source=2, driving=0), Pair(source=1, driving=1)]
-    assert len(animation_pairs(data, 50)) == 3
-
-
-@pytest.mark.parametrize(
-    'content, message',
-    [
-        ('a,b\n1,2\n', 'needs the columns source and driving'),
-        ('source,driving\nx,y\n', 'none of its 1 pairs, such as x and y, is in'),
-        ('', 'needs the columns'),
-        ('source,driving\n', 'none of its 0 pairs'),
-        (None, 'no such file'),
-        (b'\xff\xfe\x00', 'not a csv file'),
-    ],
-)
-def test_bad_pairs_lists(tests, tmp_path, content, message):
-    path = tmp_path / 'pairs.csv'
-    if content is not None:
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(UserError, match=message):
-        animation_pairs(dataset(tests, is_train=False, pairs_list=path), 3)

@@ -153,9 +153,7 @@ def weights_file(path, change=None):
 def test_vgg_takes_its_weights_from_a_file(tmp_path, monkeypatch):
     path = tmp_path / 'vgg.npz'
     state = weights_file(path)
-    monkeypatch.setattr(
-        frozen, 'fetch', lambda url: path if url == frozen.IMAGENET_URL else None
-    )
+    monkeypatch.setattr(frozen, 'fetch', lambda url: path if url == frozen.IMAGENET_URL else None)
     for weights in (str(path), 'imagenet'):
         network = build_vgg(weights)
         for name, parameter in network.named_parameters():

@@ -1,14 +1,11 @@
 """The networks and their blocks, against independent computations."""
 
-import copy
-
 import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
 
 from modules.build import build_models
-from modules.config import check_config
 from modules.model import frozen
 from modules.ops import convolution, device
 from modules.ops.convolution import upsample_nearest_x2
@@ -24,14 +21,7 @@ from modules.util import (
     UpBlock2d,
     make_coordinate_grid,
 )
-from tests.support.tiny import TINY
-
-
-def small_config(**changes):
-    params = copy.deepcopy(TINY['model_params'])
-    for section, values in changes.items():
-        params[section].update(values)
-    return check_config({'model_params': params})
+from tests.support.tiny import small_config
 
 
 @pytest.fixture(scope='module')

@@ -26,16 +26,21 @@ from typing import Any, Dict, List, Sequence
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from modules.runtime.packages import require_packages
+
+require_packages()
+
 from modules.config import load_config
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.files import atomic_output
 from modules.runtime.process import available_cores
 from tools.benchmarking.animation import compare_animation
-from tools.benchmarking.common import Report, table
+from tools.benchmarking.common import Report
 from tools.benchmarking.loading import compare_loading
 from tools.benchmarking.ours import ENGINES
 from tools.benchmarking.runs import find_official
 from tools.benchmarking.training import compare_training
+from tools.markdown import table
 
 SECTIONS = ('loading', 'training', 'animation')
 NOISY = 0.25  # spread above which a warning is printed

@@ -11,27 +11,34 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
-
-from tqdm import tqdm
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from modules.runtime.packages import require_packages
+
+require_packages(paddle=False)
+
+from tqdm import tqdm
+
 from modules.config import load_config
 from modules.data.clips import (
-    FOLDER,
+    EXACT,
     MOVIE,
     Clip,
     Part,
     Size,
-    check_sizes,
+    decode_apart,
     group_by_id,
     list_part,
     open_clip,
+    read_through,
     size_text,
+    take_size,
 )
-from modules.data.frame_cache import GIGABYTE
+from modules.data.frame_cache import GIGABYTE, is_cached
+from modules.data.loader import TrainingOrder
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.errors import UserError
 from modules.runtime.process import available_cores
@@ -45,24 +52,26 @@ class Inspected(NamedTuple):
 
     clip: Optional[Clip]  # None: can't be opened
     problem: Optional[str]
+    notes: List[str]  # what is left out of it
 
 
-def inspect(path: Path, frame_size: Optional[Size]) -> Inspected:
+def inspect(path: Path, frame_size: Optional[Size], resize: str) -> Inspected:
     """Opens a clip and reads all of its frames."""
-    clip = None
+    clip, notes = None, []
     try:
-        clip = open_clip(path, frame_size)
-        for _ in clip.frames():
-            pass
+        clip = decode_apart(path, open_clip, path, frame_size, resize)
+        notes = [*clip.notes, *decode_apart(path, read_through, clip)]
     except UserError as error:
-        return Inspected(clip, str(error))
-    return Inspected(clip, None)
+        return Inspected(clip, str(error), notes)
+    return Inspected(clip, None, notes)
 
 
-def inspect_part(part: Part, title: str, frame_size: Optional[Size]) -> List[Inspected]:
+def inspect_part(
+    part: Part, title: str, frame_size: Optional[Size], resize: str
+) -> List[Inspected]:
     paths = [part.folder / name for name in part.clips]
     with ThreadPoolExecutor(available_cores()) as pool:
-        results = pool.map(lambda path: inspect(path, frame_size), paths)
+        results = pool.map(lambda path: inspect(path, frame_size, resize), paths)
         return list(tqdm(results, title, len(paths), unit='clip', leave=False, disable=None))
 
 
@@ -72,13 +81,13 @@ def describe(clips: Sequence[Clip]) -> Iterator[Tuple[str, str]]:
     yield 'clips', _tally(Counter(clip.kind for clip in clips))
     spread = f'{min(lengths)} to {max(lengths)} a clip, median {median(lengths):g}'
     yield 'frames', f'{sum(lengths)} in all; {spread}'
-    yield 'sizes', _tally(Counter(size_text(clip.size) for clip in clips))
+    yield 'sizes', _tally(Counter(size_text(clip.stored_size or clip.size) for clip in clips))
     rates = Counter(f'{float(clip.fps):.4g}' for clip in clips if clip.kind == MOVIE)
     yield 'fps', _tally(rates) or 'unknown: pictures have none'
     groups = [len(group) for group in group_by_id([clip.name for clip in clips]).values()]
     yield 'ids', f'{len(groups)}; {min(groups)} to {max(groups)} clips each'
     everything = _bytes(clips)
-    cached = _bytes([clip for clip in clips if clip.kind != FOLDER]) / SHRINKING
+    cached = _bytes([clip for clip in clips if is_cached(clip)]) / SHRINKING
     yield 'memory', f'{everything / GIGABYTE:.2g} GB with --preload'
     yield 'disk', f'about {cached / GIGABYTE:.2g} GB for the frame cache, without --preload'
 
@@ -89,16 +98,13 @@ def warnings_of(clips: Sequence[Clip], dataset: Optional[Dict[str, Any]]) -> Ite
     if single:
         yield f'{len(single)} clips of a single frame, which show no motion, such as {single[0]}'
     if dataset is None:
-        if len({clip.size for clip in clips}) > 1:
-            yield 'frames of several sizes: training needs one size, or crop_param in the config'
         return
     height, width = dataset['frame_shape'][:2]
-    small = [clip for clip in clips if clip.size[0] < height or clip.size[1] < width]
+    sizes = [clip.stored_size or clip.size for clip in clips]
+    small = [c.name for c, size in zip(clips, sizes) if size[0] < height or size[1] < width]
     if small:
-        yield (
-            f'{len(small)} clips are smaller than {width}x{height}: their border is repeated, such '
-            f'as in {small[0].name}'
-        )
+        done = 'their border is repeated' if dataset['resize'] == EXACT else 'they become blurred'
+        yield f'{len(small)} clips are smaller than {width}x{height}: {done}, such as {small[0]}'
     if dataset['id_sampling'] and not any('#' in clip.name for clip in clips):
         yield "id_sampling is on, but no name holds a '#': each clip is an id of its own"
 
@@ -113,9 +119,11 @@ def _bytes(clips: Sequence[Clip]) -> int:
     return sum(clip.frame_count * clip.size[0] * clip.size[1] * 3 for clip in clips)
 
 
-def report(part: Part, title: str, frame_size: Optional[Size]) -> List[Clip]:
+def report(
+    part: Part, title: str, frame_size: Optional[Size] = None, resize: str = EXACT
+) -> List[Clip]:
     """Prints the part's table and its problems -> the clips that can be opened."""
-    results = inspect_part(part, title, frame_size)
+    results = inspect_part(part, title, frame_size, resize)
     clips = [result.clip for result in results if result.clip]
     broken = [result.problem for result in results if not result.clip]
     damaged = [result.problem for result in results if result.clip and result.problem]
@@ -126,12 +134,34 @@ def report(part: Part, title: str, frame_size: Optional[Size]) -> List[Clip]:
     if part.others:
         kinds = _tally(Counter(Path(name).suffix or name for name in part.others))
         print(f'  warning: {len(part.others)} files are no clips, passed over: {kinds}')
-    for label, problems in (('broken, left out', broken), ('damaged midway', damaged)):
-        if problems:
-            print(f'  warning: {len(problems)} clips are {label}:')
-            for problem in problems:
-                print(f'    {problem}')
+    print_problems('clips are broken, left out', broken)
+    print_problems('clips are damaged midway', damaged)
+    print_problems('things are left out of clips', [n for result in results for n in result.notes])
     return clips
+
+
+def check_samples(clips: Sequence[Clip], config: Mapping[str, Any]) -> None:
+    """Raises UserError where an epoch has not a single batch."""
+    params = config.get('train_params')
+    if params:
+        ids = group_by_id([clip.name for clip in clips])
+        count = len(ids if config['dataset_params']['id_sampling'] else clips)
+        TrainingOrder(count * params['num_repeats'], params['batch_size'], seed=0)
+
+
+def where_sizes_fit(clips: Sequence[Clip]) -> str:
+    """With what in a config; only --config tells more."""
+    sizes = {clip.size for clip in clips}
+    if len(sizes) > 1:
+        return 'with dataset_params.resize: crop or pad, for frames are of several sizes'
+    return f'with dataset_params.frame_shape: {[*sizes.pop(), 3]}, or with resize: crop or pad'
+
+
+def print_problems(label: str, problems: Sequence[Optional[str]]) -> None:
+    if problems:
+        print(f'  warning: {len(problems)} {label}:')
+        for problem in problems:
+            print(f'    {problem}')
 
 
 def main() -> None:
@@ -139,25 +169,29 @@ def main() -> None:
     parser.add_argument('dir', help='folder of the dataset, as dataset_params.root_dir')
     parser.add_argument('--config', help='yaml file of the training')
     args = parser.parse_args()
-    dataset = None
-    if args.config:
-        dataset = load_config(args.config, ['dataset_params'])['dataset_params']
-    frame_size = tuple(dataset['frame_shape'][:2]) if dataset else None
+    config = load_config(args.config, ['dataset_params']) if args.config else {}
+    dataset = config.get('dataset_params')
+    how: Tuple[Any, ...] = ()
+    if dataset:
+        how = tuple(dataset['frame_shape'][:2]), dataset['resize']
 
     train = list_part(args.dir, is_train=True)
-    clips = report(train, 'train', frame_size)
+    clips = report(train, 'train', *how)
     try:
-        report(list_part(args.dir, is_train=False), 'test', frame_size)
+        report(list_part(args.dir, is_train=False), 'test', *how)
     except UserError as error:
         print(f'test: nothing for animate.py: {error}')
     if not clips:
         raise UserError(f'{train.folder}: no clip of {len(train.clips)} can be read')
     if dataset:
         crops = (dataset['augmentation_params'] or {}).get('crop_param') is not None
-        check_sizes(clips, frame_size, fits_any=crops)
+        if not crops:
+            clips, others = take_size(clips, how[0])
+            print_problems('clips are of another size, left out', others)
     for warning in warnings_of(clips, dataset):
         print(f'warning: {warning}')
-    print('ready for training')
+    check_samples(clips, config)
+    print('ready for training' if dataset else f'ready for training {where_sizes_fit(clips)}')
 
 
 if __name__ == '__main__':

@@ -11,19 +11,22 @@ options they animate the bundled picture with the bundled clip and checkpoint.
 
 import argparse
 import contextlib
-import itertools
 import sys
 from pathlib import Path
 from typing import Iterator, NamedTuple, Sequence
 
-import numpy as np
-
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from modules.runtime.packages import require_packages
+
+require_packages()
+
+import numpy as np
+
 from modules.animation.inputs import (
     add_animation_options,
-    choose_bundled,
+    choose_config,
     read_config_and_source,
     read_resized,
 )
@@ -59,16 +62,13 @@ def parse_arguments() -> argparse.Namespace:
         help='.mp4, .gif, or a name without extension: a folder of PNG frames; both videos, '
         'compare.gif and compare.mp4, if left out',
     )
-    parser.add_argument('--frames', type=int, help='of the clip, from its start; all if left out')
     add_animation_options(parser)
     options = parser.parse_args()
-    if options.frames is not None and options.frames < 1:
-        parser.error(f'--frames {options.frames}: give a number of at least 1')
     inputs = [path.resolve() for path in (options.source_image, options.driving_video)]
     for path in options.out:
         if path.resolve() in inputs:
             parser.error(f'--out {path}: would replace what it is made from')
-    choose_bundled(options)
+    choose_config(options)
     if options.adapt_scale and not options.relative:
         note('--adapt_scale changes nothing without --relative')
     return options
@@ -121,23 +121,22 @@ def write_videos(writers: Sequence[VideoWriter], frames: Iterator[np.ndarray]) -
 def main() -> None:
     options = parse_arguments()
     config, size, source = read_config_and_source(options)
-    with VideoReader(options.driving_video) as reader:
-        writers = [VideoWriter(path, reader.fps) for path in options.out]
+    reader = VideoReader(options.driving_video)
+    writers = [VideoWriter(path, reader.fps) for path in options.out]
     official = require_official(options.torch_repo, options.torch_python)
 
-    prepare_process()
+    prepare_process(options.cpu)
     device = choose_device(options.cpu)
     import paddle
 
     from modules.animation.animator import animate
     from modules.animation.normalization import Normalization
-    from modules.build import build_models
-    from modules.checkpoints.models import load_models
+    from modules.checkpoints.models import StoredModels
 
-    models = build_models(config)
-    load_models(config, models, options.checkpoint)
-    driving = itertools.islice(read_resized(options.driving_video, size), options.frames)
-    animation = Animation(source, np.stack(list(driving)), options.relative, options.adapt_scale)
+    models = StoredModels(config, options.checkpoint).load()
+    with reader:
+        driving = np.stack(list(read_resized(reader, size, options.frames)))
+    animation = Animation(source, driving, options.relative, options.adapt_scale)
     normalization = Normalization(options.relative, options.relative, options.adapt_scale)
     ours = np.stack(list(animate(models, source, animation.driving, normalization)))
     with official_animation(official, config, options.checkpoint) as animate_theirs:

@@ -6,12 +6,17 @@ python tools/convert_torch.py weights --to torch --out .        weights.pth.tar
 """
 
 import contextlib
+import functools
 import os
 import sys
 from pathlib import Path
 from typing import Callable, List, Tuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from modules.runtime.packages import require_packages
+
+require_packages(paddle=False)
 
 import numpy as np
 
@@ -47,7 +52,7 @@ def list_outputs(checkpoint: Checkpoint, form: str, stem: str) -> List[Output]:
     networks = checkpoint.networks
     if form == 'npz':
         return [
-            (NPZ_FILES[name], lambda path, state=state: write_npz(path, to_paddle_names(state)))
+            (NPZ_FILES[name], functools.partial(write_npz, arrays=to_paddle_names(state)))
             for name, state in networks.items()
         ]
     if form == 'torch':
@@ -124,6 +129,7 @@ def main() -> None:
     options = parser.parse_args()
 
     if options.to == 'paddle':
+        require_packages()
         prepare_process()
     source = find_weights(options.checkpoint)
     checkpoint = read_checkpoint(source)

@@ -1,6 +1,6 @@
 """Reconstructs a test set, each clip from its first frame, and measures how well.
 
-    python tools/evaluate.py --config config/vox-256.yaml --checkpoint vox-cpk.pth.tar --out figures
+    python tools/evaluate.py --config config/vox-256.yaml --checkpoint vox --out figures
 
 reconstruction_params.num_videos clips of the config's test set are reconstructed; a clip that can't
 be read is named, counted and left out, and the next one takes its place. OUT is created and holds
@@ -24,11 +24,15 @@ from collections import deque
 from pathlib import Path
 from typing import Deque, Iterator, List, Optional, Sequence
 
-import numpy as np
-from tqdm import tqdm
-
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+from modules.runtime.packages import require_packages
+
+require_packages()
+
+import numpy as np
+from tqdm import tqdm
 
 from frames_dataset import FramesDataset
 from modules.config import load_config
@@ -39,7 +43,8 @@ from modules.runtime.errors import UserError
 from modules.runtime.files import atomic_output
 from modules.runtime.messages import warn
 from modules.runtime.process import choose_device, prepare_process
-from modules.video import VideoWriter
+from modules.runtime.shortage import ANIMATION_MEND, shortage_explained
+from modules.video import VideoWriter, map_repeated
 from modules.video.levels import to_float
 from tools.evaluation.detectors import FramePair, build_detector, build_embedder
 from tools.evaluation.metrics import (
@@ -59,8 +64,8 @@ from tools.evaluation.report import (
     Evaluation,
     Row,
     describe,
+    figures_table,
     list_figures,
-    table,
     to_markdown,
     write_csv,
     write_text,
@@ -147,8 +152,11 @@ def build_measures(options: argparse.Namespace) -> List[Measure]:
 
 def read_whole(clip: Clip) -> Iterator[np.ndarray]:
     """The frames of a clip; raises DamagedClip where they break off."""
+    notes: List[str] = []
     try:
-        yield from clip.frames()
+        yield from clip.frames(notes)
+        for note in notes:
+            warn(note)
     except UserError as error:
         raise DamagedClip(str(error)) from error
 
@@ -165,9 +173,10 @@ def reconstruct(engine, clip: Clip) -> Iterator[FramePair]:
     def driving() -> Iterator[np.ndarray]:
         for frame in itertools.chain([first], frames):
             waiting.append(frame)
-            yield to_float(frame)
+            yield frame
 
-    for number, prediction in enumerate(animate(engine, to_float(first), driving())):
+    floats = map_repeated(to_float, driving())
+    for number, prediction in enumerate(animate(engine, to_float(first), floats)):
         truth = waiting.popleft()
         yield FramePair(clip.path, number, truth, prediction, to_bytes(prediction))
     assert not waiting, 'a frame without its reconstruction'
@@ -232,11 +241,12 @@ def frames_name(number: int, clip: Clip) -> str:
     return f'{number:04d}_{clip.name.replace(".", "_")}'
 
 
+@shortage_explained(ANIMATION_MEND)
 def main() -> None:
     options = parse_arguments()
     config = load_config(options.config, need=('dataset_params',))
     wanted = options.num_videos or config.get('reconstruction_params', {}).get('num_videos')
-    prepare_process()
+    prepare_process(options.cpu)
     choose_device(options.cpu)
     measures = build_measures(options)
     with atomic_output(options.out, folder=True) as folder:
@@ -258,7 +268,7 @@ def main() -> None:
         write_text(folder / 'summary.md', to_markdown(summary))
     if wanted is not None and len(evaluation.rows) < wanted:
         warn(f'{wanted} clips were wanted, only {len(evaluation.rows)} could be reconstructed')
-    print(table(summary))
+    print(figures_table(summary))
     for metric, why in summary['not_measured'].items():
         print(f'not measured: {DEFINITIONS[metric].title} ({why})')
     print(f'written: {options.out}')

@@ -17,18 +17,21 @@ from functools import partial
 from pathlib import Path
 from typing import Iterator, List, NamedTuple, Optional
 
-import numpy as np
-from PIL import Image
-from tqdm import tqdm
-
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+from modules.runtime.packages import require_packages
+
+require_packages(paddle=False)
+
+import numpy as np
+from tqdm import tqdm
 
 from modules.checkpoints.npz_file import write_npz
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.errors import UserError
 from modules.runtime.files import atomic_output
-from modules.video import VideoWriter
+from modules.video import write_picture, write_video
 from tools.creature_drawing.creatures import (
     Creature,
     Joints,
@@ -48,7 +51,7 @@ class Item(NamedTuple):
     """A creature to draw: one task of a worker."""
 
     part: str  # train or test
-    index: int  # within its part: decides on its random numbers
+    number: int  # within its part: decides on its random numbers
     name: str  # unique in the whole dataset
     clips: int
 
@@ -131,7 +134,7 @@ def items(args: Namespace) -> List[Item]:
 
 def draw_item(item: Item, args: Namespace) -> Iterator[Clip]:
     """The creature's clips, each in front of its own background."""
-    rng = random_stream(args.seed, item.part, item.index)
+    rng = random_stream(args.seed, item.part, item.number)
     legs = None if args.legs == 'any' else int(args.legs)
     creature = Creature.random(rng, legs, mirrored=None if args.mirror else False)
     # All kinds are put in order and the first taken, so that more clips don't change the others.
@@ -154,16 +157,10 @@ def write_item(item: Item, args: Namespace, folder: Path) -> int:
             arrays = {'points': pixels.astype('float32'), 'visible': clip.joints.visible}
             write_npz(folder / 'joints' / 'test' / f'{path.name}.npz', arrays)
         if args.format == 'stacked':
-            Image.fromarray(np.concatenate(list(clip.frames), axis=1)).save(path)
-            continue
-        write_video(path, clip.frames, args.fps)
+            write_picture(path, np.concatenate(list(clip.frames), axis=1))
+        else:
+            write_video(path, clip.frames, args.fps)
     return item.clips
-
-
-def write_video(path: Path, frames: np.ndarray, fps: float) -> None:
-    with VideoWriter(path, fps) as writer:
-        for frame in frames:
-            writer.write(frame)
 
 
 def write_cases(args: Namespace, folder: Path) -> None:
@@ -173,7 +170,7 @@ def write_cases(args: Namespace, folder: Path) -> None:
     for case in held_out_cases(args.cases, args.size, args.frames, args.seed, legs):
         place = folder / case.name
         place.mkdir()
-        Image.fromarray(case.clip[0]).save(place / 'source.png')
+        write_picture(place / 'source.png', case.clip[0])
         write_video(place / 'driving.mp4', case.driving, args.fps)
         write_video(place / 'truth.mp4', case.clip, args.fps)
 

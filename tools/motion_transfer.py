@@ -25,21 +25,26 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional
 
-import numpy as np
-from tqdm import tqdm
-
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+from modules.runtime.packages import require_packages
+
+require_packages()
+
+import numpy as np
+from tqdm import tqdm
 
 from modules.config import load_config
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.errors import UserError
 from modules.runtime.files import atomic_output
 from modules.runtime.process import choose_device, prepare_process
-from modules.video import VideoWriter
+from modules.video import write_video
 from modules.video.levels import to_float
 from tools.creature_drawing.creatures import HeldOutCase, held_out_cases
 from tools.evaluation.bootstrap import half_width
+from tools.markdown import table
 from tools.official.animation import Animate, Animation, official_animation, require_official
 
 MOVING = 15 / 255  # least change, in some channel, of a pixel that moves
@@ -117,13 +122,12 @@ def transfer(models, animation: Animation) -> np.ndarray:
     return np.stack(list(animate(models, animation.source, animation.driving, normalization)))
 
 
-def write_video(path: Path, case: HeldOutCase, task: str, result: np.ndarray) -> None:
-    """source | driving | result | truth."""
+def panels(case: HeldOutCase, task: str, result: np.ndarray) -> np.ndarray:
+    """source | driving | result | truth -> (T, H, 4 * W, 3) uint8."""
     from modules.video.levels import to_bytes
 
-    with VideoWriter(path, 25) as writer:
-        for moved, frame, truth in zip(driving_of(case, task), to_bytes(result), case.clip):
-            writer.write(np.concatenate([case.clip[0], moved, frame, truth], axis=1))
+    source = np.broadcast_to(case.clip[0], case.clip.shape)
+    return np.concatenate([source, driving_of(case, task), to_bytes(result), case.clip], axis=2)
 
 
 def run_cases(
@@ -148,7 +152,7 @@ def run_cases(
         for task, result in zip(TASKS, results):
             row[task] = compare(result, truth, truth[0])._asdict()
             if videos is not None:
-                write_video(videos / f'{case.name}_{task}.mp4', case, task, result)
+                write_video(videos / f'{case.name}_{task}.mp4', panels(case, task, result), 25)
         if animate_theirs is not None:
             theirs = animate_theirs(animations)
             for task, result in zip(TASKS, theirs):
@@ -159,17 +163,17 @@ def run_cases(
     return rows
 
 
-def table(rows: List[Dict[str, Any]]) -> str:
+def means_table(rows: List[Dict[str, Any]]) -> str:
     """The means over the cases as a Markdown table."""
-    lines = ['| task | moving pixels, relative | whole frame |', '| --- | --- | --- |']
+    means = []
     tasks = [title for task in TASKS for title in (task, THEIRS.format(task)) if title in rows[0]]
     for task in tasks:
         cells = []
         for name, digits in (('moving', 3), ('frame', 4)):
             values = np.array([row[task][name] for row in rows])
             cells.append(f'{values.mean():.{digits}f} ± {half_width(values):.{digits}f}')
-        lines.append(f'| {task} | {cells[0]} | {cells[1]} |')
-    return '\n'.join(lines)
+        means.append((task, *cells))
+    return '\n'.join(table(('task', 'moving pixels, relative', 'whole frame'), means))
 
 
 def main() -> None:
@@ -179,13 +183,15 @@ def main() -> None:
     if height != width:
         raise UserError(f'{options.config}: creatures are drawn square, not {height} x {width}')
     official = options.torch_repo and require_official(options.torch_repo, options.torch_python)
-    prepare_process()
-    choose_device(options.cpu)
-    from modules.build import build_models
-    from modules.checkpoints.models import load_models
+    prepare_process(options.cpu)
+    device = choose_device(options.cpu)
+    print(
+        f'{options.cases} cases of {options.frames} frames, {len(TASKS)} tasks each, on {device}',
+        flush=True,
+    )
+    from modules.checkpoints.models import StoredModels
 
-    models = build_models(config)
-    load_models(config, models, options.checkpoint)
+    models = StoredModels(config, options.checkpoint).load()
     cases = held_out_cases(options.cases, height, options.frames, options.seed)
     with contextlib.ExitStack() as stack:
         folder = animate_theirs = None
@@ -195,7 +201,7 @@ def main() -> None:
         if options.videos is not None:
             folder = stack.enter_context(atomic_output(options.videos, folder=True))
         rows = run_cases(models, cases, options.cases, folder, animate_theirs)
-    print(table(rows))
+    print(means_table(rows))
     if official is not None:
         largest = max(row['largest_difference'] for row in rows)
         print(f'largest difference from the official code, of values in [0, 1]: {largest:.1e}')

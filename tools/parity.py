@@ -1,7 +1,8 @@
 """Compares this project's numbers with those of the official PyTorch code.
 
     python tools/parity.py check FILE.npz ...
-    python tools/parity.py dump --torch_repo CLONE --config C [--checkpoint X] --out FILE.npz
+    python tools/parity.py dump --torch_repo CLONE [--torch_python PYTHON] --config C \\
+        [--checkpoint X] --out FILE.npz
 
 `check` computes what a recorded file holds and compares; `dump` records such a file by running the
 official code from a clone of its repository (PyTorch needed).
@@ -15,14 +16,19 @@ import zlib
 from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-import numpy as np
-
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+from modules.runtime.packages import require_packages
+
+require_packages()
+
+import numpy as np
 
 from modules.inference.options import ENGINES
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.errors import UserError
+from modules.runtime.gpu import switch_tf32_off
 from modules.runtime.process import prepare_process
 
 Arrays = Dict[str, np.ndarray]
@@ -201,6 +207,9 @@ def main() -> None:
     dump_parser.add_argument(
         '--torch_repo', required=True, type=Path, help='clone of the official code'
     )
+    dump_parser.add_argument(
+        '--torch_python', help='interpreter with PyTorch; this one if left out'
+    )
     dump_parser.add_argument('--config', required=True, type=Path)
     dump_parser.add_argument(
         '--checkpoint', type=Path, help='official .pth.tar; seeded weights if left out'
@@ -211,9 +220,20 @@ def main() -> None:
     if options.command == 'dump':
         from tools.official.parity import dump
 
-        dump(options.torch_repo, options.config, options.checkpoint, options.out, options.seed)
+        dump(
+            options.torch_repo,
+            options.config,
+            options.checkpoint,
+            options.out,
+            options.seed,
+            options.torch_python,
+        )
     else:
+        for path in options.files:
+            if not path.is_file():
+                raise UserError(f'{path}: no such file; record one by `tools/parity.py dump`')
         prepare_process()
+        switch_tf32_off()
         if not check(options.files, options.engine):
             sys.exit(1)
 

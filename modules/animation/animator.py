@@ -1,5 +1,6 @@
 """The one animation loop (paper Sec. 3.4): arrays in, arrays out, one frame at a time."""
 
+from operator import attrgetter
 from typing import Iterable, Iterator, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
@@ -18,6 +19,7 @@ from modules.eager import Engine, as_engine
 from modules.generator import Generated
 from modules.runtime.errors import UserError
 from modules.util import Keypoints
+from modules.video import map_repeated
 
 
 class Animated(NamedTuple):
@@ -60,8 +62,11 @@ def find_best_frame(
         return (kp - kp.mean(axis=0)) / np.sqrt(hull_area(kp))
 
     target = pose(source)
-    best = None
+    best, last = None, None
     for number, frame in enumerate(driving):
+        if frame is last:  # repeated
+            continue
+        last = frame
         try:
             distance = np.square(pose(frame) - target).sum()
         except UserError:  # of no size, so not to be compared; the next frames may be
@@ -135,19 +140,22 @@ def explained_animation(
 
     Args:
         models, source, normalization: as for Animator.
-        driving: frames (H, W, C) float in [0, 1] of the source's size.
+        driving: frames (H, W, C) float in [0, 1] of the source's size. The same array again is a
+            frame that is repeated (see VideoReader) and not computed again: none may be changed.
         initial: the driving frame whose pose is the source's; the first one if None.
         with_deformed: as for Animator.explain.
 
     Yields:
-        A result, and what explains it, for every driving frame.
+        A result, and what explains it, for every driving frame; the same object if it is repeated.
     """
-    animator = None
+    animator, last = None, None
     for frame in driving:
         if animator is None:
             initial = frame if initial is None else initial
             animator = Animator(models, source, initial, normalization)
-        yield animator.explain(frame, with_deformed)
+        if frame is not last:
+            last, step = frame, animator.explain(frame, with_deformed)
+        yield step
 
 
 def animate(
@@ -161,5 +169,4 @@ def animate(
     steps = explained_animation(
         models, source, driving, normalization, initial, with_deformed=False
     )
-    for step in steps:
-        yield step.frame
+    return map_repeated(attrgetter('frame'), steps)

@@ -1,27 +1,40 @@
 """What demo.py and tools/compare.py animate: options, config, picture and clip; needs no Paddle."""
 
 import argparse
+import functools
+import itertools
+import os
 from pathlib import Path
-from typing import Any, Dict, Iterator, Tuple
+from typing import Any, Dict, Iterator, Optional, Sequence, Tuple
 
 import numpy as np
 
+from modules.checkpoints.download import CONFIGS
 from modules.config import load_config
-from modules.video import VideoReader, read_image, resize_frame
+from modules.runtime.errors import UserError
+from modules.runtime.files import PathLike
+from modules.runtime.messages import note
+from modules.video import VideoReader, map_repeated, read_image, resize_frame
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLED = ROOT / 'doc' / 'demo'
+BUNDLED_CONFIG = ROOT / 'config' / 'demo-128.yaml'
+BUNDLED_CHECKPOINT = BUNDLED / 'demo-128.safetensors'
+SQUEEZED = 0.02  # of the ratio of width to height, that nobody sees
 
 
 def add_animation_options(parser: argparse.ArgumentParser) -> None:
-    """What is animated, and how: see `choose_bundled` for those that are left out."""
+    """What is animated, and how: see `choose_config` for what is left out."""
     parser.add_argument(
-        '--config', type=Path, help='of the checkpoint; the bundled one if left out'
+        '--config',
+        type=Path,
+        help='of the checkpoint; if left out, that of a known name or of a run, else the bundled '
+        'one',
     )
     parser.add_argument(
         '--checkpoint',
-        help='weights: .pth.tar, .pdparams, .safetensors, a folder of .npz files or a known name; '
-        "the config's ckpt_model if left out",
+        help='weights: a known name (vox, vox-512), .pth.tar, .pdparams, .safetensors, a folder of '
+        "a run or of .npz files; the config's ckpt_model if left out",
     )
     parser.add_argument(
         '--source_image', type=Path, default=BUNDLED / 'source.png', help='the picture'
@@ -43,14 +56,43 @@ def add_animation_options(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='with --relative: scale the movement by the ratio of the sizes of the two objects',
     )
+    parser.add_argument(
+        '--frames',
+        type=int,
+        metavar='N',
+        help='animate the first N frames of the driving video alone, for a try',
+    )
     parser.add_argument('--cpu', action='store_true', help='use the CPU even if there is a GPU')
 
 
-def choose_bundled(options: argparse.Namespace) -> None:
-    """Without a config, the bundled one, with its weights unless others are given."""
-    if options.config is None:
-        options.config = ROOT / 'config' / 'demo-128.yaml'
-        options.checkpoint = options.checkpoint or BUNDLED / 'demo-128.safetensors'
+def choose_config(options: argparse.Namespace) -> None:
+    """Without a config, that of the checkpoint; without that either, what is bundled.
+
+    Raises:
+        UserError: --frames is no number of frames.
+    """
+    if options.frames is not None and options.frames < 1:
+        raise UserError(f'--frames {options.frames}: give a number of at least 1')
+    if options.config is not None:
+        return
+    if options.checkpoint is None:
+        options.checkpoint = BUNDLED_CHECKPOINT
+        options.config = BUNDLED_CONFIG
+    else:
+        options.config = _config_of(options.checkpoint)
+
+
+def _config_of(checkpoint: str) -> Path:
+    """The config of a known name, that in the folder of a run, or the bundled one."""
+    path = Path(checkpoint)
+    if checkpoint in CONFIGS and not os.path.exists(checkpoint):
+        return ROOT / 'config' / CONFIGS[checkpoint]
+    beside = (path if os.path.isdir(path) else path.parent) / 'config.yaml'
+    return beside if os.path.isfile(beside) else BUNDLED_CONFIG
+
+
+def _is_same(path: PathLike, other: Path) -> bool:
+    return os.path.realpath(path) == os.path.realpath(other)
 
 
 def read_config_and_source(
@@ -59,11 +101,40 @@ def read_config_and_source(
     """The config, the model's (H, W), and the picture of that size, float32 in [0, 1]."""
     config = load_config(options.config, need=('dataset_params.frame_shape',))
     size = tuple(config['dataset_params']['frame_shape'][:2])
-    return config, size, resize_frame(read_image(options.source_image), size)
+    picture = read_image(options.source_image)
+    bundled = options.checkpoint and _is_same(options.checkpoint, BUNDLED_CHECKPOINT)
+    if bundled and not _is_same(options.source_image, BUNDLED / 'source.png'):
+        note(
+            'the bundled networks have seen drawn creatures alone; for a face give --checkpoint vox'
+        )
+    note_squeezed(options.source_image, picture.shape, size)
+    return config, size, resize_frame(picture, size)
 
 
-def read_resized(path: Path, size: Tuple[int, int]) -> Iterator[np.ndarray]:
-    """The frames of a clip as they are decoded, float32 in [0, 1] of the model's size."""
-    with VideoReader(path) as reader:
-        for frame in reader:
-            yield resize_frame(frame, size)
+def note_squeezed(path: Path, shape: Sequence[int], size: Tuple[int, int]) -> None:
+    """Says that a picture or clip will be distorted, where that is by more than SQUEEZED.
+
+    Args:
+        shape: its height and width, and what may follow.
+        size: the model's (H, W).
+    """
+    ratio = shape[1] * size[0] / (shape[0] * size[1])
+    if max(ratio, 1 / ratio) > 1 + SQUEEZED:
+        note(
+            f'{path}: {shape[1]} x {shape[0]} is squeezed to {size[1]} x {size[0]}; crop it to '
+            'that shape for a better result'
+        )
+
+
+def read_resized(
+    reader: VideoReader, size: Tuple[int, int], count: Optional[int] = None
+) -> Iterator[np.ndarray]:
+    """The frames of a clip as they are decoded, float32 in [0, 1] of the model's size.
+
+    A repeated frame is the same array again.
+
+    Args:
+        count: of the frames from its start; all if None.
+    """
+    frames = itertools.islice(reader, count)
+    return map_repeated(functools.partial(resize_frame, size=size), frames)

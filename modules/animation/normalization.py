@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-import paddle
 from scipy.spatial import ConvexHull, QhullError
 
+from modules.ops.linalg import inverse_2x2
 from modules.runtime.errors import UserError
 from modules.util import Keypoints
 
@@ -63,5 +63,5 @@ def normalize_kp(
     value = (kp_driving.value - kp_initial.value) * scale + kp_source.value
     jacobian = kp_driving.jacobian
     if normalization.use_relative_jacobian and jacobian is not None:
-        jacobian = jacobian @ paddle.inverse(kp_initial.jacobian) @ kp_source.jacobian
+        jacobian = jacobian @ inverse_2x2(kp_initial.jacobian) @ kp_source.jacobian
     return kp_driving._replace(value=value, jacobian=jacobian)

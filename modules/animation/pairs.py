@@ -17,6 +17,7 @@ from modules.eager import Engine
 from modules.inference.choice import build_engine
 from modules.runtime.errors import UserError
 from modules.runtime.hashing import weights_hash
+from modules.video import map_repeated
 from modules.video.levels import to_bytes, to_float
 from modules.visualizer import Visualizer
 
@@ -39,14 +40,18 @@ def animate_pair(
     driving: Clip,
     normalization: Normalization,
     with_deformed: bool,
+    notes: List[str],
 ) -> Iterator[Animated]:
     """The first frame of one clip, animated by another clip.
+
+    Args:
+        notes: as of Clip.frames, of the driving clip.
 
     Raises:
         UnusableError: a clip can't be read, or the keypoints allow no adapt_movement_scale.
     """
     try:
-        frames = map(to_float, driving.frames())
+        frames = map_repeated(to_float, driving.frames(notes))
         first = to_float(source.read([0])[0])
         yield from explained_animation(
             engine, first, frames, normalization, with_deformed=with_deformed
@@ -70,10 +75,13 @@ def draw(visualizer: Visualizer, step: Animated) -> np.ndarray:
 def write_pair(
     writers: Mapping[str, Writer], steps: Iterable[Animated], visualizer: Visualizer
 ) -> None:
-    for step in steps:
-        frame = to_bytes(step.frame)
+    def pictures(step: Animated) -> Dict[str, np.ndarray]:
+        drawn = {'grid': draw(visualizer, step)} if 'grid' in writers else {}
+        return {**dict.fromkeys(writers, to_bytes(step.frame)), **drawn}
+
+    for made in map_repeated(pictures, steps):
         for kind, writer in writers.items():
-            writer.write(draw(visualizer, step) if kind == 'grid' else frame)
+            writer.write(made[kind])
 
 
 def animate_pairs(
@@ -96,10 +104,15 @@ def animate_pairs(
     failed = 0
     for name, pair in tqdm(todo.items(), f'on {device}', unit='pair', disable=None):
         source, driving = clips[pair.source], clips[pair.driving]
-        steps = animate_pair(engine, source, driving, normalization, 'grid' in folder.outputs)
+        notes: List[str] = []
+        steps = animate_pair(
+            engine, source, driving, normalization, 'grid' in folder.outputs, notes
+        )
         try:
             with folder.pair(name, driving.fps) as writers:
                 write_pair(writers, steps, visualizer)
+            for note in notes:
+                tqdm.write(f'note: {name}: {note}', file=sys.stderr)
         except UnusableError as error:
             failed += 1
             tqdm.write(f'warning: {name}: left out: {error}', file=sys.stderr)
@@ -110,6 +123,8 @@ def run_of(config: Mapping[str, Any], models: Models, pairs: Iterable[str]) -> D
     """What the results depend on, as the folder's run.json holds it."""
     networks = {k: v for k, v in config['model_params'].items() if k != 'discriminator_params'}
     dataset = {key: config['dataset_params'][key] for key in ('root_dir', 'frame_shape')}
+    if config['dataset_params']['resize'] != 'exact':  # folders from before there was this key
+        dataset['resize'] = config['dataset_params']['resize']
     return {
         'dataset_params': dataset,
         'model_params': networks,

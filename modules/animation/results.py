@@ -21,13 +21,12 @@ from typing import (
 )
 
 import numpy as np
-from PIL import Image
 
 from frames_dataset import Pair
 from modules.runtime.errors import UserError
 from modules.runtime.files import PathLike, atomic_output
 from modules.runtime.locks import folder_of_one_run
-from modules.video import VideoWriter
+from modules.video import VideoWriter, write_picture
 
 OUTPUTS = ('result', 'png', 'grid')  # kinds of output
 RUN_FILE = 'run.json'
@@ -56,9 +55,7 @@ class Strip:
 
     def __exit__(self, kind: Optional[type], *exception: object) -> None:
         if kind is None:
-            picture = Image.fromarray(np.concatenate(self._frames, axis=1))
-            # The default level 6 takes three times as long to save a few percent.
-            picture.save(self.path, compress_level=3)
+            write_picture(self.path, np.concatenate(self._frames, axis=1))
 
 
 class AnimationFolder:
@@ -109,12 +106,13 @@ class AnimationFolder:
         with tempfile.TemporaryDirectory(prefix='.', suffix=UNFINISHED, dir=self.path) as scratch:
             grown = {kind: Path(scratch, kind + self._suffix(kind)) for kind in self.outputs}
             with contextlib.ExitStack() as stack:
-                yield {
-                    kind: stack.enter_context(
-                        Strip(path) if kind == 'png' else VideoWriter(path, fps)
-                    )
-                    for kind, path in grown.items()
-                }
+                writers: Dict[str, Writer] = {}
+                for kind, path in grown.items():
+                    if kind == 'png':
+                        writers[kind] = stack.enter_context(Strip(path))
+                    else:
+                        writers[kind] = stack.enter_context(VideoWriter(path, fps))
+                yield writers
             for kind, path in grown.items():
                 place = self._place(kind, name)
                 place.parent.mkdir(exist_ok=True)

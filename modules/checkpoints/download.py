@@ -1,9 +1,11 @@
 """Published weights by name: downloaded once into a cache, resumed, verified."""
 
 import difflib
+import errno
 import http.client
 import os
 import re
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -12,10 +14,12 @@ from typing import BinaryIO, Callable, Iterator, NamedTuple, Optional, Tuple
 
 from tqdm import tqdm
 
+from modules.checkpoints.of_runs import newest_of_run
 from modules.checkpoints.reading import read_checkpoint, read_weights
 from modules.runtime.errors import UserError
 from modules.runtime.files import PathLike
 from modules.runtime.locks import taking_turns
+from modules.runtime.messages import note
 from modules.runtime.user_cache import user_cache
 
 BASE_URL = 'https://paddlegan.bj.bcebos.com/applications/first_order_model/'
@@ -23,6 +27,7 @@ KNOWN_WEIGHTS = {  # PaddleGAN's, converted from the official ones or trained on
     'vox': BASE_URL + 'vox-cpk.pdparams',
     'vox-512': BASE_URL + 'vox-cpk-512.pdparams',
 }
+CONFIGS = {'vox': 'vox-256.yaml', 'vox-512': 'vox-512.yaml'}  # of each, in config/
 BASE_URL_VARIABLE = 'FOMM_WEIGHTS_URL'  # a mirror: the folder that holds the files
 ATTEMPTS = 4  # that bring nothing, in a row
 PAUSE = 1.0  # seconds between them
@@ -39,13 +44,14 @@ class _Interrupted(Exception):
 
 
 def find_weights(path_or_name: PathLike) -> Path:
-    """An existing file or folder as it is, or the file of a name in KNOWN_WEIGHTS.
+    """What has the weights: a file or folder as it is, the newest checkpoint in the folder of a
+    training run, or the file of a name in KNOWN_WEIGHTS.
 
     Raises:
         UserError: it is neither, or the download fails.
     """
     if os.path.exists(path_or_name):  # False too for a name that no file can have
-        return Path(path_or_name)
+        return newest_of_run(Path(path_or_name))
     name = str(path_or_name)
     if name in KNOWN_WEIGHTS:
         return fetch_weights(name)
@@ -93,6 +99,7 @@ def fetch(
         folder.mkdir(parents=True, exist_ok=True)
         with taking_turns(target.with_name(target.name + '.lock'), f'downloads {target.name}'):
             if not target.exists():  # another process may have been faster
+                note(f'downloading {url}, once, into {folder}')
                 _download(url, target, verify)
     except (PermissionError, FileExistsError, NotADirectoryError) as error:
         raise UserError(
@@ -166,7 +173,7 @@ def _transfer(url: str, part: _Part) -> None:
         final = 400 <= error.code < 500 and error.code != 416
         raise _Interrupted(f'HTTP status {error.code}', final) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise _Interrupted(getattr(error, 'reason', None) or error) from error
+        raise _Interrupted(_why(getattr(error, 'reason', None) or error)) from error
     with response:
         start, total = _find_range(response, start)
         tag = response.headers.get('ETag', '')
@@ -182,6 +189,14 @@ def _transfer(url: str, part: _Part) -> None:
                 bar.update(len(chunk))
     if total is not None and part.size() != total:
         raise _Interrupted(f'{part.size()} of {total} bytes came')
+
+
+def _why(reason: object) -> str:
+    """Why nothing comes from a server, for a user who need not know how names are resolved."""
+    unreachable = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ECONNREFUSED, errno.ETIMEDOUT)
+    if isinstance(reason, socket.gaierror) or getattr(reason, 'errno', None) in unreachable:
+        return f'no connection to the server: {getattr(reason, "strerror", reason)}'
+    return str(reason)
 
 
 def _find_range(response: http.client.HTTPResponse, start: int) -> Tuple[int, Optional[int]]:

@@ -1,16 +1,20 @@
 """Checkpoints: loaded strictly into networks, and written.
 
 Our own format is a safetensors file, for inference and training alike: nothing in it can execute,
-and its metadata carries the format's version, the config and whatever else JSON can hold.
+and its metadata carries the format's version, the config, a checksum of each tensor and whatever
+else JSON can hold.
 """
 
 import json
+import os
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from modules.checkpoints.download import find_weights
+from modules.checkpoints.fitting import fitting_configs, shapes_of
 from modules.checkpoints.reading import FORMAT, VERSION, Checkpoint, content_hash, read_checkpoint
 from modules.checkpoints.weight_names import (
     NETWORKS,
@@ -21,6 +25,7 @@ from modules.checkpoints.weight_names import (
 )
 from modules.runtime.errors import UserError
 from modules.runtime.files import PathLike, atomic_output
+from modules.runtime.messages import note
 
 if TYPE_CHECKING:  # a mistake in a path is reported before Paddle is imported
     from paddle import Tensor
@@ -40,6 +45,7 @@ __all__ = [
     'save_pdparams',
 ]
 
+ANIMATING = ('generator', 'kp_detector')  # networks that an animation needs
 Network = Union['Layer', Mapping[str, np.ndarray]]
 
 
@@ -59,7 +65,7 @@ def load_checkpoint(
     generator: Optional['Layer'] = None,
     kp_detector: Optional['Layer'] = None,
     discriminator: Optional['Layer'] = None,
-    required: Sequence[str] = ('generator', 'kp_detector'),
+    required: Sequence[str] = ANIMATING,
     training_state: bool = False,
     rescaled: bool = False,
 ) -> Loaded:
@@ -69,7 +75,8 @@ def load_checkpoint(
     it is in `required`; otherwise it stays as it is and is named in the result.
 
     Args:
-        path_or_name: a file or folder that read_checkpoint reads, or a name in KNOWN_WEIGHTS.
+        path_or_name: a file or folder that read_checkpoint reads, the folder of a training run,
+            of which the newest checkpoint is taken, or a name in KNOWN_WEIGHTS.
         training_state: read the training tensors of our own files too.
         rescaled: the networks may shrink their images by another scale_factor than the file's,
             for training to go on with frames of another size.
@@ -82,6 +89,7 @@ def load_checkpoint(
     checkpoint = read_checkpoint(path, training_state)
     given = {'generator': generator, 'kp_detector': kp_detector, 'discriminator': discriminator}
     names = list(checkpoint.networks)
+    shapes = {name: shapes_of(to_paddle_names(checkpoint.networks[name])) for name in names}
     fitting, missing = [], []
     for name, layer in given.items():
         if layer is None:
@@ -91,7 +99,12 @@ def load_checkpoint(
             state = to_paddle_names(checkpoint.networks.pop(name))
             if rescaled:
                 state = {key: array for key, array in state.items() if not is_constant(key)}
-            fitting.append((layer, _fit(layer, state, f'{path}: its {name}')))
+            try:
+                fitting.append((layer, _fit(layer, state, f'{path}: its {name}')))
+            except _MisfitError as error:
+                wanted = {name, *(key for key in names if given[key] is not None)}
+                fits = fitting_configs({key: shapes[key] for key in wanted}, path)
+                raise UserError(f'{error}; {fits}') from None
             del state
         elif name in required:
             held = ', '.join(names)
@@ -103,10 +116,15 @@ def load_checkpoint(
     return Loaded(path, tuple(missing), checkpoint.config, checkpoint.meta, checkpoint.tensors)
 
 
+class _MisfitError(Exception):
+    """Weights of other names or shapes than the network's; the message lacks a mend."""
+
+
 def _fit(layer: 'Layer', state: State, what: str) -> Dict[str, 'Tensor']:
     """The part of `state` that goes into `layer`, cast to its dtype.
 
-    `state` is emptied. UserError unless keys and shapes agree and all values are finite.
+    `state` is emptied. _MisfitError unless keys and shapes agree, UserError unless all values are
+    finite.
     """
     import paddle
 
@@ -116,19 +134,21 @@ def _fit(layer: 'Layer', state: State, what: str) -> Dict[str, 'Tensor']:
     missing = [key for key in shapes if key not in state and not is_constant(key)]
     unexpected = [key for key in state if key not in shapes]
     differing = [
-        f'{key}: file {state[key].shape} vs network {shape}'
+        f'{key} is {_show(state[key].shape)}, not {_show(shape)}'
         for key, shape in shapes.items()
         if key in state and state[key].shape != shape
     ]
-    lists = [
-        _list_some('missing in the file', missing),
-        _list_some('not in the network', unexpected),
-        _list_some('of another shape', differing),
+    counts = [
+        (missing, 'missing', 'such as {}'),
+        (unexpected, 'too many', 'such as {}'),
+        (differing, 'of another shape', '{}'),
     ]
-    if any(lists):
-        raise UserError(
-            f'{what} does not fit the config. {"; ".join(filter(None, lists))}.'
-            ' Use the config that it was trained with'
+    if missing or unexpected or differing:
+        *_, (keys, _, example) = (entry for entry in counts if entry[0])
+        listed = ', '.join(f'{len(keys)} {kind}' for keys, kind, _ in counts if keys)
+        raise _MisfitError(
+            f'{what} does not fit the config: of its weights {listed} '
+            f'({example.format(min(keys, key=len))})'
         )
     tensors = {}
     for key, tensor in layer.state_dict().items():
@@ -139,9 +159,8 @@ def _fit(layer: 'Layer', state: State, what: str) -> Dict[str, 'Tensor']:
     return tensors
 
 
-def _list_some(what: str, items: Sequence[str]) -> str:
-    more = f', and {len(items) - 4} more' if len(items) > 4 else ''
-    return f'{len(items)} {what} ({", ".join(items[:4])}{more})' if items else ''
+def _show(shape: Sequence[int]) -> str:
+    return ' x '.join(map(str, shape)) or 'a number'
 
 
 def _set_state(layer: 'Layer', tensors: Mapping[str, 'Tensor']) -> None:
@@ -155,22 +174,25 @@ def load_models(
     models: 'Models',
     checkpoint: Optional[PathLike] = None,
     rescaled: bool = False,
+    names: Sequence[str] = NETWORKS,
 ) -> Tuple[str, ...]:
-    """Loads the networks from `checkpoint`, else from the config's ckpt_model.
+    """Loads networks from `checkpoint`, else from the config's ckpt_model.
 
     Args:
         rescaled: as for load_checkpoint.
+        names: of the networks to load; what there is of others need not fit.
 
     Returns:
-        The networks that keep their initial weights: at most ('discriminator',).
+        Those of them that keep their initial weights: at most ('discriminator',).
 
     Raises:
         UserError: no weights are given for generator or kp_detector, or they can't be loaded.
     """
-    networks = models._asdict()
+    networks = {name: layer for name, layer in models._asdict().items() if name in names}
     if checkpoint is not None:
         return load_checkpoint(checkpoint, **networks, rescaled=rescaled).missing
-    paths = listed_weights(config)
+    listed = listed_weights(config)
+    paths = {name: listed[name] for name in networks}
     for path in dict.fromkeys(filter(None, paths.values())):
         wanted = {name: networks[name] for name in networks if paths[name] == path}
         load_checkpoint(path, **wanted, required=tuple(wanted), rescaled=rescaled)
@@ -178,7 +200,9 @@ def load_models(
 
 
 class StoredModels:
-    """The networks of a config with the weights of a checkpoint, loaded only where they are needed.
+    """What animates: generator and keypoint detector of a config with the weights of a checkpoint.
+
+    They are loaded only where they are needed. A discriminator is not looked at.
 
     Args:
         config, checkpoint: as for load_models.
@@ -189,10 +213,12 @@ class StoredModels:
 
     def __init__(self, config: Mapping[str, Any], checkpoint: Optional[PathLike] = None):
         self._config = config
-        self._checkpoint = checkpoint if checkpoint is None else find_weights(checkpoint)
+        self._checkpoint = None if checkpoint is None else find_weights(checkpoint)
+        if self._checkpoint and os.path.isdir(checkpoint or '') and self._checkpoint.is_file():
+            note(f'{checkpoint}: its newest checkpoint is taken, {self._checkpoint.name}')
         listed = listed_weights(config) if checkpoint is None else {}
-        wanted = ('generator', 'kp_detector')
-        self._paths = [find_weights(listed.get(name) or self._checkpoint) for name in wanted]
+        paths = [self._checkpoint or listed[name] for name in ANIMATING]
+        self._paths = [find_weights(path) for path in paths if path is not None]
         self._told: Optional[str] = None
 
     def identity(self) -> str:
@@ -207,7 +233,7 @@ class StoredModels:
         return self._told
 
     def load(self) -> 'Models':
-        """The networks, built and loaded.
+        """The networks, built and loaded; the discriminator has initial weights.
 
         Raises:
             UserError: as load_models, or the files have changed since `identity` told of them.
@@ -215,7 +241,7 @@ class StoredModels:
         from modules.build import build_models
 
         models = build_models(self._config)
-        load_models(self._config, models, self._checkpoint)
+        load_models(self._config, models, self._checkpoint, names=ANIMATING)
         told = self._told
         if told is not None and self.identity() != told:
             raise UserError('the checkpoint has been changed while it was read; start again')
@@ -247,6 +273,8 @@ def save_checkpoint(
 ) -> None:
     """Writes our own format, a safetensors file: whole, or not at all.
 
+    The same contents give the same bytes.
+
     Args:
         networks: by name ('generator', ...): a Layer, or a state as read_checkpoint gives it.
         config: kept with the weights.
@@ -270,9 +298,17 @@ def save_checkpoint(
         'version': str(VERSION),
         'config': json.dumps(config),
         'meta': json.dumps(dict(extra_meta or {})),
+        'crc32': json.dumps({key: zlib.crc32(tensors[key].data) for key in sorted(tensors)}),
     }
-    with atomic_output(path) as target:
-        target.write_bytes(save(tensors, metadata))  # save_file hides which error the disk gives
+    data = memoryview(save(tensors, metadata))  # save_file hides which error the disk gives
+    begin = 8 + int.from_bytes(data[:8], 'little')
+    # The package leaves the order of metadata to chance.
+    ordered = {**json.loads(bytes(data[8:begin])), '__metadata__': metadata}
+    header = json.dumps(ordered, separators=(',', ':')).encode()
+    header += b' ' * (-len(header) % 8)
+    with atomic_output(path) as target, open(target, 'wb') as file:
+        file.write(len(header).to_bytes(8, 'little') + header)
+        file.write(data[begin:])
 
 
 def save_pdparams(path: PathLike, networks: Mapping[str, Network]) -> None:

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any, BinaryIO, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
 
@@ -73,6 +74,22 @@ def read_checkpoint(path: PathLike, training_state: bool = False) -> Checkpoint:
                 return _read_safetensors(path, training_state)
             tree, budget = _read_tree(file)
             return _find_networks(tree, budget)
+
+
+def read_run_state(path: PathLike) -> Tuple[Optional[Dict[str, Any]], Dict[str, Any]]:
+    """Config and training numbers of one of our own files, without its tensors; else (None, {}).
+
+    Raises:
+        UserError: there is no such file, or it is damaged.
+    """
+    path = Path(path)
+    with _telling_errors(path):
+        with _open_file(path) as file:
+            if not _is_safetensors(file):
+                return None, {}
+        with TensorFile(path) as tensors:
+            config, meta, _ = _read_metadata(tensors.metadata)
+            return config, meta
 
 
 def content_hash(path: PathLike) -> str:
@@ -269,16 +286,20 @@ def _read_safetensors(path: Path, training_state: bool) -> Checkpoint:
     states: Dict[str, Dict[str, np.ndarray]] = {}
     tensors, left_out = {}, set()
     with TensorFile(path) as file:
-        config, meta = _read_metadata(file.metadata)
+        config, meta, sums = _read_metadata(file.metadata)
         names = without_wrappers(dict.fromkeys(file.keys))
         for key, plain in zip(file.keys, names):
             network, _, name = plain.partition('.')
-            if network in NETWORKS:
-                states.setdefault(network, {})[name] = file.read(key)
-            elif training_state:
-                tensors[key] = file.read(key)
-            else:
+            if network not in NETWORKS and not training_state:
                 left_out.add(network)
+                continue
+            array = file.read(key)
+            if sums and zlib.crc32(array.data) != sums.get(key):
+                raise Refused(f'its {shorten(key)} is damaged; take another checkpoint')
+            if network in NETWORKS:
+                states.setdefault(network, {})[name] = array
+            else:
+                tensors[key] = array
     if not states:
         raise Refused(f'holds none of {", ".join(NETWORKS)}')
     budget = Budget(path.stat().st_size)
@@ -286,10 +307,12 @@ def _read_safetensors(path: Path, training_state: bool) -> Checkpoint:
     return Checkpoint(networks, config, meta, tensors, tuple(sorted(left_out)))
 
 
-def _read_metadata(metadata: Mapping[str, str]) -> Tuple[Optional[Dict[str, Any]], Dict[str, Any]]:
-    """Config and training numbers of our own files; None and {} in another's."""
+def _read_metadata(
+    metadata: Mapping[str, str],
+) -> Tuple[Optional[Dict[str, Any]], Dict[str, Any], Dict[str, int]]:
+    """Config, training numbers and tensors' checksums of our own files; nothing of another's."""
     if metadata.get('format') != FORMAT:
-        return None, {}
+        return None, {}, {}
     version = metadata.get('version', '')
     if version != str(VERSION):
         raise Refused(
@@ -297,8 +320,11 @@ def _read_metadata(metadata: Mapping[str, str]) -> Tuple[Optional[Dict[str, Any]
         )
     try:
         config, meta = json.loads(metadata['config']), json.loads(metadata['meta'])
+        sums = json.loads(metadata.get('crc32', '{}'))  # the first files of ours had none
     except (KeyError, ValueError, RecursionError) as error:
         raise Refused(f'its metadata is damaged ({shorten(error)})') from error
-    if not isinstance(config, (dict, type(None))) or not isinstance(meta, dict):
+    if not (
+        isinstance(config, (dict, type(None))) and isinstance(meta, dict) and isinstance(sums, dict)
+    ):
         raise Refused('its metadata is damaged')
-    return config, meta
+    return config, meta, sums

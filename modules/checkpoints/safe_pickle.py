@@ -11,7 +11,7 @@ of a deeply nested tuple.
 
 import pickletools
 import reprlib
-from typing import Any, BinaryIO, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, BinaryIO, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple, cast
 
 MAX_OPCODES = 500_000  # a full-size checkpoint with its optimizers takes about 27 000
 MAX_LINE = 1000
@@ -130,7 +130,7 @@ class Machine:
             Refused: the pickle is damaged, or does what no checkpoint needs.
         """
         try:
-            for count, (opcode, argument, _) in enumerate(pickletools.genops(reader)):
+            for count, (opcode, argument, _) in enumerate(pickletools.genops(cast(Any, reader))):
                 if opcode.name == 'STOP':
                     return self._stack.pop()
                 if count >= MAX_OPCODES:

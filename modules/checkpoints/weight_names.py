@@ -10,7 +10,7 @@ from typing import Dict, List, Mapping, Optional, Sequence, Tuple, TypeVar
 import numpy as np
 
 State = Dict[str, np.ndarray]
-T = TypeVar('T')
+T = TypeVar('T')  # an array, or a network's tensor
 
 NETWORKS = ('generator', 'kp_detector', 'discriminator')
 COUNTER = 'num_batches_tracked'  # PyTorch counts a batch norm's steps; Paddle's has no such thing
@@ -28,7 +28,7 @@ def _join(layer: str, last: str) -> str:
     return f'{layer}.{last}' if layer else last
 
 
-def to_paddle_names(state: Mapping[str, np.ndarray]) -> State:
+def to_paddle_names(state: Mapping[str, T]) -> Dict[str, T]:
     """Weights by their names in Paddle's networks, from official ones, in the same order."""
     renamed = {}
     for name, array in state.items():
@@ -40,7 +40,7 @@ def to_paddle_names(state: Mapping[str, np.ndarray]) -> State:
     return renamed
 
 
-def to_official_names(state: Mapping[str, np.ndarray]) -> State:
+def to_official_names(state: Mapping[str, T]) -> Dict[str, T]:
     """Weights by their official names, from Paddle's (official ones stay), in the same order."""
     renamed = {}
     for name, array in state.items():

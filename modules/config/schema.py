@@ -25,7 +25,7 @@ class Field(NamedTuple):
     default: Any = REQUIRED
 
 
-class OptionalSection(dict):
+class OptionalSection(Dict[str, Any]):
     """A section that may be left out or null; it is None then, and what it describes is off."""
 
 
@@ -142,6 +142,7 @@ SCHEMA: Dict[str, Entry] = {
         'id_sampling': Field(FLAG, 'an epoch is a pass over ids, not over clips', False),
         'pairs_list': Field(FILE, 'csv of the pairs to animate', None),
         'augmentation_params': _AUGMENTATION,
+        'resize': Field(choice('exact', 'crop', 'pad'), 'how frames get their size', 'exact'),
         'cache_dir': Field(FILE, 'folder for decoded frames', None),
         'cache_gb': Field(WEIGHT, 'most gigabytes of decoded frames to keep', 100),
     },

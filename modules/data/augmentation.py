@@ -45,7 +45,7 @@ class RandomRotation:
     """
 
     def __init__(self, degrees: Union[float, Sequence[float]]):
-        self.low, self.high = degrees if np.ndim(degrees) else (-degrees, degrees)
+        self.low, self.high = degrees if isinstance(degrees, Sequence) else (-degrees, degrees)
 
     def __call__(self, clip: np.ndarray, rng: Generator) -> np.ndarray:
         angle = rng.uniform(self.low, self.high)
@@ -60,9 +60,7 @@ class RandomResize:
         interpolation: nearest or bilinear.
     """
 
-    def __init__(
-        self, ratio: Sequence[float] = (3 / 4, 4 / 3), interpolation: str = 'nearest'
-    ):
+    def __init__(self, ratio: Sequence[float] = (3 / 4, 4 / 3), interpolation: str = 'nearest'):
         self.low, self.high = ratio
         self.order = {'nearest': 0, 'bilinear': 1}[interpolation]
 
@@ -85,7 +83,7 @@ class RandomCrop:
     """
 
     def __init__(self, size: Union[int, Sequence[int]]):
-        self.size: Tuple[int, int] = tuple(size) if np.ndim(size) else (size, size)
+        self.size = (size[0], size[1]) if isinstance(size, Sequence) else (size, size)
 
     def __call__(self, clip: np.ndarray, rng: Generator) -> np.ndarray:
         missing = [max(0, want - have) for want, have in zip(self.size, clip.shape[1:3])]
@@ -143,7 +141,7 @@ class AllAugmentationTransform:
         crop_param: Params = None,
         jitter_param: Params = None,
     ):
-        pairs = (
+        pairs: Sequence[Tuple[Callable[..., Transform], Params]] = (
             (RandomFlip, flip_param),
             (RandomRotation, rotation_param),
             (RandomResize, resize_param),

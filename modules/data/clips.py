@@ -6,19 +6,47 @@ A strip is a picture of frames side by side.
 import os
 from fractions import Fraction
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    TypeVar,
+)
 
 import numpy as np
 
-from modules.runtime.errors import UserError
+from modules.runtime.children import ChildDiedError, call_apart
+from modules.runtime.errors import UserError, reason_of
 from modules.runtime.files import PathLike
-from modules.video import FOLDER_FPS, IMAGE_SUFFIXES, VideoReader, read_image
+from modules.video import (
+    CLIP_SUFFIXES,
+    FOLDER_FPS,
+    IMAGE_SUFFIXES,
+    VideoReader,
+    is_animated,
+    map_repeated,
+    read_image,
+)
+from modules.video.resizing import fit_frame
 
 Size = Tuple[int, int]  # (height, width)
+Result = TypeVar('Result')
 
+EXACT, CROP, PAD = 'exact', 'crop', 'pad'  # of dataset_params.resize
 MOVIE, FOLDER, STRIP = 'video', 'folder', 'strip'
-MOVIES = ('.avi', '.gif', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm', '.wmv')
-STRIPS = tuple(suffix for suffix in IMAGE_SUFFIXES if suffix not in MOVIES)
+# Pictures that may be clips as well.
+ANIMATED = ('.avif', '.avifs', '.png', '.webp')
+STRIPS = tuple(suffix for suffix in IMAGE_SUFFIXES if suffix not in CLIP_SUFFIXES)
+
+
+class CrashError(UserError):
+    """A clip ends the process that decodes it."""
 
 
 class Part(NamedTuple):
@@ -37,22 +65,30 @@ class Clip(NamedTuple):
     frame_count: int
     size: Size  # of a frame
     fps: Fraction  # that of folders and strips is assumed
+    notes: Tuple[str, ...] = ()  # a line about each thing that is left out of it
+    resize: str = EXACT  # how frames of the file are brought to `size`
+    stored_size: Optional[Size] = None  # of the file's frames, where it is another and known
 
     @property
     def name(self) -> str:
         return self.path.name
 
-    def frames(self) -> Iterator[np.ndarray]:
-        """All frames, one after another.
+    def frames(self, notes: Optional[List[str]] = None) -> Iterator[np.ndarray]:
+        """All frames, one after another; a repeated one is the same array again.
+
+        Args:
+            notes: gets a line about each thing that is noticed on the way, beside `self.notes`.
 
         Raises:
             UserError: damage, when it is reached.
         """
         if self.kind == STRIP:
-            yield from self._cut()
+            yield from map(self._fitted, self._cut())
         else:
             with VideoReader(self.path) as reader:
-                yield from reader
+                yield from map_repeated(self._fitted, reader)
+                if notes is not None:
+                    notes += [note for note in reader.notes if note not in self.notes]
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         """(N, H, W, 3): the frames of these numbers, in this order; numbers may repeat.
@@ -65,16 +101,31 @@ class Clip(NamedTuple):
             UserError: damage on the way there, or a clip that was taken away or replaced.
         """
         if self.kind == STRIP:
-            return np.ascontiguousarray(self._cut()[list(indices)])
+            return np.stack([self._fitted(frame) for frame in self._cut()[list(indices)]])
         with VideoReader(self.path) as reader:
             counts = (self.frame_count, None)  # None: only decoding would tell
-            if tuple(reader.size) != self.size or reader.frame_count not in counts:
+            known = self.stored_size or (self.size if self.resize == EXACT else reader.size)
+            if tuple(reader.size) != tuple(known) or reader.frame_count not in counts:
                 raise self._has_changed()
-            return reader.read_frames(indices)
+            frames = reader.read_frames(indices)
+            return frames if self.resize == EXACT else np.stack(list(map(self._fitted, frames)))
+
+    def resized(self, how: str, size: Size) -> 'Clip':
+        """The same clip with its frames brought to a size; as it is where `how` is EXACT."""
+        if how == EXACT:
+            return self
+        return self._replace(size=size, resize=how, stored_size=self.size)
+
+    def _fitted(self, frame: np.ndarray) -> np.ndarray:
+        if self.resize == EXACT:
+            return frame
+        return fit_frame(frame, self.size, crop=self.resize == CROP)
 
     def _cut(self) -> np.ndarray:
         """(N, H, W, 3): the frames of a strip."""
-        picture, (height, width) = read_image(self.path), self.size
+        picture = read_image(self.path)
+        known = self.stored_size or (self.size if self.resize == EXACT else None)
+        height, width = known or (picture.shape[0], picture.shape[1] // self.frame_count)
         if picture.shape != (height, self.frame_count * width, 3):
             raise self._has_changed()
         return picture.reshape(height, self.frame_count, width, 3).swapaxes(0, 1)
@@ -99,8 +150,7 @@ def list_clips(folder: PathLike) -> Part:
         names = sorted(name for name in os.listdir(folder) if not name.startswith('.'))
     except OSError as error:
         raise UserError(
-            f'{folder}: {os.strerror(error.errno).lower()}; dataset_params.root_dir must be the '
-            'folder of the clips'
+            f'{folder}: {reason_of(error)}; dataset_params.root_dir must be the folder of the clips'
         ) from error
     part = Part(folder, [], [])
     for name in names:
@@ -114,19 +164,28 @@ def list_clips(folder: PathLike) -> Part:
 
 
 def clip_kind(path: PathLike) -> Optional[str]:
-    """MOVIE, FOLDER or STRIP by what stands at the path, None for no clip; nothing is opened."""
+    """MOVIE, FOLDER or STRIP by what stands at the path, None for no clip.
+
+    Nothing is opened, but pictures of kinds that may be animated.
+    """
     path = Path(path)
     if path.is_dir():
         return FOLDER
     suffix = path.suffix.lower()
-    return MOVIE if suffix in MOVIES else STRIP if suffix in STRIPS else None
+    if suffix in CLIP_SUFFIXES:
+        return MOVIE
+    if suffix in STRIPS:
+        return MOVIE if suffix in ANIMATED and is_animated(path) else STRIP
+    return None
 
 
-def open_clip(path: PathLike, frame_size: Optional[Size] = None) -> Clip:
+def open_clip(path: PathLike, frame_size: Optional[Size] = None, resize: str = EXACT) -> Clip:
     """Reads the headers of a video, the first picture of a folder, or the whole of a strip.
 
     Args:
         frame_size: (height, width) of the frames that a strip is cut into; None: square ones.
+        resize: how frames are brought to frame_size; a strip is then cut into frames of its shape
+            that are as high as the strip.
 
     Raises:
         UserError: nothing that can be opened, damage that shows without decoding, or a strip that
@@ -135,18 +194,52 @@ def open_clip(path: PathLike, frame_size: Optional[Size] = None) -> Clip:
     path, kind = Path(path), clip_kind(path)
     if kind == STRIP:
         height, width = read_image(path).shape[:2]
-        frame_height, frame_width = size = frame_size or (height, height)
+        if frame_size and resize != EXACT:
+            cut = height, max(1, round(height * frame_size[1] / frame_size[0]))
+        else:
+            cut = frame_size or (height, height)
+        frame_height, frame_width = cut
         if height != frame_height or width % frame_width:
             raise UserError(
                 f'{path}: {width}x{height} pixels are not a row of frames of '
                 f'{frame_width}x{frame_height}; set dataset_params.frame_shape to their size'
             )
-        return Clip(path, kind, width // frame_width, size, Fraction(FOLDER_FPS))
+        clip = Clip(path, kind, width // frame_width, cut, Fraction(FOLDER_FPS))
+        return clip.resized(resize, frame_size or cut)
     with VideoReader(path) as reader:
         count = reader.frame_count
         if count is None:  # a raw stream, where only decoding tells
             count = sum(1 for _ in reader)
-        return Clip(path, kind, count, tuple(reader.size), Fraction(reader.fps))
+        rate, notes = Fraction(reader.fps), tuple(reader.notes)
+        clip = Clip(path, kind or MOVIE, count, reader.size, rate, notes)
+        return clip.resized(resize, frame_size or clip.size)
+
+
+def read_through(clip: Clip) -> List[str]:
+    """Reads all frames of a clip -> a line about each thing that is noticed on the way.
+
+    Raises:
+        UserError: damage.
+    """
+    notes: List[str] = []
+    for _ in clip.frames(notes):
+        pass
+    return notes
+
+
+def decode_apart(path: PathLike, function: Callable[..., Result], *arguments: Any) -> Result:
+    """`function(*arguments)`, which decodes the clip at `path`, in another process.
+
+    Raises:
+        CrashError: the clip has ended the process.
+        UserError: what the function raises.
+    """
+    try:
+        return call_apart(function, *arguments)
+    except ChildDiedError as error:
+        raise CrashError(
+            f'{path}: ends its decoder ({error}); convert it to H.264 in mp4'
+        ) from error
 
 
 def list_part(root_dir: PathLike, is_train: bool, random_seed: int = 0) -> Part:
@@ -181,12 +274,19 @@ def group_by_id(names: Sequence[str]) -> Dict[str, List[int]]:
     return dict(sorted(groups.items()))
 
 
-def check_sizes(clips: Sequence[Clip], size: Size, fits_any: bool = False) -> None:
-    """Raises UserError if frames have another (height, width), unless a crop makes them fit."""
+def take_size(clips: Sequence[Clip], size: Size) -> Tuple[List[Clip], List[str]]:
+    """Those clips whose frames have this (height, width), and a line for each other one.
+
+    Raises:
+        UserError: all are of other sizes.
+    """
     others = [clip for clip in clips if clip.size != size]
-    if others and not fits_any:
-        raise UserError(
-            f'{others[0].path}: {size_text(others[0].size)} pixels, but dataset_params.frame_shape '
-            f'is {size_text(size)} ({len(others)} of {len(clips)} clips are of another size); '
-            'resize the clips or, for training, add crop_param to augmentation_params'
-        )
+    lines = [
+        f'{clip.path}: {size_text(clip.size)} pixels, but dataset_params.frame_shape is '
+        f'{size_text(size)}'
+        for clip in others
+    ]
+    mend = 'set dataset_params.resize to crop or pad, and frames are brought to that size'
+    if clips and len(others) == len(clips):
+        raise UserError(f'{lines[0]} ({len(others)} of {len(clips)} clips differ); {mend}')
+    return [clip for clip in clips if clip.size == size], [f'{line}; {mend}' for line in lines]

@@ -18,7 +18,7 @@ import zlib
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from fractions import Fraction
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import av
 import numpy as np
@@ -26,8 +26,8 @@ from PIL import Image
 from PIL import __version__ as pillow_version
 from tqdm import tqdm
 
-from modules.data.clips import FOLDER, Clip, Size, clip_kind
-from modules.runtime.errors import UserError
+from modules.data.clips import EXACT, FOLDER, Clip, CrashError, Size, clip_kind, decode_apart
+from modules.runtime.errors import UserError, reason_of
 from modules.runtime.files import PathLike, atomic_output
 from modules.runtime.locks import taking_turns
 from modules.runtime.user_cache import user_cache
@@ -35,7 +35,7 @@ from modules.runtime.user_cache import user_cache
 GIGABYTE = 10**9
 SUFFIX = '.frames'
 # Part of every entry's name: a change in how clips are decoded, or entries written, gets a new one.
-VERSION = 1
+VERSION = 2
 # Magic, frames, height, width, numerator and denominator of the rate, where the table begins.
 _HEADER = struct.Struct('<8sIIIQQQ')
 _MAGIC = b'FOMMFRM1'
@@ -48,8 +48,10 @@ class Filled(NamedTuple):
     """What `FrameCache.fill` could not store."""
 
     damaged: List[Tuple[Clip, str]]  # clips that break off on decoding, and why
+    crashed: List[Tuple[Clip, str]]  # clips that end the process that decodes them
     left_out: int  # clips without room
     reason: str  # why there was no room
+    notes: List[str]  # a line about each thing that is left out of a clip
 
 
 class _NoRoom(Exception):
@@ -82,7 +84,7 @@ class FrameCache:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(
-                f'{self.folder}: {os.strerror(error.errno).lower()}; set dataset_params.cache_dir '
+                f'{self.folder}: {reason_of(error)}; set dataset_params.cache_dir '
                 'to a folder for decoded frames'
             ) from error
         if not os.access(self.folder, os.W_OK | os.X_OK):
@@ -91,11 +93,12 @@ class FrameCache:
                 'folder for decoded frames'
             )
 
-    def entry(self, path: PathLike, size: Size) -> Path:
+    def entry(self, path: PathLike, size: Size, resize: str = EXACT) -> Path:
         """Where the frames of the clip at `path` are, or would be.
 
         Args:
             size: (height, width) of a frame, by which strips are cut.
+            resize: how frames are brought to it.
 
         Raises:
             FileNotFoundError: no such clip.
@@ -104,18 +107,20 @@ class FrameCache:
         status = path.stat()
         # Another version of the decoders may round pixels otherwise.
         identity = [str(path), status.st_size, status.st_mtime_ns, list(size), VERSION]
+        if resize != EXACT:
+            identity += [resize, _pictures(path)]
         text = json.dumps([*identity, av.__version__, pillow_version])
         return self.folder / (hashlib.sha256(text.encode()).hexdigest()[:40] + SUFFIX)
 
-    def find(self, path: PathLike, size: Size) -> Optional[Clip]:
+    def find(self, path: PathLike, size: Size, resize: str = EXACT) -> Optional[Clip]:
         """The clip at `path` as its entry describes it; None without an entry."""
-        with contextlib.suppress(OSError), open(self.entry(path, size), 'rb') as file:
+        with contextlib.suppress(OSError), open(self.entry(path, size, resize), 'rb') as file:
             header = _read_header(file)
-            if header:
+            kind = clip_kind(path)
+            if header and kind:
                 count, height, width, *rate, _ = header
-                return Clip(
-                    Path(path), clip_kind(path), count, (height, width), Fraction(*rate)
-                )
+                rate_of_clip = Fraction(*rate)
+                return Clip(Path(path), kind, count, (height, width), rate_of_clip, (), resize)
         return None
 
     def fill(self, clips: Sequence[Clip], threads: int = 1) -> Filled:
@@ -126,6 +131,19 @@ class FrameCache:
         """
         with taking_turns(self.folder / 'lock', f'fills {self.folder}'):
             return _Filling(self, clips).run(threads)
+
+
+def is_cached(clip: Clip) -> bool:
+    """Whether it has an entry: not a folder of pictures, unless these must be resized."""
+    return clip.kind != FOLDER or clip.resize != EXACT
+
+
+def _pictures(path: Path) -> List[Tuple[str, int, int]]:
+    """Name, size and time of each file in a folder, whose own time tells of no change in them."""
+    if not path.is_dir():
+        return []
+    found = ((entry.name, entry.stat()) for entry in os.scandir(path))
+    return sorted((name, status.st_size, status.st_mtime_ns) for name, status in found)
 
 
 def read_entry(entry: Path, indices: Sequence[int]) -> Optional[np.ndarray]:
@@ -152,21 +170,22 @@ def read_entry(entry: Path, indices: Sequence[int]) -> Optional[np.ndarray]:
     return np.stack([frames[index] for index in indices])
 
 
-def write_entry(path: Path, clip: Clip) -> int:
-    """Decodes the clip into an entry -> its size in bytes.
+def write_entry(path: Path, clip: Clip) -> Tuple[int, List[str]]:
+    """Decodes the clip into an entry -> its size in bytes, and what was noticed on the way.
 
     Raises:
         UserError: damage in the clip.
         OSError: the disk is full, or fails.
     """
     rows: List[Tuple[int, int, int]] = []
+    notes: List[str] = []
     largest = max(clip.size)
-    options = {'format': 'WEBP', 'lossless': True, 'method': 0, 'quality': 0}
+    options: Dict[str, Any] = {'format': 'WEBP', 'lossless': True, 'method': 0, 'quality': 0}
     if largest > _WEBP_LARGEST:
         options = {'format': 'PNG', 'compress_level': 1}
     with open(path, 'wb') as file:
         file.write(bytes(_HEADER.size))
-        for frame in clip.frames():
+        for frame in clip.frames(notes):
             packed = io.BytesIO()
             Image.fromarray(frame).save(packed, **options)
             data = packed.getvalue()
@@ -180,10 +199,10 @@ def write_entry(path: Path, clip: Clip) -> int:
         file.seek(0)
         rate = clip.fps.numerator, clip.fps.denominator
         file.write(_HEADER.pack(_MAGIC, clip.frame_count, *clip.size, *rate, table))
-    return end
+    return end, notes
 
 
-def _read_header(file: io.RawIOBase) -> Optional[Tuple[int, ...]]:
+def _read_header(file: BinaryIO) -> Optional[Tuple[int, ...]]:
     """(frames, height, width, rate's numerator and denominator, table); None if it isn't whole."""
     data = file.read(_HEADER.size)
     if len(data) < _HEADER.size:
@@ -199,17 +218,18 @@ class _Filling:
     def __init__(self, cache: FrameCache, clips: Sequence[Clip]):
         self._cache, self._lock = cache, threading.Lock()
         self._full = ''  # the reason, once there is no room left
+        self._notes: List[str] = []
         for leftover in cache.folder.glob(f'.*{SUFFIX}.*'):  # of a process that was killed
             shutil.rmtree(leftover, ignore_errors=True)
         self._todo: List[Tuple[Clip, Path]] = []
         mine = set()
         for clip in clips:
-            if clip.kind == FOLDER:  # two pictures are opened as quickly as an entry
+            if not is_cached(clip):  # two pictures are opened as quickly as an entry
                 continue
             with contextlib.suppress(OSError):  # taken away a moment ago: noticed on reading
-                entry = cache.entry(clip.path, clip.size)
+                entry = cache.entry(clip.path, clip.size, clip.resize)
                 mine.add(entry.name)
-                if cache.find(clip.path, clip.size):
+                if cache.find(clip.path, clip.size, clip.resize):
                     os.utime(entry)  # used now
                 else:
                     self._todo.append((clip, entry))
@@ -220,12 +240,13 @@ class _Filling:
         self._foreign = sorted((e for e in found if e[2].name not in mine), reverse=True)
 
     def run(self, threads: int) -> Filled:
-        damaged, left_out = [], 0
+        failed: List[Tuple[Clip, UserError]] = []
+        left_out = 0
         if not self._todo:
-            return Filled([], 0, '')
+            return Filled([], [], 0, '', [])
         pool = ThreadPoolExecutor(threads)
         try:
-            futures: Dict[Future, Clip] = {
+            futures: Dict[Future[None], Clip] = {
                 pool.submit(self._store, clip, entry): clip for clip, entry in self._todo
             }
             bar = tqdm(as_completed(futures), 'frame cache', len(futures), unit='clip')
@@ -233,22 +254,27 @@ class _Filling:
                 try:
                     future.result()
                 except UserError as error:
-                    damaged.append((futures[future], str(error)))
+                    failed.append((futures[future], error))
                 except _NoRoom:
                     left_out += 1
         finally:
             pool.shutdown(cancel_futures=True)
         order = {clip: number for number, (clip, _) in enumerate(self._todo)}
-        return Filled(sorted(damaged, key=lambda d: order[d[0]]), left_out, self._full)
+        failed.sort(key=lambda clip_and_why: order[clip_and_why[0]])
+        crashed = [(clip, str(why)) for clip, why in failed if isinstance(why, CrashError)]
+        damaged = [(clip, str(why)) for clip, why in failed if not isinstance(why, CrashError)]
+        return Filled(damaged, crashed, left_out, self._full, sorted(self._notes))
 
     def _store(self, clip: Clip, entry: Path) -> None:
         if self._full:
             raise _NoRoom
         try:
             with atomic_output(entry) as temporary:
-                self._make_room(write_entry(temporary, clip))
+                size, notes = decode_apart(clip.path, write_entry, temporary, clip)
+                self._make_room(size)
+                self._notes += notes
         except OSError as error:  # a full disk, most of all
-            self._full = f'{self._cache.folder}: {os.strerror(error.errno).lower()}'
+            self._full = f'{self._cache.folder}: {reason_of(error)}'
             raise _NoRoom from error
 
     def _make_room(self, size: int) -> None:

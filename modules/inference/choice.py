@@ -1,6 +1,6 @@
 """Which engine computes an animation on this machine. What is missing is told in a line."""
 
-from typing import Any, Mapping, Optional, Sequence, Union
+from typing import Any, Mapping, NamedTuple, Optional, Sequence, Union
 
 import paddle
 
@@ -12,6 +12,17 @@ from modules.ops.precision import DTYPES, check_capability, gpu_capability
 from modules.runtime.errors import UserError
 from modules.runtime.messages import note
 from modules.runtime.process import describe_cpu
+
+
+class _Wanted(NamedTuple):
+    """The arguments of build_engine."""
+
+    models: Union[Models, StoredModels]
+    model_params: Mapping[str, Any]
+    size: Sequence[int]
+    engine: str
+    precision: str
+    explain: bool
 
 
 def build_engine(
@@ -33,14 +44,15 @@ def build_engine(
         UserError: the engine was asked for by its name, and this machine lacks it; or the stored
             models can't be loaded.
     """
-    wanted = models, model_params, size, engine, precision, explain
+    wanted = _Wanted(models, model_params, size, engine, precision, explain)
     device = paddle.device.get_device()
     if device != 'cpu':
-        return _engine_on_gpu(int(device.partition(':')[2] or 0), *wanted)
-    return _engine_on_cpu(*wanted)
+        return _engine_on_gpu(int(device.partition(':')[2] or 0), wanted)
+    return _engine_on_cpu(wanted)
 
 
-def _engine_on_gpu(number, models, model_params, size, engine, precision, explain) -> Engine:
+def _engine_on_gpu(number: int, wanted: _Wanted) -> Engine:
+    models, model_params, size, engine, precision, explain = wanted
     if engine == 'onednn':
         raise UserError('--engine onednn: runs on the CPU; add --cpu')
     if engine == 'cudnn':
@@ -54,7 +66,8 @@ def _engine_on_gpu(number, models, model_params, size, engine, precision, explai
     return EagerEngine(loaded_models(models), DTYPES[precision])
 
 
-def _engine_on_cpu(models, model_params, size, engine, precision, explain) -> Engine:
+def _engine_on_cpu(wanted: _Wanted) -> Engine:
+    models, model_params, size, engine, precision, explain = wanted
     if engine == 'cudnn':
         raise UserError('--engine cudnn: runs on GPUs, and Paddle sees none or was told --cpu')
     if engine == 'eager':

@@ -3,6 +3,7 @@
 The eager one is in modules/eager.py, the choice between them in modules/inference/choice.py.
 """
 
+import contextlib
 import functools
 import gc
 import hashlib
@@ -13,10 +14,11 @@ from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Sequence,
 import numpy as np
 import paddle
 from paddle import Tensor, nn
+from tqdm import tqdm
 
 from modules.build import Models
 from modules.checkpoints.models import StoredModels
-from modules.generator import Generated, deform
+from modules.generator import Generated, OcclusionAwareGenerator, deform
 from modules.inference.networks import FrameDecoder, KeypointProgram, SourceEncoder
 from modules.inference.program_cache import ProgramCache, key_of
 from modules.ops.predictors import Program, compile_program
@@ -27,6 +29,7 @@ from modules.util import Keypoints
 
 # After so many frames memory that fell to pieces goes back to the system: 30 ms for 50 MB.
 _TIDY_EVERY = 16
+_PROGRAMS = 3  # of an engine: keypoints, source, frame
 # What the networks are written in, beside the operations.
 _NETWORK_SOURCES = ('build', 'dense_motion', 'generator', 'keypoint_detector', 'util')
 # Failures of Paddle's compiler and predictor.
@@ -81,21 +84,22 @@ class CompiledEngine:
             'device': describe_cpu() if gpu is None else paddle.device.cuda.get_device_name(gpu),
             'engine': self.name,
         }, gpu)  # fmt: skip
-        self._keypoints = store.program(
-            'keypoints', lambda: (KeypointProgram(loaded().kp_detector, gpu is None), [image])
-        )
-        self._source = store.program(
-            'source', lambda: (SourceEncoder(loaded().generator), [image, kp])
-        )
+        with contextlib.closing(store):
+            self._keypoints = store.program(
+                'keypoints', lambda: (KeypointProgram(loaded().kp_detector, gpu is None), [image])
+            )
+            self._source = store.program(
+                'source', lambda: (SourceEncoder(loaded().generator), [image, kp])
+            )
 
-        def decoder() -> Tuple[nn.Layer, List[List[int]]]:
-            generator = loaded().generator
-            loaded.cache_clear()  # the last that needs the networks, and the largest program
-            decoder = FrameDecoder(generator, tuple(size), bf16, explain, onednn=gpu is None)
-            return decoder, _decoder_inputs(decoder, generator, common, size)
+            def decoder() -> Tuple[nn.Layer, List[List[int]]]:
+                generator = loaded().generator
+                loaded.cache_clear()  # the last that needs the networks, and the largest program
+                decoder = FrameDecoder(generator, (h, w), bf16, explain, onednn=gpu is None)
+                return decoder, _decoder_inputs(decoder, generator, common, size)
 
-        name = f'frame{" explained" * explain}{" bf16" * bf16}'
-        self._decoder = store.program(name, decoder, bf16)
+            name = f'frame{" explained" * explain}{" bf16" * bf16}'
+            self._decoder = store.program(name, decoder, bf16)
         self._encoded: Optional[CompiledSource] = None  # what the decoder has got
         self._frames = 0
 
@@ -161,6 +165,7 @@ class _Store:
         self.parts = parts
         self.gpu = gpu
         self.cache = ProgramCache()
+        self._bar: Any = None  # of the programs, once one has to be made
 
     def program(
         self,
@@ -183,7 +188,8 @@ class _Store:
                 return program
             except (*COMPILER_ERRORS, OSError):
                 self.cache.drop(key)
-        layer, shapes = make()
+        layer, shapes = make()  # which raises where the weights don't fit
+        self._tell_wait()
         random = np.random.default_rng(0)
         noise = [random.random(shape, np.float32) for shape in shapes]
         with self.cache.fill(key) as folder, paddle.no_grad():
@@ -193,9 +199,29 @@ class _Store:
             gc.collect()
             release_freed_memory()
             program = Program(folder, bf16, gpu=self.gpu)
-            exact = not bf16 and self.gpu is None  # GPUs may round factors (TF32)
-            _verify(program, noise, expected, 1e-3 if exact else 0.05)
+            _verify(program, noise, expected, _bar(bf16, self.gpu is not None))
+        if self._bar is not None:
+            self._bar.update()
         return program
+
+    def _tell_wait(self) -> None:
+        """Says, at the first of the programs, what takes so long."""
+        if self._bar is None:
+            size = self.parts['size']
+            print(f'compiling for frames of {size}, once: it takes up to a minute', flush=True)
+            self._bar = tqdm(total=_PROGRAMS, desc='compiling', unit='program', disable=None)
+
+    def close(self) -> None:
+        """Ends the bar: no more programs are wanted."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _bar(bf16: bool, on_gpu: bool) -> float:
+    """The largest error of a program that is right, relative to the root mean square."""
+    if bf16:
+        return 0.05
+    return 5e-3 if on_gpu else 1e-3  # GPUs may round factors to 11 significant bits (TF32)
 
 
 def _verify(
@@ -217,7 +243,10 @@ def _verify(
 
 
 def _decoder_inputs(
-    decoder: FrameDecoder, generator, common: Mapping[str, Any], size: Sequence[int]
+    decoder: FrameDecoder,
+    generator: OcclusionAwareGenerator,
+    common: Mapping[str, Any],
+    size: Sequence[int],
 ) -> List[List[int]]:
     """The shapes of what a decoder takes."""
     h, w = size

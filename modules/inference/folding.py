@@ -134,8 +134,8 @@ def silence_borders(kernel: Kernel) -> Kernel:
     marks[0, :, :, 1, 0, :] = -_SILENCE  # the last place of a = 0; the last row is its 1st tap
     marks[:, 1, :, 2, :, 1] = -_SILENCE
     marks[:, 0, :, 3, :, 0] = -_SILENCE
-    marks = marks.reshape(4 * out, 4, 2, 2)
-    return Kernel(np.concatenate([kernel.weight, marks], axis=1), kernel.bias)
+    weight = np.concatenate([kernel.weight, marks.reshape(4 * out, 4, 2, 2)], axis=1)
+    return Kernel(weight, kernel.bias)
 
 
 _SILENCE = 1e9

@@ -4,7 +4,7 @@ What depends on the source alone is computed once, by `SourceEncoder`; `FrameDec
 for each frame. All take batches of one. See modules/inference/layers.py.
 """
 
-from typing import Optional, Tuple
+from typing import Any, Optional, Tuple
 
 import numpy as np
 import paddle
@@ -13,7 +13,7 @@ from paddle import Tensor, nn
 
 from modules.dense_motion import DenseMotionNetwork
 from modules.generator import OcclusionAwareGenerator
-from modules.inference.folding import Kernel, kernel_of, split_doubled
+from modules.inference.folding import TILE, Kernel, kernel_of, split_doubled
 from modules.inference.layers import (
     FixedBlock,
     FixedConv,
@@ -25,7 +25,6 @@ from modules.inference.layers import (
 )
 from modules.inference.winograd import (
     PARTS,
-    TILE,
     WinogradConv,
     WinogradTrunk,
     suits_winograd,
@@ -33,11 +32,12 @@ from modules.inference.winograd import (
     undo_tiles,
 )
 from modules.keypoint_detector import KPDetector
+from modules.ops.linalg import inverse_2x2
 from modules.ops.sampling import grid_sample, resize_bilinear, to_pixels
-from modules.util import UpBlock2d, make_coordinate_grid
+from modules.util import Conv2D, UpBlock2d, make_coordinate_grid
 
 
-def merged(*convs) -> FixedConv:
+def merged(*convs: Conv2D) -> FixedConv:
     """Convolutions of the same input as one, whose channels stand in their order."""
     kernels = [kernel_of(conv) for conv in convs]
     weight = np.concatenate([kernel.weight for kernel in kernels])
@@ -62,7 +62,7 @@ class KeypointProgram(nn.Layer):
         self.heads = merged(*heads)
         self.temperature = detector.temperature
 
-    def forward(self, image: Tensor):
+    def forward(self, image: Tensor) -> Tuple[Tensor, ...]:
         x = image if self.down is None else self.down(image)
         maps = self.heads(self.hourglass(x))[0]  # (K + 4K, h', w')
         _, h, w = maps.shape
@@ -98,7 +98,7 @@ class SourceEncoder(nn.Layer):
         self.blocks = nn.LayerList([FixedBlock(generator.first)])
         self.blocks.extend([FixedBlock(block) for block in generator.down_blocks])
 
-    def forward(self, image: Tensor, kp: Tensor):
+    def forward(self, image: Tensor, kp: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
         x = image
         for block in self.blocks:
             x = block(x)
@@ -119,22 +119,33 @@ class MotionProgram(nn.Layer):
         self.variance = network.kp_variance
         self.align_corners = network.align_corners
 
-    def sparse_motions(self, size, driving, source, driving_jacobian, source_jacobian) -> Tensor:
-        """Eq. 4, with the inverse in closed form: (K + 1, h, w, 2)."""
+    def sparse_motions(
+        self,
+        size: Tuple[int, int],
+        driving: Tensor,
+        source: Tensor,
+        driving_jacobian: Optional[Tensor],
+        source_jacobian: Optional[Tensor],
+    ) -> Tensor:
+        """Eq. 4: (K + 1, h, w, 2)."""
         h, w = size
         identity = make_coordinate_grid(size, driving.dtype).reshape([1, h * w, 2])
         motion = identity - driving[0].unsqueeze(1)  # (K, hw, 2)
-        if driving_jacobian is not None:
-            a, b, c, d = driving_jacobian.reshape([-1, 4]).unbind(1)
-            adjugate = paddle.stack([d, -b, -c, a], axis=1).reshape([-1, 2, 2])
-            inverse = adjugate / (a * d - b * c).reshape([-1, 1, 1])
-            motion = motion @ (source_jacobian[0] @ inverse).transpose([0, 2, 1])
+        if driving_jacobian is not None and source_jacobian is not None:
+            jacobian = source_jacobian[0] @ inverse_2x2(driving_jacobian[0])  # (K, 2, 2)
+            motion = motion @ jacobian.transpose([0, 2, 1])
         motion = motion + source[0].unsqueeze(1)
         return paddle.concat([identity, motion]).reshape([-1, h, w, 2])
 
     def forward(
-        self, reduced, source_heatmaps, driving, source, driving_jacobian=None, source_jacobian=None
-    ):
+        self,
+        reduced: Tensor,
+        source_heatmaps: Tensor,
+        driving: Tensor,
+        source: Tensor,
+        driving_jacobian: Optional[Tensor] = None,
+        source_jacobian: Optional[Tensor] = None,
+    ) -> Tuple[Tensor, Tensor, Tensor, Optional[Tensor]]:
         size = reduced.shape[2:]
         motions = self.sparse_motions(size, driving, source, driving_jacobian, source_jacobian)
         difference = heatmaps(driving, size, self.variance) - source_heatmaps  # (K, h, w)
@@ -144,7 +155,8 @@ class MotionProgram(nn.Layer):
         x = paddle.concat([difference, deformed], axis=1).reshape([1, -1, *size])
         maps = self.heads(self.hourglass(x))  # (1, K + 1 or K + 2, h, w)
         mask = F.softmax(maps[:, : self.motions], axis=1)
-        deformation = (motions * mask[0].unsqueeze(-1)).sum(axis=0)  # (h, w, 2)
+        still, moved = motions[:1], motions[1:]  # see modules/dense_motion.py
+        deformation = ((moved - still) * mask[0, 1:].unsqueeze(-1)).sum(axis=0) + still[0]
         occlusion = None
         if maps.shape[1] > self.motions:
             occlusion = F.sigmoid(maps[:, self.motions :])  # (1, 1, h, w)
@@ -172,14 +184,12 @@ class FrameDecoder(nn.Layer):
     ):
         super().__init__()
         ups = list(generator.up_blocks)
-        self.features_size = tuple(n >> len(ups) for n in size)  # (H', W')
+        self.features_size = size[0] >> len(ups), size[1] >> len(ups)  # (H', W')
         last = generator.down_blocks[-1] if len(generator.down_blocks) else generator.first
         self.num_features = last.conv._out_channels  # F
         suitable = suits_winograd(self.num_features, *self.features_size)
         self.tiled = onednn and suitable and len(generator.bottleneck) > 0
-        self.motion = MotionProgram(
-            generator.dense_motion_network, lean=onednn and not bf16
-        )
+        self.motion = MotionProgram(generator.dense_motion_network, lean=onednn and not bf16)
         if self.tiled:
             self.bottleneck = nn.LayerList(
                 [WinogradTrunk(generator.bottleneck, self.features_size, bf16)]
@@ -192,7 +202,7 @@ class FrameDecoder(nn.Layer):
             self.tiled_up = TiledUpBlock(first, self.features_size, bf16)
         self.up = nn.LayerList([FixedUpBlock(block) for block in ups[:-1]])
         if ups:
-            self.tail = FixedTail(ups[-1], generator.final, tuple(n // 2 for n in size))
+            self.tail = FixedTail(ups[-1], generator.final, (size[0] // 2, size[1] // 2))
         else:
             self.tail = FixedFinal(generator.final, size)
         self.align_corners = generator.align_corners
@@ -231,7 +241,7 @@ class FrameDecoder(nn.Layer):
             share = position - first
             near.append([first, first + 1])
             weight.append([1 - share, share])
-        result = None
+        result: Any = None
         if occlusion is not None:
             occlusion = self.at_features(occlusion[0].transpose([1, 2, 0]))
             occlusion = (tile_order(occlusion) if self.tiled else occlusion).flatten()
@@ -248,14 +258,14 @@ class FrameDecoder(nn.Layer):
 
     def forward(
         self,
-        reduced,
-        rows,
-        source_heatmaps,
-        driving,
-        source,
-        driving_jacobian=None,
-        source_jacobian=None,
-    ):
+        reduced: Tensor,
+        rows: Tensor,
+        source_heatmaps: Tensor,
+        driving: Tensor,
+        source: Tensor,
+        driving_jacobian: Optional[Tensor] = None,
+        source_jacobian: Optional[Tensor] = None,
+    ) -> Tuple[Tensor, ...]:
         """
         Args:
             reduced, rows: as SourceEncoder gives them.

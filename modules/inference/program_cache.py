@@ -88,16 +88,16 @@ class ProgramCache:
                 with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=self.folder) as away:
                     os.replace(entry, Path(away) / 'damaged')
                 os.replace(scratch, entry)
-            self._trim(key)
+            self._trim(self.folder, key)
 
-    def _trim(self, newest: str) -> None:
+    def _trim(self, folder: Path, newest: str) -> None:
         """Removes what is beyond the limit, and what dead processes left."""
         found = []
-        for entry in self.folder.iterdir():
+        for entry in folder.iterdir():
             files = list(entry.iterdir())
             used = max((file.stat().st_mtime for file in files), default=0.0)
             if entry.name.startswith(_UNFINISHED):
-                if entry.stat().st_mtime < (self.folder / newest).stat().st_mtime - _ABANDONED:
+                if entry.stat().st_mtime < (folder / newest).stat().st_mtime - _ABANDONED:
                     shutil.rmtree(entry, ignore_errors=True)
             else:
                 found.append((used, entry, sum(file.stat().st_size for file in files)))

@@ -6,6 +6,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
+from paddle.autograd import PyLayer, PyLayerContext
 
 from modules.ops.recomputing import recomputed
 from modules.runtime import distributed
@@ -56,7 +57,9 @@ def _normalise(
     """By `mean` and `variance` (C,), into which training first writes the batch's (biased)."""
     training = norm.training  # as it is now, not in backward
 
-    def normalise(x, weight, bias, mean, variance):
+    def normalise(
+        x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor
+    ) -> Tensor:
         y = F.batch_norm(
             x,
             mean,
@@ -94,19 +97,66 @@ def update_statistics(norm: nn.BatchNorm2D, mean: Tensor, variance: Tensor, coun
     norm._variance.scale_(norm._momentum).add_(variance * (new * count / (count - 1)))
 
 
-def joint_batch_norm(layer: nn.BatchNorm2D, x: Tensor) -> Tensor:
+def joint_batch_norm(norm: nn.BatchNorm2D, x: Tensor) -> Tensor:
     """Training-mode batch norm of (B, C, h, w) over the joint batch of all processes.
 
     Written in plain operations, since Paddle's fused kernel exists on GPUs only and keeps the
-    biased variance. Every process must hold a batch of the same size.
+    biased variance. Every process must hold a batch of the same size. It sends one message, and
+    backward another.
     """
-    values = x.astype(layer.weight.dtype)
-    count = x.size // x.shape[1] * distributed.world_size()
-    mean = distributed.SumOverProcesses.apply(values.sum([0, 2, 3])) / count
-    centred = values - mean.reshape([1, -1, 1, 1])
-    variance = distributed.SumOverProcesses.apply((centred * centred).sum([0, 2, 3])) / count
-    epsilon = float(np.float32(layer._epsilon))  # as Paddle's own kernels hold it
-    scale = layer.weight * paddle.rsqrt(variance + epsilon)
-    y = centred * scale.reshape([1, -1, 1, 1]) + layer.bias.reshape([1, -1, 1, 1])
-    update_statistics(layer, mean.detach(), variance.detach(), count)
+    values = x.astype(norm.weight.dtype)
+    count = x.size // x.shape[1]  # of this process
+    mean, variance = joint_statistics(values)
+    y = _JointBatchNorm.apply(values, norm.weight, norm.bias, mean, variance, norm._epsilon)
+    update_statistics(norm, mean, variance, count * distributed.world_size())
     return y.astype(x.dtype)
+
+
+@paddle.no_grad()
+def joint_statistics(x: Tensor) -> Tuple[Tensor, Tensor]:
+    """Mean and biased variance (C,) of (B, C, h, w) over the joint batch of all processes.
+
+    From each process's mean and variance (Chan et al. 1979): sums of squares would lose digits.
+    """
+    mean = x.mean([0, 2, 3])
+    variance = (x - mean.reshape([1, -1, 1, 1])).square().mean([0, 2, 3])
+    means, variances = distributed.gathered(paddle.stack([mean, variance])).unbind(1)
+    mean = means.mean(0)
+    return mean, variances.mean(0) + (means - mean).square().mean(0)
+
+
+class _JointBatchNorm(PyLayer):
+    """Normalises by joint statistics, whose own dependence on the batch backward accounts for."""
+
+    @staticmethod
+    def forward(
+        ctx: PyLayerContext,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        mean: Tensor,
+        variance: Tensor,
+        epsilon: float,
+    ) -> Tensor:
+        # Epsilon as Paddle's own kernels hold it.
+        deviation_inverse = paddle.rsqrt(variance + float(np.float32(epsilon)))
+        normalised = (x - _per_channel(mean)) * _per_channel(deviation_inverse)
+        ctx.save_for_backward(normalised, weight, deviation_inverse)
+        ctx.trained = [not tensor.stop_gradient for tensor in (x, weight, bias)]
+        ctx.count = x.size // x.shape[1] * distributed.world_size()
+        return normalised * _per_channel(weight) + _per_channel(bias)
+
+    @staticmethod
+    def backward(ctx: PyLayerContext, dy: Tensor) -> Tuple[Optional[Tensor], ...]:
+        normalised, weight, deviation_inverse = ctx.saved_tensor()
+        sums = paddle.stack([dy.sum([0, 2, 3]), (dy * normalised).sum([0, 2, 3])])
+        dbias, dweight = sums.unbind(0)  # of this process: gradients of weights are averaged later
+        shift, slope = (distributed.summed(sums) / ctx.count).unbind(0)
+        dx = dy - _per_channel(shift) - normalised * _per_channel(slope)
+        dx = dx * _per_channel(weight * deviation_inverse)
+        gradients = [g if wanted else None for g, wanted in zip((dx, dweight, dbias), ctx.trained)]
+        return (*gradients, None, None)
+
+
+def _per_channel(values: Tensor) -> Tensor:
+    return values.reshape([1, -1, 1, 1])

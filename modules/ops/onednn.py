@@ -16,7 +16,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
-from paddle.autograd import PyLayer
+from paddle.autograd import PyLayer, PyLayerContext
 from paddle.static import InputSpec
 
 from modules.ops.predictors import Program, compile_program
@@ -48,7 +48,7 @@ def conv2d(x: Tensor, weight: Tensor, padding: int = 0) -> Tensor:
 
 class _Convolution(PyLayer):
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, padding: int) -> Tensor:
+    def forward(ctx: PyLayerContext, x: Tensor, weight: Tensor, padding: int) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.padding = padding
         # Noted now: weights that are frozen for this pass alone are trained again by backward's.
@@ -56,7 +56,7 @@ class _Convolution(PyLayer):
         return _convolution(x, weight, padding)
 
     @staticmethod
-    def backward(ctx, dy: Tensor) -> Tuple[Optional[Tensor], Optional[Tensor]]:
+    def backward(ctx: PyLayerContext, dy: Tensor) -> Tuple[Optional[Tensor], Optional[Tensor]]:
         x, weight = ctx.saved_tensor()
         if not ctx.weight_trained:  # its gradient would cost as much as that of x
             return _image_gradient(dy, weight, ctx.padding), None
@@ -78,7 +78,7 @@ def frozen_conv2d_relu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 class _FrozenConvolutionRelu(PyLayer):
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: PyLayerContext, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         program = _relu_program(weight.shape[-1] // 2, *(tuple(t.shape) for t in (x, weight)))
         y = program(x, weight, bias)
         # Its own result would hold the layer and be held by it: memory that only backward() frees.
@@ -86,7 +86,7 @@ class _FrozenConvolutionRelu(PyLayer):
         return y
 
     @staticmethod
-    def backward(ctx, dy: Tensor) -> Tuple[Optional[Tensor], ...]:
+    def backward(ctx: PyLayerContext, dy: Tensor) -> Tuple[Optional[Tensor], ...]:
         y, weight = ctx.saved_tensor()
         dy = paddle._C_ops.relu_grad(y, dy)
         return _image_gradient(dy, weight, weight.shape[-1] // 2), None, None
@@ -95,7 +95,8 @@ class _FrozenConvolutionRelu(PyLayer):
 def _image_gradient(dy: Tensor, weight: Tensor, padding: int) -> Tensor:
     """The gradient of the image is the convolution of dy by the kernels turned by half a circle."""
     out_channels, in_channels, size, _ = weight.shape
-    backwards = paddle.eye(size * size).flip([0])  # Paddle's flip of all kernels takes far longer
+    # Paddle's flip of all kernels takes far longer.
+    backwards = paddle.eye(size * size, dtype=weight.dtype).flip([0])
     turned = weight.reshape([out_channels, in_channels, size * size]) @ backwards
     turned = turned.transpose([1, 0, 2]).reshape([in_channels, out_channels, size, size])
     return _convolution(dy, turned, size - 1 - padding)
@@ -116,7 +117,7 @@ def _gradients(x: Tensor, weight: Tensor, dy: Tensor, padding: int) -> Tuple[Ten
 
 @functools.cache
 def _convolution_program(padding: int, *shapes: Shape) -> Callable[[Tensor, Tensor], Tensor]:
-    def convolve(x, weight):
+    def convolve(x: Tensor, weight: Tensor) -> Tensor:
         return F.conv2d(x, weight, padding=padding).clone()
 
     return _compiled(convolve, shapes)
@@ -124,7 +125,7 @@ def _convolution_program(padding: int, *shapes: Shape) -> Callable[[Tensor, Tens
 
 @functools.cache
 def _relu_program(padding: int, *shapes: Shape) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    def convolve(x, weight, bias):
+    def convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return F.relu(F.conv2d(x, weight, bias, padding=padding)).clone()
 
     return _compiled(convolve, (*shapes, shapes[1][:1]))
@@ -132,7 +133,7 @@ def _relu_program(padding: int, *shapes: Shape) -> Callable[[Tensor, Tensor, Ten
 
 @functools.cache
 def _gradient_program(padding: int, *shapes: Shape) -> Callable[..., Tuple[Tensor, Tensor]]:
-    def gradients(x, weight, dy):
+    def gradients(x: Tensor, weight: Tensor, dy: Tensor) -> Tuple[Tensor, Tensor]:
         # Of the operations for this that programs have, the one that takes any number of groups.
         dx, dweight = paddle._pir_ops.depthwise_conv2d_grad(
             x, weight, dy, [1, 1], [padding] * 2, 'EXPLICIT', 1, [1, 1], 'NCHW'
@@ -142,14 +143,14 @@ def _gradient_program(padding: int, *shapes: Shape) -> Callable[..., Tuple[Tenso
     return _compiled(gradients, shapes)
 
 
-def _compiled(function: Callable, shapes: Sequence[Shape]) -> Callable:
+def _compiled(function: Callable[..., Any], shapes: Sequence[Shape]) -> Callable[..., Any]:
     """A program for tensors of these shapes; one for any would confuse oneDNN's layouts."""
     program = paddle.jit.to_static(
         function, full_graph=True, input_spec=[InputSpec(shape, 'float32') for shape in shapes]
     )
-    scopes = []
+    scopes: List[Any] = []
 
-    def run(*tensors: Tensor):
+    def run(*tensors: Tensor) -> Any:
         # A program is laid out at its first run, by the flag as it is then. Others, as those of an
         # animation, would break under it.
         paddle.set_flags({_FLAG: True})
@@ -168,7 +169,7 @@ def _compiled(function: Callable, shapes: Sequence[Shape]) -> Callable:
     return run
 
 
-def _scopes_of(program) -> List[Any]:
+def _scopes_of(program: Any) -> List[Any]:
     """The tensors that a compiled program, having run, keeps."""
     return [
         scope.find_var(name).get_tensor()
@@ -188,7 +189,7 @@ class _Copies:
     one that does next to nothing, run on a new shape, drops them all; it takes 0.2 ms.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._bytes = 0
         self._lengths = itertools.cycle(range(1, 1000))
 

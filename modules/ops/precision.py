@@ -19,7 +19,7 @@ DTYPES = {'fp32': 'float32', 'bf16': 'bfloat16', 'fp16': 'float16'}
 # Never in low precision, beside what Paddle itself keeps in float32 (softmax, exp, means, ...). No
 # network here multiplies matrices of anything but coordinates. The names are those by which
 # autocast knows the operations, which differ from the functions'.
-FLOAT32_OPS = frozenset({'matmul_v2', 'grid_sampler', 'inverse', 'sigmoid'})
+FLOAT32_OPS = frozenset({'matmul_v2', 'grid_sampler', 'sigmoid'})
 
 # The compute capability from which Paddle's autocast takes effect; below it only warns.
 _CAPABILITIES = {'bf16': (8, 0), 'fp16': (7, 0)}

@@ -4,14 +4,14 @@ from typing import Callable, Optional, Tuple
 
 import paddle
 from paddle import Tensor
-from paddle.autograd import PyLayer
+from paddle.autograd import PyLayer, PyLayerContext
 
 from modules.ops import device
 
 
 class _AtOnce(PyLayer):
     @staticmethod
-    def forward(ctx, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    def forward(ctx: PyLayerContext, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
         with paddle.enable_grad():
             x = x.detach()
             x.stop_gradient = False
@@ -21,7 +21,7 @@ class _AtOnce(PyLayer):
         return value.detach()
 
     @staticmethod
-    def backward(ctx, dvalue: Tensor) -> Tensor:
+    def backward(ctx: PyLayerContext, dvalue: Tensor) -> Tensor:
         (gradient,) = ctx.saved_tensor()
         return gradient * dvalue
 
@@ -51,14 +51,14 @@ def mean_over_samples(
 
 class _Recomputed(PyLayer):
     @staticmethod
-    def forward(ctx, function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    def forward(ctx: PyLayerContext, function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
         ctx.function = function
         ctx.trained = [not tensor.stop_gradient for tensor in tensors]  # may differ by backward
         ctx.save_for_backward(*tensors)
         return function(*tensors)
 
     @staticmethod
-    def backward(ctx, dy: Tensor) -> Tuple[Optional[Tensor], ...]:
+    def backward(ctx: PyLayerContext, dy: Tensor) -> Tuple[Optional[Tensor], ...]:
         tensors = [tensor.detach() for tensor in ctx.saved_tensor()]
         for tensor, trained in zip(tensors, ctx.trained):
             tensor.stop_gradient = not trained

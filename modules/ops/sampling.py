@@ -1,6 +1,6 @@
 """Bilinear samples of an image, and bilinear resizing."""
 
-from typing import Tuple
+from typing import Any, Iterator, Tuple
 
 import paddle
 import paddle.nn.functional as F
@@ -46,7 +46,7 @@ def _sample_pixels(image: Tensor, grid: Tensor, align_corners: bool) -> Tensor:
     x = to_pixels(grid[..., 0], width, align_corners)
     y = to_pixels(grid[..., 1], height, align_corners)
     first = (paddle.arange(batch, dtype='int32') * (height * width)).reshape([batch, 1, 1])
-    samples = 0
+    samples: Any = 0
     for row, row_weight, row_inside in _neighbours(y, height):
         for column, column_weight, column_inside in _neighbours(x, width):
             weight = row_weight * column_weight * (row_inside & column_inside).astype(x.dtype)
@@ -62,7 +62,7 @@ def to_pixels(coordinate: Tensor, size: int, align_corners: bool) -> Tensor:
     return ((coordinate + 1) * size - 1) / 2
 
 
-def _neighbours(position: Tensor, size: int):
+def _neighbours(position: Tensor, size: int) -> Iterator[Tuple[Tensor, Tensor, Tensor]]:
     """Of both whole neighbours: the number, clipped to the image; the weight; whether inside."""
     below = position.detach().floor()
     upper_weight = position - below

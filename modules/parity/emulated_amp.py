@@ -116,7 +116,7 @@ def _emulated(operation: Callable[..., Any], name: str, counts: Counts) -> Calla
         calls = counts.setdefault(name, {'bfloat16': 0, 'float16': 0, 'float32': 0})
         calls[dtype.name.lower()] += 1
         cast = {id(t): _rounded(t, dtype).astype('float32') for t in inputs if t.dtype in _FLOATS}
-        args = [_replaced(arg, cast) for arg in args]
+        args = tuple(_replaced(arg, cast) for arg in args)
         kwargs = {key: _replaced(arg, cast) for key, arg in kwargs.items()}
         results = operation(*args, **kwargs)
         if not isinstance(results, (tuple, list)):
@@ -151,7 +151,7 @@ def _tensors(arg: Any) -> List[Tensor]:
     return [part for part in parts if isinstance(part, Tensor)]
 
 
-def _replaced(arg: Any, tensors: dict) -> Any:
+def _replaced(arg: Any, tensors: Dict[int, Tensor]) -> Any:
     if isinstance(arg, (list, tuple)):
         return type(arg)(tensors.get(id(part), part) for part in arg)
     return tensors.get(id(arg), arg)

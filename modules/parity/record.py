@@ -198,7 +198,8 @@ def save_nets(path: Path, config: Mapping[str, Any], seed: int, arrays: Arrays) 
         },
     }
     with atomic_output(path) as target:
-        np.savez_compressed(target, meta=json.dumps(meta), **arrays)
+        content: Dict[str, Any] = {'meta': json.dumps(meta), **arrays}
+        np.savez_compressed(target, **content)
 
 
 def record_training_step(

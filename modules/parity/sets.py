@@ -111,7 +111,11 @@ def normalized(golden: Arrays, normalization: Normalization) -> Keypoints:
 
 
 def compute_nets(
-    config: Mapping[str, Any], meta: Mapping[str, Any], golden: Arrays, path: Path, pins
+    config: Mapping[str, Any],
+    meta: Mapping[str, Any],
+    golden: Arrays,
+    path: Path,
+    pins: Optional[Arrays],
 ) -> Arrays:
     """All networks in eval mode, then one training step without its optimizers, in float64."""
     checkpoint = path.parent / meta['checkpoint'] if meta.get('checkpoint') else None
@@ -119,16 +123,24 @@ def compute_nets(
 
 
 def compute_trajectory(
-    config: Mapping[str, Any], meta: Mapping[str, Any], golden: Arrays
+    config: Mapping[str, Any],
+    meta: Mapping[str, Any],
+    golden: Arrays,
+    dtype: str = 'float64',
+    steps: Optional[int] = None,
 ) -> Arrays:
-    """Training steps with all optimizers, in float64: their losses and the weights at the end."""
-    models = record.seeded_models(config, meta['seed'], 'float64')
+    """Training steps with all optimizers: their losses and the weights at the end.
+
+    Args:
+        steps: how many; all if None. In float32 only the first ones are the same everywhere.
+    """
+    models = record.seeded_models(config, meta['seed'], dtype)
     config['train_params'].update(batch_size=golden['source'].shape[1], epoch_milestones=[])
-    trainer = Trainer(config, models, record.seeded_losses(config, 'float64'))
+    trainer = Trainer(config, models, record.seeded_losses(config, dtype))
     names = [str(name) for name in golden['loss_names']]
     rows = []
-    for step in range(len(golden['source'])):
-        inputs = {name: to_tensor(golden[name][step], 'float64') for name in STEP_INPUTS}
+    for step in range(len(golden['source']) if steps is None else steps):
+        inputs = {name: to_tensor(golden[name][step], dtype) for name in STEP_INPUTS}
         transform = Transform(inputs['tps_affine_noise'], inputs['tps_control_params'])
         losses = trainer.step(inputs['source'], inputs['driving'], transform).losses
         rows.append([losses[name].item() for name in names])
@@ -142,9 +154,7 @@ def compute_trajectory(
 
 
 @paddle.no_grad()
-def compute_full(
-    config: Mapping[str, Any], seed: int, golden: Arrays, engine_name: str
-) -> Arrays:
+def compute_full(config: Mapping[str, Any], seed: int, golden: Arrays, engine_name: str) -> Arrays:
     """A published configuration in float32; large outputs are thinned out by strides."""
     models = record.seeded_models(config, seed, 'float32').eval()
     source, driving = (to_tensor(golden[name], 'float32') for name in ('source', 'driving'))
@@ -174,9 +184,7 @@ def full_row(engine: Engine, source: Tensor, driving: Tensor, golden: Arrays) ->
     return ours
 
 
-def compute_demo(
-    meta: Mapping[str, Any], golden: Arrays, folder: Path, engine_name: str
-) -> Arrays:
+def compute_demo(meta: Mapping[str, Any], golden: Arrays, folder: Path, engine_name: str) -> Arrays:
     """The animation of source.png by driving.npy with the checkpoint beside the file, as uint8."""
     config_path = next(iter(sorted(folder.glob('*.yaml'))), None)
     if config_path is None:
@@ -191,9 +199,7 @@ def compute_demo(
         if match:
             common['align_corners'], relative, adapt = (flag == 'True' for flag in match.groups())
             models = demo_models(config, folder / meta['checkpoint'])
-            engine = build_engine(
-                models, config['model_params'], source.shape[:2], engine_name
-            )
+            engine = build_engine(models, config['model_params'], source.shape[:2], engine_name)
             frames = animate(engine, source, driving, Normalization(relative, relative, adapt))
             ours[name] = np.stack([to_bytes(frame) for frame in frames])
     models = demo_models(config, folder / meta['checkpoint'])

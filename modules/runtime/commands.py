@@ -4,21 +4,57 @@ Nothing here imports Paddle, so that a mistake in the arguments is reported at o
 """
 
 import argparse
-import contextlib
+import difflib
 import errno
+import io
+import itertools
 import os
+import re
 import sys
 import warnings
-from typing import Any, Callable, Iterator, NoReturn
+from typing import Any, Callable, List, NoReturn, Optional, TextIO
 
 from modules.runtime.errors import OUTPUT_ERRORS, UserError
+from modules.runtime.messages import warn
 
 # What it says when nobody reads our messages any more: a closed pipe, a closed terminal.
 _READER_LEFT = (errno.EPIPE, errno.EIO)
+_OPTION = re.compile(r'--?[A-Za-z][\w-]*')
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """argparse with its errors in one line; the usage is a `--help` away."""
+    """argparse with its errors in one line; the usage is a `--help` away.
+
+    Options are not abbreviated: what is short for one today would be short for two tomorrow.
+    """
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **{'allow_abbrev': False, **settings})
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        arguments = sys.argv[1:] if args is None else list(args)
+        known = self._all_options()
+        for argument in itertools.takewhile(lambda argument: argument != '--', arguments):
+            name = argument.partition('=')[0]
+            attached = name[:2] in known and name[:2] != '--'  # -n3
+            if _OPTION.fullmatch(name) and name not in known and not attached:
+                self._refuse(name, known)
+        return super().parse_known_args(arguments, namespace)
+
+    def _all_options(self) -> List[str]:
+        """Names of options, of commands within this one, too."""
+        parsers: List[argparse.ArgumentParser] = [self]
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                parsers += action.choices.values()
+        return [name for parser in parsers for name in parser._option_string_actions]
+
+    def _refuse(self, name: str, known: List[str]) -> NoReturn:
+        """Says which option may be meant; before argparse says what else is missing."""
+        near = difflib.get_close_matches(name, known, 1, cutoff=0.7)
+        starts = [option for option in known if option.startswith(name)]
+        meant = starts or near
+        self.error(f'no option {name}' + (f'; did you mean {" or ".join(meant)}?' if meant else ''))
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f'{message} (see --help)')
@@ -31,10 +67,11 @@ def run_command(main: Callable[[], None]) -> NoReturn:
     Warnings are shown in one line, too. The work goes on if nobody reads what is printed, as in
     `python demo.py | true`, or can read it (`2>&-`).
     """
-    warnings.showwarning = _show_warning
+    warnings.showwarning = lambda message, *_: warn(str(message))
     _open_closed_streams()
-    with _Messages('stdout'), _Messages('stderr'):
-        sys.exit(_exit_status(main))
+    for name in ('stdout', 'stderr'):
+        setattr(sys, name, _shielded(getattr(sys, name)))
+    sys.exit(_exit_status(main))
 
 
 def _exit_status(main: Callable[[], None]) -> int:
@@ -60,10 +97,6 @@ def _exit_status(main: Callable[[], None]) -> int:
     return 2
 
 
-def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
-    print(f'warning: {message}', file=sys.stderr)
-
-
 def _open_closed_streams() -> None:
     """Puts the null device where standard streams are closed (`2>&-`), lest a file get there."""
     number = 0
@@ -75,48 +108,37 @@ def _open_closed_streams() -> None:
             setattr(sys, name, open(os.devnull, 'w'))  # noqa: SIM115 (for the rest of the process)
 
 
-class _Messages:
-    """Stands for sys.stdout or sys.stderr. That nobody reads on, as in `| head -1`, is no error."""
+def _shielded(stream: TextIO) -> TextIO:
+    """The same stream, to which writing goes on when its reader leaves, as in `| head -1`."""
+    # Lines come at once on a terminal, on stderr, and under `python -u`, where nothing is buffered.
+    at_once = bool(stream.line_buffering) or not hasattr(stream.buffer, 'raw')
+    raw = io.BufferedWriter(_Shield(stream))
+    # Names of files need not be UTF-8, and a terminal need not know all characters.
+    return io.TextIOWrapper(raw, stream.encoding, 'backslashreplace', line_buffering=at_once)
 
-    def __init__(self, name: str):
-        self._name, self._stream = name, getattr(sys, name)
 
-    def __enter__(self) -> None:
-        setattr(sys, self._name, self)
-        if hasattr(self._stream, 'reconfigure'):
-            # Names of files need not be UTF-8, and a terminal need not know all characters.
-            self._stream.reconfigure(errors='backslashreplace')
+class _Shield(io.RawIOBase):
+    """Where a stream's bytes go: nowhere, once its reader has left or its disk was full."""
 
-    def __exit__(self, *exception: object) -> None:
-        setattr(sys, self._name, self._stream)
+    def __init__(self, stream: TextIO):
+        self._stream = stream  # kept, for it would take its file with it
+        self._raw = getattr(stream.buffer, 'raw', stream.buffer)
+        self._ended = False
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._raw.fileno()
+
+    def isatty(self) -> bool:
+        return self._raw.isatty()
+
+    def write(self, data: Any) -> Optional[int]:
         try:
-            self.flush()
-        except OSError:  # the disk is full, which has been told already
-            self._discard()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def write(self, text: str) -> int:
-        with self._reader_may_leave():
-            self._stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with self._reader_may_leave():
-            self._stream.flush()
-
-    @contextlib.contextmanager
-    def _reader_may_leave(self) -> Iterator[None]:
-        try:
-            yield
+            return len(data) if self._ended else self._raw.write(data)
         except OSError as error:
+            self._ended = True
             if error.errno not in _READER_LEFT:
                 raise
-            self._discard()
-
-    def _discard(self) -> None:
-        """Sends the rest, too, nowhere: what is in the buffer, and what the interpreter flushes."""
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, self._stream.fileno())
-        os.close(null)
+            return len(data)

@@ -3,18 +3,27 @@
 Alone, a process has rank 0 of 1 and nothing here communicates.
 """
 
-from typing import Iterable
+import os
+from typing import Iterable, List
 
 import paddle
 import paddle.distributed as dist
 from paddle import Tensor
-from paddle.autograd import PyLayer
+
+from modules.runtime.gpu import backend_of
 
 
 def start() -> None:
-    """Joins the processes that `python -m paddle.distributed.launch` started, if it did."""
-    if world_size() > 1:
-        dist.init_parallel_env()
+    """Joins the processes that `python -m paddle.distributed.launch` started, if it did.
+
+    The device must be chosen before.
+    """
+    if world_size() == 1:
+        return
+    backend = backend_of(paddle.device.get_device(), os.environ.get('PADDLE_DISTRI_BACKEND'))
+    if backend is not None:
+        os.environ['PADDLE_DISTRI_BACKEND'] = backend
+    dist.init_parallel_env()
 
 
 def rank() -> int:
@@ -31,8 +40,7 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
         return
     gradients = [p.grad for p in parameters if p.grad is not None]
     flat = paddle.concat([gradient.flatten() for gradient in gradients])
-    dist.all_reduce(flat)
-    flat = flat / world_size()
+    flat = summed(flat) / world_size()
     sizes = [gradient.size for gradient in gradients]
     for gradient, mean in zip(gradients, flat.split(sizes)):
         gradient.set_value(mean.reshape(gradient.shape))
@@ -42,31 +50,25 @@ def mean_over_processes(values: Tensor) -> Tensor:
     """The mean of a tensor of scalars over the processes."""
     if world_size() == 1:
         return values
-    values = values.clone()
-    dist.all_reduce(values)
-    return values / world_size()
+    return summed(values) / world_size()
 
 
 def any_process(flag: bool) -> bool:
     """Whether the flag is set in any of the processes: all of them get the same answer."""
     if world_size() == 1:
         return flag
-    total = paddle.to_tensor([int(flag)])
+    return summed(paddle.to_tensor([int(flag)])).item() > 0
+
+
+def summed(values: Tensor) -> Tensor:
+    """The sum of a tensor over the processes."""
+    total = values.clone()
     dist.all_reduce(total)
-    return total.item() > 0
+    return total
 
 
-class SumOverProcesses(PyLayer):
-    """Adds a tensor up over the processes; the gradient is added up likewise."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
-        total = x.clone()
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:
-        total = gradient.clone()
-        dist.all_reduce(total)
-        return total
+def gathered(values: Tensor) -> Tensor:
+    """The tensors of all processes: (...) -> (processes, ...)."""
+    parts: List[Tensor] = []
+    dist.all_gather(parts, values)
+    return paddle.stack(parts)

@@ -10,7 +10,7 @@ from typing import Iterator, Optional, Union
 
 from modules.runtime.errors import OUTPUT_ERRORS, UserError, reason_of
 
-PathLike = Union[str, os.PathLike]
+PathLike = Union[str, 'os.PathLike[str]']
 
 
 @contextlib.contextmanager

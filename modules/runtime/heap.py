@@ -3,7 +3,7 @@
 import contextlib
 import ctypes
 import os
-from typing import Optional
+from typing import Any, Optional
 
 
 def keep_freed_memory() -> None:
@@ -40,10 +40,10 @@ def release_freed_memory() -> None:
 class _Heap:
     """The heap of the C library."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         libc = ctypes.CDLL(None)
         self._set, self._trim = libc.mallopt, libc.malloc_trim
-        self._info = getattr(libc, 'mallinfo2', None)  # since glibc 2.33
+        self._info: Any = getattr(libc, 'mallinfo2', None)  # since glibc 2.33
         self._most_used = self._elsewhere = 0
         if self._info is not None:
             self._info.restype = _HeapInfo

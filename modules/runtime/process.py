@@ -11,21 +11,29 @@ import warnings
 from typing import List
 
 from modules.runtime.cgroups import cpu_quota
+from modules.runtime.gpu import hide_gpus, select_gpu
 from modules.runtime.user_cache import lend_home
 
 # As the user has set it; Paddle, once imported, puts a 1 where nothing was.
 _CHOSEN_THREADS = None if 'paddle' in sys.modules else os.environ.get('OMP_NUM_THREADS')
 
 
-def prepare_process() -> None:
+def prepare_process(cpu: bool = False) -> None:
     """Uses every core this process may have, unless OMP_NUM_THREADS says otherwise.
 
     SIGTERM and SIGHUP end the process as an exception does, so that nothing half written stays
     behind; Paddle alone would print a trace and leave it there.
+
+    Args:
+        cpu: no GPU is touched, by this process or by what it starts.
     """
     for message in ('No ccache found', "Tensor do not have 'place'"):  # Paddle's, about compiling
         warnings.filterwarnings('ignore', message=message)
-    os.environ.setdefault('GLOG_minloglevel', '1')  # no notes of Paddle's about compiled programs
+    # Errors alone: notes about compiled programs and the GPU, and warnings of an exception that is
+    # on its way anyhow, say nothing that our own lines don't.
+    os.environ.setdefault('GLOG_minloglevel', '2')
+    if cpu:
+        hide_gpus(os.environ)
     if _is_amd():
         # The bundled matrix library takes a slow path on AMD unless told that AVX2 is there.
         os.environ.setdefault('MKL_DEBUG_CPU_TYPE', '5')
@@ -36,13 +44,13 @@ def prepare_process() -> None:
     for number in ending_signals():
         signal.signal(number, lambda number, frame: sys.exit(128 + number))
     if _CHOSEN_THREADS is None:  # Paddle would set one thread
-        paddle.base.core.set_num_threads(available_cores())
+        paddle.base.core.set_num_threads(cores_of_process())
 
 
 def num_threads() -> int:
-    """Threads of an operation: every core, unless OMP_NUM_THREADS says otherwise."""
+    """Threads of an operation: every core it has, unless OMP_NUM_THREADS says otherwise."""
     chosen = (_CHOSEN_THREADS or '').split(',')[0]
-    return int(chosen) if chosen.isdigit() and int(chosen) else available_cores()
+    return int(chosen) if chosen.isdigit() and int(chosen) else cores_of_process()
 
 
 def ending_signals() -> List[int]:
@@ -63,16 +71,30 @@ def available_cores() -> int:
     return min(cores, cpu_quota() or cores)
 
 
+def local_processes() -> int:
+    """How many processes of this machine work together: as many as Paddle's launcher started."""
+    count = os.environ.get('PADDLE_LOCAL_SIZE', '')
+    return max(1, int(count)) if count.isdigit() else 1
+
+
+def cores_of_process() -> int:
+    """The share of the cores that this one of the local processes has, at least one."""
+    return max(1, available_cores() // local_processes())
+
+
 def choose_device(cpu: bool) -> str:
     """Selects the GPU of this process where Paddle has one, else (or with `cpu`) the CPU.
 
     Returns:
         'cpu', 'gpu:0', ...
+
+    Raises:
+        UserError: Paddle has no programs for that GPU.
     """
     import paddle
 
-    use_gpu = not cpu and paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
-    paddle.set_device('gpu' if use_gpu else 'cpu')
+    if cpu or not select_gpu():
+        paddle.set_device('cpu')
     return paddle.device.get_device()
 
 

@@ -5,15 +5,12 @@ Steps that a run repeats after a crash take the place of those before it.
 """
 
 import importlib
-import io
-import os
 import struct
 import time
 from pathlib import Path
-from typing import Mapping, Optional
+from typing import Any, Mapping, Optional
 
 import numpy as np
-from PIL import Image
 
 from modules.runtime.errors import UserError
 from modules.runtime.files import atomic_output
@@ -90,49 +87,36 @@ def _cut_records(path: Path, step: int) -> None:
 class TensorBoard(Scalars):
     """Event files, one for each start of the run; TensorBoard drops what a later one repeats.
 
-    tensorboardX's own SummaryWriter is not used: its thread ends when the disk is full, and the
-    process then waits for it for ever. Here that is an OSError like any other.
+    tensorboardX's SummaryWriter is not used: the thread in which it writes ends when the disk is
+    full, and the process then waits for it for ever. What it writes with gives an OSError.
     """
 
     def __init__(self, folder: Path, step: int):
-        from tensorboardX import RecordWriter
+        from tensorboardX import summary
+        from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import Event, SessionLog
-        from tensorboardX.proto.summary_pb2 import Summary
 
-        self._event, self._summary = Event, Summary
-        # Files are read in the order of their names.
-        name = f'events.out.tfevents.{time.time():.6f}.{os.getpid()}'
-        self._records = RecordWriter(str(folder / name))
+        self._summary, self._event = summary, Event
+        # Files are read in the order of their names, which tell when each was begun.
+        self._events = EventsWriter(str(folder / 'events'), f'.{time.time_ns()}')
         self._flush_due = 0.0
-        self._write(0, file_version='brain.Event:2')
         self._write(step + 1, session_log=SessionLog(status=SessionLog.START))  # drop from there on
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
-        value = self._summary.Value
-        points = [value(tag=name, simple_value=number) for name, number in values.items()]
-        self._write(step, summary=self._summary(value=points))
+        for name, value in values.items():
+            self._write(step, summary=self._summary.scalar(name, value))
 
     def picture(self, step: int, image: np.ndarray) -> None:
-        png = io.BytesIO()
-        Image.fromarray(image).save(png, 'PNG')
-        encoded = self._summary.Image(
-            height=image.shape[0],
-            width=image.shape[1],
-            colorspace=3,  # RGB
-            encoded_image_string=png.getvalue(),
-        )
-        value = self._summary.Value(tag='picture', image=encoded)
-        self._write(step, summary=self._summary(value=[value]))
+        self._write(step, summary=self._summary.image('picture', image, dataformats='HWC'))
 
-    def _write(self, step: int, **content) -> None:
-        event = self._event(wall_time=time.time(), step=step, **content)
-        self._records.write(event.SerializeToString())
+    def _write(self, step: int, **content: Any) -> None:
+        self._events.write_event(self._event(wall_time=time.time(), step=step, **content))
         if time.monotonic() >= self._flush_due:
-            self._records.flush()
+            self._events.flush()
             self._flush_due = time.monotonic() + FLUSH_SECONDS
 
     def close(self) -> None:
-        self._records.close()
+        self._events.close()
 
 
 def check_package(kind: Optional[str]) -> None:

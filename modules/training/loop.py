@@ -14,7 +14,7 @@ from modules.data.loader import TrainingOrder, make_loader
 from modules.model import GeneratorStep
 from modules.runtime import distributed
 from modules.runtime.messages import note
-from modules.runtime.process import available_cores, ending_signals
+from modules.runtime.process import cores_of_process, ending_signals
 from modules.training.curves import Curves, Scalars
 from modules.training.loss_log import LossLog
 from modules.training.progress_bar import ProgressBar
@@ -26,7 +26,7 @@ from modules.visualizer import Visualizer
 class Stop:
     """Notes SIGINT, SIGTERM and SIGHUP, so that the step under way ends before the run does."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.signal: Optional[int] = None
         for number in (signal.SIGINT, *ending_signals()):
             signal.signal(number, self._note)
@@ -89,7 +89,7 @@ def train(
 ) -> None:
     """The epochs from `progress` on; SIGINT, SIGTERM and SIGHUP end them after a checkpoint."""
     params = config['train_params']
-    workers = available_cores() if params['num_workers'] is None else params['num_workers']
+    workers = cores_of_process() if params['num_workers'] is None else params['num_workers']
     visualizer = Visualizer(**config['visualizer_params'])
     main_process = distributed.rank() == 0
     stop, saved_at = Stop(), time.monotonic()
@@ -112,7 +112,8 @@ def train(
                 break
             if main_process and (due or stopping):
                 log.fetch()
-                save(folder, trainer, Progress(epoch, number, log.sums, log.skipped), log)
+                done = Progress(epoch, number, log.sums, log.skipped, len(order))
+                save(folder, trainer, done, log)
                 saved_at = time.monotonic()
             if stopping:
                 stop.leave()
@@ -120,7 +121,7 @@ def train(
         rates = trainer.learning_rates()
         trainer.end_epoch()
         means = log.means()
-        progress = Progress(epoch + 1, 0, {})
+        progress = Progress(epoch + 1, 0, {}, epoch_steps=len(order))
         last = progress.epoch == params['num_epochs'] or stopping
         if main_process:
             if log.skipped:

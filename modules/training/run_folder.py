@@ -1,21 +1,21 @@
 """The folder of a training run: resolved config, log, pictures, checkpoints."""
 
 import contextlib
-import re
+import itertools
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
 import numpy as np
 import yaml
-from PIL import Image
 
 from modules.checkpoints.models import load_checkpoint, save_checkpoint
+from modules.checkpoints.of_runs import find_checkpoints
 from modules.runtime.errors import UserError
 from modules.runtime.files import atomic_output
 from modules.runtime.locks import folder_of_one_run
+from modules.runtime.messages import note
 from modules.training.trainer import Trainer
-
-CHECKPOINT_NAME = re.compile(r'\d{8}-\d{8}-checkpoint\.safetensors')
+from modules.video import write_picture
 
 
 class Progress(NamedTuple):
@@ -25,6 +25,7 @@ class Progress(NamedTuple):
     batch: int  # batches of it that are done
     loss_sums: Dict[str, float]  # over those batches
     skipped: int = 0  # of those batches, which changed no network and count in no sum
+    epoch_steps: int = 0  # batches of a whole epoch; 0: an older checkpoint, which does not tell
 
 
 START = Progress(0, 0, {})
@@ -33,31 +34,67 @@ START = Progress(0, 0, {})
 class RunFolder:
     """Files of a run under `path`:
 
-    config.yaml     the resolved config
+    config.yaml     the resolved config, below a line for each change since the run began
     log.txt         a line of mean losses per epoch, as the official code writes it
     train-vis/      a picture per epoch
     scalars/        curves, where the config asks for them
     EPOCH-BATCH-checkpoint.safetensors  the newest `keep` ones, all that resuming needs
+    set-aside-1/    checkpoints that an older one, from which the run went on, has made void
     """
 
-    def __init__(self, path: Path, config: Mapping[str, Any], keep: int):
+    def __init__(
+        self, path: Path, config: Mapping[str, Any], keep: int, changes: Sequence[str] = ()
+    ):
         self.path = path
         self.config = config
         self.keep = keep
+        self.changes = list(changes)
+        self.config_file = path / 'config.yaml'
+
+    def check_start(self, resumed: Optional[Path]) -> None:
+        """Raises UserError where a run, that is not the resumed one, has left checkpoints."""
+        if self.checkpoints() and not (resumed and self.holds(resumed)):
+            raise UserError(f'{self.path}: holds a run; add --resume or take another --save_dir')
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[None]:
+    def open(self, resumed: Optional[Path] = None) -> Iterator[None]:
         """Makes the folder of a run, or takes up the same run; keeps others out for the while.
+
+        Args:
+            resumed: the checkpoint that the run goes on from. Where it is one of this folder, later
+                ones are set aside, so that nobody goes on from them by mistake.
 
         Raises:
             UserError: another run is writing there, or it is no folder.
         """
         with folder_of_one_run(self.path):
             (self.path / 'train-vis').mkdir(exist_ok=True)
-            if not (self.path / 'config.yaml').exists():
-                with atomic_output(self.path / 'config.yaml') as path:
-                    path.write_text(yaml.safe_dump(dict(self.config), sort_keys=False))
+            if resumed is not None and self.holds(resumed):
+                self._set_aside([p for p in self.checkpoints() if p.name > resumed.name])
+            self._write_config()
             yield
+
+    def holds(self, checkpoint: Path) -> bool:
+        """Whether it is a checkpoint of this folder."""
+        return checkpoint.resolve().parent == self.path.resolve()
+
+    def _set_aside(self, later: List[Path]) -> None:
+        if not later:
+            return
+        taken = (self.path / f'set-aside-{number}' for number in itertools.count(1))
+        place = next(path for path in taken if not path.exists())
+        place.mkdir()
+        for checkpoint in later:
+            checkpoint.rename(place / checkpoint.name)
+        note(f'{len(later)} later checkpoints are set aside in {place}')
+
+    def _write_config(self) -> None:
+        lines = ''.join(f'# {change}\n' for change in self.changes)
+        text = lines + yaml.safe_dump(dict(self.config), sort_keys=False)
+        place = self.config_file
+        if not place.exists() or place.read_text(encoding='utf-8') != text:
+            with atomic_output(place) as path:
+                path.write_text(text, encoding='utf-8')
 
     def checkpoints(self) -> List[Path]:
         """The run's checkpoints, oldest first."""
@@ -72,7 +109,12 @@ class RunFolder:
             trainer.models._asdict(),
             self.config,
             extra_tensors=tensors,
-            extra_meta={'epoch': progress.epoch, 'progress': progress._asdict(), 'trainer': meta},
+            extra_meta={
+                'epoch': progress.epoch,
+                'progress': progress._asdict(),
+                'trainer': meta,
+                'changes': self.changes,
+            },
         )
         for old in self.checkpoints()[: -self.keep]:
             old.unlink()
@@ -89,14 +131,7 @@ class RunFolder:
 
     def save_picture(self, epoch: int, picture: np.ndarray) -> None:
         with atomic_output(self.path / 'train-vis' / f'{epoch:08d}-rec.png') as path:
-            Image.fromarray(picture).save(path)
-
-
-def find_checkpoints(folder: Path) -> List[Path]:
-    """Training checkpoints in a folder, oldest first."""
-    if not folder.is_dir():
-        return []
-    return sorted(p for p in folder.iterdir() if CHECKPOINT_NAME.fullmatch(p.name))
+            write_picture(path, picture)
 
 
 def newest_checkpoint(place: Path) -> Path:

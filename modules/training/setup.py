@@ -22,9 +22,7 @@ def build_trainer(config: Mapping[str, Any], checkpoint: Optional[str], seed: in
     if any(params['loss_weights']['perceptual']):
         vgg = build_vgg(params['vgg19_weights'])
         if params['vgg19_weights'] == 'random':
-            print(
-                'NOTE: the perceptual loss compares features of a random VGG19, as the config asks'
-            )
+            note('the perceptual loss compares features of a random VGG19, as the config asks')
     return Trainer(config, models, TrainingLosses(config, vgg), seed)
 
 

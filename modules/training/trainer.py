@@ -1,6 +1,6 @@
 """One training step and all that has to survive between two steps."""
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, ContextManager, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
 import paddle
@@ -144,14 +144,18 @@ class Trainer:
         for optimizer in self.optimizers.values():
             optimizer._learning_rate.step()
 
-    def _parts(self, source: Tensor, driving: Tensor, transform: Optional[Transform]):
+    def _parts(
+        self, source: Tensor, driving: Tensor, transform: Optional[Transform]
+    ) -> Iterator[Tuple[Tensor, Tensor, Optional[Transform]]]:
         """The batch in `accumulation_steps` equal parts."""
-        size = source.shape[0] // self.accumulation_steps
-        for begin in range(0, size * self.accumulation_steps, size):
+        size, rest = divmod(source.shape[0], self.accumulation_steps)
+        if rest or not size:
+            raise ValueError(f'{source.shape[0]} samples in {self.accumulation_steps} equal parts')
+        for begin in range(0, source.shape[0], size):
             samples = slice(begin, begin + size)
             yield source[samples], driving[samples], transform and transform[samples]
 
-    def _autocast(self):
+    def _autocast(self) -> ContextManager[None]:
         return precision.autocast(self.amp_dtype)
 
     def _backward(self, losses: Losses) -> None:
@@ -164,9 +168,8 @@ class Trainer:
             Whether they stepped.
         """
         optimizers = self.optimizers.values()
-        for optimizer in optimizers:
-            distributed.average_gradients(optimizer._parameter_list)
         parameters = [p for optimizer in optimizers for p in optimizer._parameter_list]
+        distributed.average_gradients(parameters)
         finite = self.scaler.unscale(parameters)
         if finite:
             for optimizer in optimizers:
@@ -215,6 +218,9 @@ class Trainer:
                 absent.append(name)
                 continue
             optimizer.set_state_dict({**state, 'LR_Scheduler': dict(meta['schedules'][name])})
+            # What is restored is the last rate; of the config's, that may be another by now.
+            schedule = optimizer._learning_rate
+            schedule.step(schedule.last_epoch)
         self.step_count = meta['step_count']
         self.seed = meta['seed']
         self.scaler.load_state(meta.get('scaler', {}))

@@ -4,19 +4,25 @@ A frame is an array (H, W, 3) of uint8, RGB; H and W are its height and width in
 is read and written at a constant rate: frame i belongs to second i / fps (see `VideoReader`).
 """
 
+from modules.video.animations import is_animated
+from modules.video.opening import CLIP_SUFFIXES
 from modules.video.pictures import IMAGE_SUFFIXES, read_image
-from modules.video.reading import VideoReader, map_frames, read_frames
+from modules.video.reading import VideoReader, map_repeated, read_frames
 from modules.video.resizing import resize_frame
 from modules.video.timing import FOLDER_FPS
-from modules.video.writing import VideoWriter
+from modules.video.writing import VideoWriter, write_picture, write_video
 
 __all__ = [
+    'CLIP_SUFFIXES',
     'FOLDER_FPS',
     'IMAGE_SUFFIXES',
     'VideoReader',
     'VideoWriter',
-    'map_frames',
+    'is_animated',
+    'map_repeated',
     'read_frames',
     'read_image',
     'resize_frame',
+    'write_picture',
+    'write_video',
 ]

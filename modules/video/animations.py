@@ -5,23 +5,26 @@ track of its own. Other animated pictures (GIF, PNG, AVIF) are clips as any to i
 """
 
 import contextlib
+import itertools
 import os
 import struct
 from fractions import Fraction
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Dict, Generator, List, Optional, Sequence, Tuple
 
 import numpy as np
-from PIL import features
 
+from modules.runtime.errors import UserError
+from modules.runtime.files import PathLike
 from modules.video.decoding import paced
 from modules.video.opening import damage_error
-from modules.video.pictures import open_picture, over_white
+from modules.video.pictures import Size, hides_all, ignores_alpha, open_picture, over_white
 from modules.video.survey import survey
 from modules.video.timing import find_pace, find_repeats
 
 # Browsers show what is to stay for 10 ms or less for 100 ms: its writer meant "as fast as can be".
 SHORT, INSTEAD = 10, 100
+PNG = b'\x89PNG\r\n\x1a\n'
 
 
 class Animation:
@@ -46,12 +49,23 @@ class Animation:
                 pace.slots.tolist(),
             )
             self.notes = list(pace.notes(path))
-        self.repeats = find_repeats(self._slots, self.frame_count)
+        self.repeats = find_repeats(self._slots, self.frame_count or 0)
         with contextlib.closing(self._decode()) as frames:
-            self.size = next(frames)[1].shape[:2]
+            first = next(frames)[1]
+            self.size: Size = first.shape[:2]
+            shown = itertools.chain([first], (frame for _, frame in frames))
+            self._ignore_alpha = ignores_alpha(
+                hides_all(frame[..., :3], frame[..., 3]) if frame.shape[2] == 4 else False
+                for frame in shown
+            )
 
-    def frames(self) -> Iterator[np.ndarray]:
-        for _, frame in paced(self._decode(), self.frame_count):
+    def frames(self) -> Generator[np.ndarray, None, None]:
+        source = None
+        for _, decoded in paced(self._decode(), self.frame_count):
+            if decoded is not source:
+                source, frame = decoded, np.ascontiguousarray(decoded[..., :3])
+                if decoded.shape[2] == 4 and not self._ignore_alpha:
+                    frame = over_white(decoded)
             yield frame
 
     def pick(self, wanted: Sequence[int]) -> Dict[int, np.ndarray]:
@@ -59,34 +73,49 @@ class Animation:
         chosen = set(wanted)
         return {number: frame for number, frame in enumerate(self.frames()) if number in chosen}
 
-    def _decode(self) -> Iterator[Tuple[int, np.ndarray]]:
+    def _decode(self) -> Generator[Tuple[int, np.ndarray], None, None]:
+        """Yields (number, frame): (H, W, 3) or, with transparency, (H, W, 4)."""
         with open_picture(self.path) as image:
             for place, slot in enumerate(self._slots):
-                if place >= image.n_frames:
+                if place >= getattr(image, 'n_frames', 1):
                     raise damage_error(self.path, place, len(self._slots))
                 image.seek(place)
-                if image.has_transparency_data:
-                    yield slot, over_white(np.asarray(image.convert('RGBA')))
-                else:
-                    yield slot, np.array(image.convert('RGB'))
+                mode = 'RGBA' if image.has_transparency_data else 'RGB'
+                yield slot, np.array(image.convert(mode))
 
 
-def is_animation(path: Path) -> bool:
+def is_animated(path: PathLike) -> bool:
+    """Whether a WebP, PNG or AVIF moves, as its first bytes tell; False for all other files."""
+    return _animated_format(path) is not None
+
+
+def is_for_pillow(path: PathLike) -> bool:
     """Whether the file is one of those that `Animation` is for."""
+    kind = _animated_format(path)
+    if kind == 'AVIF':
+        try:
+            with open_picture(path) as image:
+                return image.mode == 'RGBA'
+        except UserError:  # this Pillow can't read any
+            return False
+    return kind == 'WEBP'
+
+
+def _animated_format(path: PathLike) -> Optional[str]:
     try:
         with open(path, 'rb') as file:
-            head = file.read(64)
+            head = file.read(4096)
     except (OSError, ValueError):  # who opens it next says why
-        return False
-    if head[:4] == b'RIFF' and head[8:16] == b'WEBPVP8X':
-        return bool(head[20] & 2)
-    if head[4:8] == b'ftyp' and b'avis' in head and features.check('avif'):
-        with open_picture(path) as image:
-            return image.mode == 'RGBA'
-    return False
+        return None
+    if head.startswith(b'RIFF') and head[8:16] == b'WEBPVP8X' and head[20] & 2:
+        return 'WEBP'
+    if head.startswith(PNG) and b'acTL' in head.split(b'IDAT')[0]:
+        return 'PNG'
+    is_avif = head[4:8] == b'ftyp' and b'avis' in head[: int.from_bytes(head[:4], 'big')]
+    return 'AVIF' if is_avif else None
 
 
-def _webp_delays(path: Path) -> Optional[List[int]]:
+def _webp_delays(path: PathLike) -> Optional[List[int]]:
     """How long each frame of an animated WebP is shown, in ms; None for other pictures.
 
     Raises:

@@ -1,7 +1,7 @@
 """Decoded frames of any pixel format as RGB."""
 
 import struct
-from typing import Optional, Tuple
+from typing import Any, Optional, Tuple
 
 import av
 import numpy as np
@@ -15,8 +15,8 @@ from modules.video.pictures import Size, hides_all, over_white
 # of our size.
 ONE_THREAD = {'threads': 1} if PYAV >= 17 else {}
 
-# libav's numbers for colours: unspecified, BT.601, BT.709, BT.2020; ranges 16-235 and 0-255.
-UNSPECIFIED, BT709, BT601, BT2020, LIMITED, FULL = 2, 1, 6, 9, 1, 2
+# libav's numbers for colours: unspecified, BT.601, BT.709, BT.2020; the range 0-255.
+UNSPECIFIED, BT709, BT601, BT2020, FULL = 2, 1, 6, 9, 2
 # The matrices that swscale knows, beside none at all (0) and unspecified (2).
 MATRICES = (BT709, 4, 5, BT601, 7, BT2020)
 # swscale's numbers for BT.601 and for bicubic interpolation.
@@ -26,7 +26,7 @@ HD_LINES = 720
 
 if PYAV < 19:
 
-    def _unnamed(cls, value):
+    def _unnamed(cls: Any, value: object) -> Any:
         """Names kinds of side data that are newer than PyAV, as its version 19 does.
 
         Without a name, none of a frame's side data can be read.
@@ -35,7 +35,7 @@ if PYAV < 19:
         member._name_, member._value_ = f'UNKNOWN_{value}', value
         return cls._value2member_map_.setdefault(value, member)
 
-    SideDataType._missing_ = classmethod(_unnamed)
+    SideDataType._missing_ = classmethod(_unnamed)  # type: ignore[method-assign, assignment]
 
 
 def display_matrix(frame: av.VideoFrame) -> Tuple[int, int, int, int]:

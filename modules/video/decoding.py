@@ -2,7 +2,7 @@
 
 import contextlib
 import itertools
-from typing import Iterator, Optional, Tuple, TypeVar
+from typing import Any, Generator, Iterator, Optional, Tuple, TypeVar
 
 import av
 
@@ -18,7 +18,7 @@ ALPHA_DECODERS = {'vp8': 'libvpx', 'vp9': 'libvpx-vp9'}
 
 def decode(
     path: PathLike, clip: Clip, start: Optional[int] = None
-) -> Iterator[Tuple[int, av.VideoFrame]]:
+) -> Generator[Tuple[int, av.VideoFrame], None, None]:
     """Yields (number, frame) in order of display, from the keyframe stamped `start` if given.
 
     Numbers may be missing (nothing new to be shown there) or repeat (the last one is to be shown).
@@ -74,7 +74,8 @@ def _packets(
     if start is not None:
         container.seek(start, stream=stream)
     codec = stream.codec_context.name
-    packets = (packet for packet in container.demux(stream) if holds_picture(packet, codec))
+    demuxed = container.demux(stream)
+    packets: Iterator[Any] = (packet for packet in demuxed if holds_picture(packet, codec))
     if start is not None:
         landed = next(packets, None)
         if not (landed and landed.is_keyframe and landed.pts is not None and landed.pts <= start):
@@ -102,10 +103,13 @@ def _frames(
 
 
 def paced(
-    frames: Iterator[Tuple[int, Frame]], frame_count: Optional[int], number: int = 0
-) -> Iterator[Tuple[int, Frame]]:
+    frames: Generator[Tuple[int, Frame], None, None],
+    frame_count: Optional[int],
+    number: int = 0,
+) -> Generator[Tuple[int, Frame], None, None]:
     """Yields (number, frame) for every number from `number` on: the last frame due by then."""
-    last, shown = number, None
+    last = number
+    shown: Any = None
     with contextlib.closing(frames):
         for due, frame in frames:
             while shown is not None and number < due:

@@ -68,8 +68,8 @@ def _tables(transfer: int, primaries: int) -> Tuple[np.ndarray, np.ndarray, np.n
         matrix = FROM_P3
     else:
         matrix = np.eye(3) if primaries == BT709 else FROM_BT2020
-    tables = linear, scale, matrix.T
-    return tuple(table.astype(np.float32) for table in tables)
+    light, factors, to_bt709 = (t.astype(np.float32) for t in (linear, scale, matrix.T))
+    return light, factors, to_bt709
 
 
 @functools.lru_cache(maxsize=1)

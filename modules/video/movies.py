@@ -4,7 +4,7 @@ import bisect
 import contextlib
 import itertools
 from pathlib import Path
-from typing import Dict, Iterator, List, Sequence
+from typing import Dict, Generator, List, Sequence
 
 import av
 import numpy as np
@@ -45,7 +45,7 @@ class Movie:
             f'{width}x{height}',
         ]
 
-    def frames(self) -> Iterator[np.ndarray]:
+    def frames(self) -> Generator[np.ndarray, None, None]:
         source, self._scaled = None, 0
         for _, decoded in paced(decode(self.path, self._clip), self.frame_count):
             if decoded is not source:

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import stat
-import struct
 from fractions import Fraction
 from typing import Any, Iterator, List, Optional, Sequence, TypeVar
 
@@ -18,18 +17,12 @@ LENIENT = {'metadata_errors': 'replace'} if PYAV < 19 else {}
 # "file" keeps playlists from reaching for the network. PNGs that are to be shown as fast as can be,
 # which libav would do, are shown as browsers do: delays up to 1/100 s count for 1/10 s.
 OPTIONS = {'protocol_whitelist': 'file', 'max_fps': '99', 'default_fps': '10'}
-# What comes out of PyAV on files that are broken, or newer than it.
-DECODER_ERRORS = (
-    av.FFmpegError,
-    OSError,
-    ValueError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    RuntimeError,
-    MemoryError,
-    EOFError,
-    struct.error,
+# How the names of clips end, in data sets; what libav can play besides is played as well.
+CLIP_SUFFIXES = (
+    *('.3g2', '.3gp', '.apng', '.asf', '.avi', '.divx', '.dv', '.f4v', '.flv', '.gif', '.m2t'),
+    *('.m2ts', '.m2v', '.m4v', '.mjpeg', '.mjpg', '.mkv', '.mov', '.mp4', '.mpe', '.mpeg', '.mpg'),
+    *('.mts', '.mxf', '.nut', '.ogm', '.ogv', '.ogx', '.qt', '.rm', '.rmvb', '.ts', '.vob'),
+    *('.webm', '.wmv', '.wtv', '.y4m'),
 )
 Track = TypeVar('Track', av.VideoStream, av.AudioStream)
 # Pictures that are no clip: the cover of a song, the previews of a film.
@@ -53,7 +46,9 @@ def errors_named(path: PathLike) -> Iterator[None]:
     """Turns whatever a decoder raises about the clip at `path` into a UserError of one line."""
     try:
         yield
-    except DECODER_ERRORS as error:
+    except UserError:
+        raise
+    except Exception as error:
         what = 'needs more memory than there is' if isinstance(error, MemoryError) else str(error)
         what = ' '.join(what.split()) or type(error).__name__
         raise UserError(

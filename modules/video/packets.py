@@ -2,12 +2,13 @@
 
 import itertools
 from fractions import Fraction
-from typing import Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional
 
 import av
 
 from modules.video.opening import fraction, sound_track
 from modules.video.timing import FOLDER_FPS
+from modules.video.wholeness import MOV
 
 AVI, TRANSPORT = 'avi', 'mpegts'
 # Seconds from one frame to the next that are no pause, in formats whose clocks may start anew.
@@ -17,7 +18,7 @@ LEAP = 10
 class Packet(NamedTuple):
     """A packet of the pictures. Those of AVI carry numbers in the order of decoding."""
 
-    stamp: Optional[int]  # in ticks: when it is shown
+    stamp: Any  # int, in ticks: when it is shown; None: not told
     is_key: bool
     is_hidden: bool  # needed for decoding, cut away by an edit list
     duration: int  # in ticks; 0: unknown
@@ -30,6 +31,9 @@ class Packets(NamedTuple):
     # The packets with which another clip begins, joined to the one before: their places, and what
     # must be added to the time stamps from there on.
     joints: Dict[int, int]
+    held_until: Optional[
+        int
+    ]  # the end of empty packets, which repeat a frame; None: there are none
     sound_end: Optional[Fraction]  # in seconds of the container's clock; None: unknown
     damaged: Optional[int]  # the place of the first that is damaged; None: none is
 
@@ -50,23 +54,28 @@ class _Line:
         jumps = stream.container.format.flags & av.format.Flags.ts_discont.value
         self._leap = LEAP / tick if jumps else None
         self._latest: Optional[int] = None  # in this clip's own time
-        self._end = 0  # on the line
-        self.shift = 0
+        self.end = self.shift = 0  # end: on the line
 
     def begins_anew(self, packet: av.Packet) -> bool:
         """Whether another clip begins with this packet; `shift` is for what follows."""
-        clock = packet.pts if packet.dts is None else packet.dts
-        step = packet.duration or self._step
-        is_joint = False
-        if packet.is_keyframe and self._latest is not None:
-            is_joint = clock < self._latest - 3 * step
+        pts, clock, latest = packet.pts, packet.dts, self._latest
+        step, is_joint = packet.duration or self._step, False
+        if clock is None:
+            clock = pts
+        if latest is not None and packet.is_keyframe:
+            is_joint = clock < latest - 3 * step
             if self._leap is not None:
-                is_joint = is_joint or clock > self._latest + self._leap
+                is_joint = is_joint or clock > latest + self._leap
         if is_joint:
-            self.shift, self._latest = self._end - packet.pts, None
-        self._latest = clock if self._latest is None else max(self._latest, clock)
-        self._end = max(self._end, packet.pts + self.shift + step)
+            self.shift = self.end - pts
+        if is_joint or latest is None or clock > latest:
+            self._latest = clock
+        self.end = max(self.end, pts + self.shift + step)
         return is_joint
+
+    def hold(self, packet: av.Packet) -> None:
+        """An empty packet: the frame before is shown for longer."""
+        self.end = max(self.end, packet.pts + self.shift + (packet.duration or self._step))
 
 
 def holds_picture(packet: av.Packet, codec: str) -> bool:
@@ -80,11 +89,17 @@ def read_packets(container: av.container.InputContainer, stream: av.VideoStream)
     In transport streams it goes on after that, for where two are joined it looks like damage.
     """
     by_number, sound = container.format.name == AVI, sound_track(container)
-    line, pictures, joints = _Line(stream), [], {}
-    sound_end, damaged, codec = None, None, stream.codec_context.name
+    sound_end, damaged, held_until = None, None, None
+    if sound is not None and container.format.name == MOV and sound.duration is not None:
+        # Its tables tell; elsewhere the sound's packets must be read as well.
+        sound_end = (sound.start_time or 0) + sound.duration
+    demuxed = (stream,) if sound is None or sound_end is not None else (stream, sound)
+    line, joints = _Line(stream), {}
+    pictures: List[Packet] = []
+    codec, track = stream.codec_context.name, stream.index
     try:
-        for packet in container.demux(*filter(None, (stream, sound))):
-            if packet.stream_index != stream.index:
+        for packet in container.demux(*demuxed):
+            if packet.stream_index != track:
                 if packet.pts is not None:
                     sound_end = max(sound_end or 0, packet.pts + (packet.duration or 0))
                 continue
@@ -100,8 +115,11 @@ def read_packets(container: av.container.InputContainer, stream: av.VideoStream)
                     stamp += line.shift
                 duration = packet.duration or 0
                 pictures.append(Packet(stamp, packet.is_keyframe, packet.is_discard, duration))
+            elif packet.pts is not None and not packet.size:
+                line.hold(packet)
+                held_until = line.end
     except av.FFmpegError:
         damaged = len(pictures) if damaged is None else damaged
-    if sound_end is not None:
+    if sound is not None and sound_end is not None:
         sound_end = None if joints else sound_end * fraction(sound.time_base)
-    return Packets(pictures, joints, sound_end, damaged)
+    return Packets(pictures, joints, held_until, sound_end, damaged)

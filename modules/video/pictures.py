@@ -37,7 +37,11 @@ from modules.video.rescued_pictures import (
 Size = Tuple[int, int]  # (height, width)
 
 # What counts as a frame in a folder of pictures.
-IMAGE_SUFFIXES = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')
+IMAGE_SUFFIXES = (
+    *('.apng', '.avif', '.avifs', '.bmp', '.dib', '.gif', '.heic', '.heif', '.hif', '.j2k'),
+    *('.jfif', '.jp2', '.jpe', '.jpeg', '.jpg', '.pbm', '.pgm', '.png', '.pnm', '.ppm', '.tga'),
+    *('.tif', '.tiff', '.webp'),
+)
 # What Pillow logs about odd files must not reach the screen.
 logging.getLogger('PIL').addHandler(logging.NullHandler())
 

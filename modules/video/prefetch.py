@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from typing import Iterable, Iterator, TypeVar
+from typing import Any, Iterable, Iterator, TypeVar
 
 T = TypeVar('T')
 _END = object()
@@ -14,14 +14,15 @@ def prefetch(items: Iterable[T], ahead: int = 2) -> Iterator[T]:
     What the iteration raises is raised here, in its place. A consumer that stops early stops it,
     be it by a signal: locks written in C can't be left closed by one, as those of queue.Queue can.
     """
-    wishes: queue.SimpleQueue = queue.SimpleQueue()  # for one item each
-    ready: queue.SimpleQueue = queue.SimpleQueue()
+    wishes: queue.SimpleQueue[bool] = queue.SimpleQueue()  # for one item each
+    ready: queue.SimpleQueue[Any] = queue.SimpleQueue()
     stopped = False
 
     def work() -> None:
-        iterator = None
+        iterator: Any = None
+        item: Any = None
         try:
-            iterator, item = iter(items), None
+            iterator = iter(items)
             while item is not _END and wishes.get() and not stopped:
                 item = next(iterator, _END)
                 ready.put((item, None))

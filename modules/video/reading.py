@@ -1,19 +1,32 @@
 """Clips as frames at a constant rate, one after the other or at random."""
 
+import contextlib
 import os
 from fractions import Fraction
 from pathlib import Path
-from typing import Callable, FrozenSet, Iterable, Iterator, List, Optional, Sequence, TypeVar, Union
+from typing import (
+    Callable,
+    FrozenSet,
+    Generator,
+    Iterable,
+    Iterator,
+    List,
+    Optional,
+    Sequence,
+    TypeVar,
+    Union,
+)
 
 import numpy as np
 
 from modules.runtime.files import PathLike
-from modules.video.animations import Animation, is_animation
+from modules.video.animations import Animation, is_for_pillow
 from modules.video.folders import Folder
 from modules.video.movies import Movie
 from modules.video.pictures import Size
 from modules.video.timing import FOLDER_FPS, Rate
 
+S = TypeVar('S')
 T = TypeVar('T')
 
 
@@ -57,11 +70,11 @@ class VideoReader:
                 folder raises at once if one picture differs in size from the first.
         """
         self.path = Path(path)
-        self._frames: Optional[Iterator[np.ndarray]] = None
+        self._frames: Optional[Generator[np.ndarray, None, None]] = None
         self._source: Union[Folder, Animation, Movie]
         if os.path.isdir(path):
             self._source = Folder(self.path, folder_fps)
-        elif is_animation(self.path):
+        elif is_for_pillow(self.path):
             self._source = Animation(self.path)
         else:
             self._source = Movie(self.path)
@@ -84,7 +97,8 @@ class VideoReader:
     def close(self) -> None:
         """Ends the iteration under way, if any, and gives its decoder and file back."""
         if self._frames is not None:
-            self._frames.close()
+            with contextlib.suppress(ValueError):  # a thread is at work in it, and will end it
+                self._frames.close()
             self._frames = None
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -115,14 +129,13 @@ def read_frames(path: PathLike, indices: Sequence[int]) -> np.ndarray:
         return reader.read_frames(indices)
 
 
-def map_frames(function: Callable[[np.ndarray], T], frames: Iterable[np.ndarray]) -> Iterator[T]:
-    """`function` of each frame; of one that is repeated it is computed once.
+def map_repeated(function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
+    """`function` of each item; of one that comes again, as VideoReader's repeated frames do, once.
 
-    Repeated is the same array again, as `VideoReader` gives it, which then must not be changed in
-    between. The same result stands for it again, so that this can be repeated on results.
+    The same result then comes again for it, so that this may be done once more on results.
     """
-    last, result = None, None
-    for frame in frames:
-        if frame is not last:
-            last, result = frame, function(frame)
+    last: object = object()
+    for item in items:
+        if item is not last:
+            last, result = item, function(item)
         yield result

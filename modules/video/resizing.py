@@ -6,6 +6,8 @@ from typing import Tuple
 import numpy as np
 from scipy import sparse
 
+from modules.video.levels import to_bytes
+
 # Values of a frame that are held as floats at a time.
 _AT_ONCE = 2**22
 
@@ -34,6 +36,34 @@ def resize_frame(frame: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
     columns = rows.reshape(height, old_width, 3).transpose(1, 0, 2).reshape(old_width, height * 3)
     resized = _resize_matrix(old_width, width) @ columns
     return np.ascontiguousarray(resized.reshape(width, height, 3).transpose(1, 0, 2))
+
+
+def fit_frame(frame: np.ndarray, size: Tuple[int, int], crop: bool) -> np.ndarray:
+    """A frame scaled to another size without being squeezed, anti-aliased.
+
+    Args:
+        frame: (H, W, 3) uint8.
+        size: (height, width) wanted.
+        crop: the middle of the frame fills it; else all of the frame lies in its middle, and the
+            frame's border is repeated around it.
+
+    Returns:
+        (height, width, 3) uint8; the frame itself if the size is the wanted one already.
+    """
+    if frame.shape[:2] == tuple(size):
+        return frame
+    ratios = [want / have for want, have in zip(size, frame.shape[:2])]
+    if crop:
+        factor = max(ratios)
+        window = [min(h, max(1, round(w / factor))) for h, w in zip(frame.shape[:2], size)]
+        top, left = ((have - side) // 2 for have, side in zip(frame.shape[:2], window))
+        inner = frame[top : top + window[0], left : left + window[1]]
+        return to_bytes(resize_frame(np.ascontiguousarray(inner), size))
+    factor = min(ratios)
+    scaled = [min(w, max(1, round(h * factor))) for h, w in zip(frame.shape[:2], size)]
+    inner = to_bytes(resize_frame(frame, (scaled[0], scaled[1])))
+    around = [((w - s) // 2, w - s - (w - s) // 2) for w, s in zip(size, scaled)]
+    return np.pad(inner, (*around, (0, 0)), mode='edge')
 
 
 @functools.lru_cache(maxsize=16)

@@ -2,7 +2,7 @@
 
 import bisect
 from fractions import Fraction
-from typing import Dict, Iterator, List, NamedTuple, Optional
+from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import av
 import numpy as np
@@ -91,8 +91,7 @@ def survey(path: PathLike) -> Clip:
 
 def _tracks_left_out(container: av.container.InputContainer, path: PathLike) -> Iterator[str]:
     tracks = [stream for stream in picture_tracks(container) if stream.frames != 1]
-    is_avif = container.metadata.get('major_brand') == 'avis'  # with its transparency as a track
-    if len(tracks) > 1 and not is_avif:
+    if len(tracks) > 1 and not _is_avif(container):  # which has its transparency as a track
         yield f'{path}: {len(tracks)} tracks of pictures, of which the default one is used'
 
 
@@ -142,9 +141,14 @@ def _timeline(
     shown = sorted(_shown(packets))
     if not shown:
         return clip
-    stamps = np.unique([packet.stamp for packet in shown])
+    stamps = moments = np.unique([packet.stamp for packet in shown])
     last = repeats + 1 if repeats else shown[-1].duration or None
-    pace = find_pace(stamps, tick, rates, last, is_last_exact=kind in DELAYED)
+    if packets.held_until is not None:
+        last = max(last or 0, packets.held_until - int(stamps[-1]))
+    if kind == 'gif':
+        moments, last = _browsers_delays(stamps, last)
+    has_delays = kind in DELAYED or _is_avif(stream.container)
+    pace = find_pace(moments, tick, rates, last, is_last_exact=has_delays)
     if pace.frame_count > 1000 * len(packets.pictures):  # nearly all of them repeated
         raise UserError(f'{path}: its time stamps leap; re-encode it at a constant rate')
     notes += pace.notes(path)
@@ -161,6 +165,21 @@ def _timeline(
         slots=pace.slots.tolist(),
         keys=[packet.stamp for packet in shown if packet.is_key] if is_seekable else [],
     )
+
+
+def _is_avif(container: av.container.InputContainer) -> bool:
+    return container.metadata.get('major_brand') == 'avis'
+
+
+def _browsers_delays(stamps: np.ndarray, last: Optional[int]) -> Tuple[np.ndarray, int]:
+    """When the frames of a GIF are shown, and the last one's delay, in 1/100 s.
+
+    A delay of 1/100 s is meant as "as fast as can be": browsers show such a frame for 1/10 s; libav
+    does so for a delay of 0 only.
+    """
+    delays = np.append(np.diff(stamps), last or 0)
+    delays[delays <= 1] = 10
+    return np.append(0, np.cumsum(delays[:-1])), int(delays[-1])
 
 
 def _shown(packets: Packets) -> Iterator[Packet]:

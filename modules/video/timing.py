@@ -66,16 +66,16 @@ def find_pace(
         tick: in seconds.
         rates: what the container and the decoder say.
         last: how long the last frame is shown, in ticks; None: unknown.
-        is_last_exact: `last` counts even if it is about a step from frame to frame, as the delays
-            of a GIF do; in other formats that may be a guess of who wrote it.
+        is_last_exact: `last` counts even in a clip of constant rate and if it is shorter than the
+            others, as the delays of a GIF do; in other formats that may be a guess.
     """
     rates = [manageable(rate) for rate in (*rates, *_mean_rate(stamps, tick))]
     times = (stamps - stamps[0]) * float(tick)
     step = _usual_step(times) or float(1 / (rates[0] if rates else FOLDER_FPS))
-    held = None if last is None else last * float(tick)
-    if held is not None and not is_last_exact and held < 1.5 * step:
-        held = None
-    steady = _steady(times, rates or [Fraction(FOLDER_FPS)], held)
+    held = last * float(tick) if last else None
+    is_meant = held is not None and (is_last_exact or held > 1.5 * step)
+    rates = rates or [Fraction(FOLDER_FPS)]
+    steady = _steady(times, rates, held if is_meant else None)
     if steady is not None:
         return steady
     return _unsteady(np.append(times, times[-1] + (held or step)), rates)

@@ -1,6 +1,7 @@
 """Whether a clip's file is whole, in those formats where libav takes a part for it, or a whole one
 for damaged."""
 
+import itertools
 import mmap
 import os
 import struct
@@ -22,7 +23,7 @@ def is_cut_short(path: PathLike, kind: str) -> bool:
         if kind == MOV:
             return max(end for _, end in _boxes(file, length)) > length
         if kind == MATROSKA:
-            return _matroska_end(file) > length
+            return next(_segments(file), 0) > length
         if kind == 'gif':
             return _is_gif_cut(file.read())
         if kind == 'apng':
@@ -31,11 +32,13 @@ def is_cut_short(path: PathLike, kind: str) -> bool:
 
 
 def has_another_clip(path: PathLike, kind: str) -> bool:
-    """Whether a second clip follows that libav doesn't read, in a file joined byte by byte."""
+    """Whether a clip follows that libav doesn't read, in a file joined byte by byte."""
     length = os.path.getsize(path)
     with open(path, 'rb') as file:
         if kind == MOV:
             return [name for name, _ in _boxes(file, length)].count(b'ftyp') > 1
+        if kind == MATROSKA:  # libav does read a second one, but no third
+            return len(list(itertools.islice(_segments(file), 3))) > 2
         beginning = BEGINNINGS.get(kind)
         if beginning and length:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -69,8 +72,11 @@ def _boxes(file: BinaryIO, length: int) -> Iterator[Tuple[bytes, int]]:
         yield name, end
 
 
-def _matroska_end(file: BinaryIO) -> int:
-    """Where the segment of an mkv or webm ends; 0 if it doesn't say."""
+def _segments(file: BinaryIO) -> Iterator[int]:
+    """Where each segment of an mkv or webm ends, of which a header stands before each.
+
+    Nothing from one on that doesn't say.
+    """
 
     def size() -> int:  # as many bytes follow the first one as that has leading zero bits
         first = file.read(1)
@@ -79,12 +85,14 @@ def _matroska_end(file: BinaryIO) -> int:
         value = int.from_bytes(first + file.read(more), 'big') % limit
         return 0 if value == limit - 1 else value  # all ones: unknown
 
-    file.seek(4)  # the name of the header
-    file.seek(size(), os.SEEK_CUR)
-    if file.read(4) != b'\x18\x53\x80\x67':  # the name of a segment
-        return 0
-    content = size()
-    return file.tell() + content if content else 0
+    while file.read(4) == b'\x1a\x45\xdf\xa3':  # the name of a header
+        file.seek(size(), os.SEEK_CUR)
+        if file.read(4) != b'\x18\x53\x80\x67':  # the name of a segment
+            return
+        content = size()
+        if not content:
+            return
+        yield file.seek(content, os.SEEK_CUR)
 
 
 def _is_gif_cut(data: bytes) -> bool:

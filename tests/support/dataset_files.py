@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from modules.video import VideoWriter
+from tests.support.clips import write
 
 SIZE = 32
 
@@ -23,9 +23,7 @@ def frames(count, seed=0, size=SIZE):
 
 def write_video(path, clip, fps=25):
     path.parent.mkdir(parents=True, exist_ok=True)
-    with VideoWriter(path, fps) as writer:
-        for frame in clip:
-            writer.write(frame)
+    write(path, clip, fps)
     return path
 
 

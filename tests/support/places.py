@@ -1,4 +1,4 @@
-"""Places that refuse: of somebody else, and without room."""
+"""Where the project is; places that refuse: of somebody else, and without room."""
 
 import contextlib
 import os

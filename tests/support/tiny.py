@@ -57,3 +57,11 @@ def tiny_config(loss_weights=None, **train_params):
     config['train_params'].update(train_params)
     config['train_params']['loss_weights'].update(loss_weights or {})
     return check_config(config, need=('train_params', 'dataset_params'))
+
+
+def small_config(**changes):
+    """Networks alone; `changes` by section of model_params."""
+    params = copy.deepcopy(TINY['model_params'])
+    for section, values in changes.items():
+        params[section].update(values)
+    return check_config({'model_params': params})

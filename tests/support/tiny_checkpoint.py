@@ -1,10 +1,9 @@
 """The tiny checkpoint that the tests read, and how they compare weights."""
 
-
 from modules.config import load_config
 from tests.support.places import ROOT
 
-TINY = ROOT / 'tests' / 'data' / 'demo_tiny'
+TINY = ROOT / 'tests' / 'support' / 'data' / 'demo_tiny'
 LEGACY = TINY / 'tiny-nets-legacy.pth.tar'
 PART = TINY / 'tiny-part-zip.pth.tar'  # keypoint detector, discriminator and its optimizer
 CONFIG = load_config(TINY / 'tiny.yaml')

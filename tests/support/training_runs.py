@@ -12,17 +12,18 @@ from tests.support.places import ROOT
 from tests.support.tiny import TINY
 
 
-def write_clips(root):
-    """Eight clips of a moving square as folders of frames, two more to test."""
+def write_clips(root, clips=8, size=32):
+    """Clips of a moving square as folders of frames, two more to test."""
     rng = np.random.RandomState(0)
-    for part, count in (('train', 8), ('test', 2)):
+    unit = size // 32
+    for part, count in (('train', clips), ('test', 2)):
         for clip in range(count):
             folder = root / part / f'{clip:02d}'
             folder.mkdir(parents=True)
             color, ground = rng.randint(0, 255, (2, 3))
             for t in range(6):
-                frame = np.full((32, 32, 3), ground, 'uint8')
-                frame[8:20, 2 + 3 * t : 14 + 3 * t] = color
+                frame = np.full((size, size, 3), ground, 'uint8')
+                frame[8 * unit : 20 * unit, (2 + 3 * t) * unit : (14 + 3 * t) * unit] = color
                 Image.fromarray(frame).save(folder / f'{t}.png')
     return root
 

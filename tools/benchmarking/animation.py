@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Mapping, Sequence, Tuple
 import numpy as np
 
 from modules.runtime.seeding import seeded_inputs
-from tools.benchmarking.common import SEED, Report, Series, table
+from tools.benchmarking.common import SEED, Report, Series
 from tools.benchmarking.runs import (
     MEGABYTE,
     OFFICIAL,
@@ -21,13 +21,12 @@ from tools.benchmarking.runs import (
     save_inputs,
     times,
 )
+from tools.markdown import table
 
 REFERENCE = 'eager'  # the engine whose frames the others' are compared with
 
 
-def compare_animation(
-    config: Mapping[str, Any], official: Official, options: Namespace
-) -> Report:
+def compare_animation(config: Mapping[str, Any], official: Official, options: Namespace) -> Report:
     """The section `animation`.
 
     Args:
@@ -40,7 +39,7 @@ def compare_animation(
     shape = config['dataset_params']['frame_shape']
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        path = save_inputs(folder, **animation_inputs(shape, options.driving))
+        path = save_inputs(folder, animation_inputs(shape, options.driving))
         job = {'section': 'animation', 'inputs': path}
         contenders = [
             our_contender(name, config, {**job, 'engine': name})
@@ -63,14 +62,13 @@ def animation_inputs(shape: Sequence[int], count: int) -> Dict[str, np.ndarray]:
     return {'source': source, 'driving': driving}
 
 
-def animation_report(
-    runs: Mapping[str, List[Run]], reason: str, shape: Sequence[int]
-) -> Report:
-    reference = runs[REFERENCE][0].frames
-    rows, series, figures = [], {}, {}
+def animation_report(runs: Mapping[str, List[Run]], reason: str, shape: Sequence[int]) -> Report:
+    reference = frames_of(runs[REFERENCE][0])
+    rows, series = [], {}
+    figures: Dict[str, Any] = {}
     for name, of_name in runs.items():
         latency, seconds = Series(tuple(run.seconds[0] for run in of_name)), times(of_name)
-        memory, frames = peaks(of_name), of_name[-1].frames
+        memory, frames = peaks(of_name), frames_of(of_name[-1])
         difference, likeness = compare_frames(frames, reference)
         rows.append([
             name,
@@ -111,6 +109,12 @@ def ratio_table(figures: Dict[str, Any]) -> Sequence[str]:
         figures[name]['ratios'] = ratios
         rows.append([f'{name} / {OFFICIAL}', *(f'{ratio:.2f}' for ratio in ratios.values())])
     return table(['ratio', 'first frame', 'frame', 'peak memory'], rows)
+
+
+def frames_of(run: Run) -> np.ndarray:
+    """What a run of this section always has."""
+    assert run.frames is not None
+    return run.frames
 
 
 def compare_frames(frames: np.ndarray, reference: np.ndarray) -> Tuple[float, float]:

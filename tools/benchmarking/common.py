@@ -7,7 +7,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, Iterable, Iterator, NamedTuple, Tuple
 
 import numpy as np
 
@@ -39,11 +39,6 @@ class Report(NamedTuple):
     lines: Tuple[str, ...]  # Markdown
     series: Dict[str, Series]  # everything timed, by name, whose spread is of interest
     figures: Dict[str, Any]  # for JSON
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Tuple[str, ...]:
-    """The lines of a Markdown table."""
-    return tuple(f'| {" | ".join(row)} |' for row in (header, ['---'] * len(header), *rows))
 
 
 def peak_memory() -> int:

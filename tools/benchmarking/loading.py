@@ -16,8 +16,9 @@ from modules.data.loader import TrainingOrder, make_loader
 from modules.runtime.errors import UserError
 from modules.runtime.files import atomic_output
 from modules.runtime.process import available_cores
-from tools.benchmarking.common import SEED, Report, Series, table
+from tools.benchmarking.common import SEED, Report, Series
 from tools.make_demo_dataset import write_all
+from tools.markdown import table
 
 WORKERS = 2
 BATCH = 8

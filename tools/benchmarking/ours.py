@@ -76,7 +76,7 @@ def relative_animation(job: Dict[str, Any], models: List[Any]) -> Iterator[np.nd
 
 def main() -> None:
     job, result = read_job()
-    prepare_process()
+    prepare_process(cpu=True)
     choose_device(cpu=True)
     {'training': train, 'animation': animate_frames}[job['section']](job, result)
 

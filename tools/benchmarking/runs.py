@@ -8,14 +8,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from tqdm import tqdm
 
 from modules.runtime.errors import UserError
 from tools.benchmarking.common import Series, frames_file, read_frames
-from tools.official.parity import check_clone, official_config
+from tools.official.parity import check_clone, official_config, torch_version
 
 TOOLS = Path(__file__).resolve().parents[1]
 OFFICIAL = 'official'
@@ -62,24 +62,18 @@ def find_official(torch_repo: Optional[Path], torch_python: Optional[str]) -> Of
         return Official(reason='not measured: --torch_repo names no clone of it')
     check_clone(torch_repo)
     python = torch_python or sys.executable
-    question = 'import torch; print(torch.__version__)'
-    try:
-        done = subprocess.run(
-            [python, '-c', question], capture_output=True, text=True, check=False
-        )
-    except OSError as error:
-        raise UserError(f'--torch_python {python}: {error.strerror.lower()}') from error
-    if done.returncode and torch_python:
+    version = torch_version(python)
+    if version is None and torch_python:
         raise UserError(
             f'--torch_python {python}: has no PyTorch; pip install torch there, or name another '
             'Python'
         )
-    if done.returncode:
+    if version is None:
         return Official(reason=f'not measured: no PyTorch in {python}; name one by --torch_python')
-    return Official(python, torch_repo.resolve(), done.stdout.strip())
+    return Official(python, torch_repo.resolve(), version)
 
 
-def run(contender: Contender, folder: Path, size: Sequence[int]) -> Run:
+def run(contender: Contender, folder: Path, size: Tuple[int, int]) -> Run:
     """Measures a contender once.
 
     Raises:
@@ -109,7 +103,7 @@ def run(contender: Contender, folder: Path, size: Sequence[int]) -> Run:
 
 
 def run_in_turns(
-    contenders: Sequence[Contender], repeats: int, folder: Path, size: Sequence[int], title: str
+    contenders: Sequence[Contender], repeats: int, folder: Path, size: Tuple[int, int], title: str
 ) -> Dict[str, List[Run]]:
     """The runs of each contender: A B A B ..."""
     runs: Dict[str, List[Run]] = {contender.name: [] for contender in contenders}
@@ -131,9 +125,10 @@ def our_contender(name: str, config: Mapping[str, Any], job: Dict[str, Any]) -> 
     return Contender(name, command, {**job, 'config': config})
 
 
-def save_inputs(folder: Path, name: str = 'inputs', **arrays: np.ndarray) -> str:
+def save_inputs(folder: Path, arrays: Mapping[str, np.ndarray], name: str = 'inputs') -> str:
     path = folder / f'{name}.npz'
-    np.savez(path, **arrays)
+    content: Dict[str, Any] = dict(arrays)
+    np.savez(path, **content)
     return str(path)
 
 

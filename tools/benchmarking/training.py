@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Mapping, Sequence
 
 from modules.config import check_config
 from modules.runtime.seeding import seeded_inputs
-from tools.benchmarking.common import SEED, Report, table
+from tools.benchmarking.common import SEED, Report
 from tools.benchmarking.runs import (
     MEGABYTE,
     OFFICIAL,
@@ -21,12 +21,11 @@ from tools.benchmarking.runs import (
     save_inputs,
     times,
 )
+from tools.markdown import table
 from tools.official.parity import without_nulls
 
 
-def compare_training(
-    config: Mapping[str, Any], official: Official, options: Namespace
-) -> Report:
+def compare_training(config: Mapping[str, Any], official: Official, options: Namespace) -> Report:
     """The section `training`.
 
     Args:
@@ -43,22 +42,22 @@ def compare_training(
     inputs = seeded_inputs(SEED, shape, **transform, batch_size=options.batch_size)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        path = save_inputs(folder, **inputs)
+        path = save_inputs(folder, inputs)
         job = {'section': 'training', 'inputs': path, 'steps': options.steps}
         contenders = [our_contender('this project', config, job)]
         if not official.reason:
             rates = {n: params[f'lr_{n}'] for n in ('generator', 'kp_detector', 'discriminator')}
             contenders.append(official_contender(official, config, {**job, 'rates': rates}))
-        runs = run_in_turns(contenders, options.repeats, folder, shape[:2], 'training')
+        runs = run_in_turns(contenders, options.repeats, folder, (shape[0], shape[1]), 'training')
     return training_report(runs, official.reason, options.batch_size)
 
 
 def training_config(config: Mapping[str, Any], batch_size: int) -> Dict[str, Any]:
     """The config with this batch size, a VGG19 of random weights and networks that start anew."""
-    config = copy.deepcopy(dict(config))
-    config['train_params'].update(batch_size=batch_size, vgg19_weights='random')
-    config['ckpt_model'] = dict.fromkeys(config['ckpt_model'])
-    return check_config(config, '--batch_size', ('train_params', 'dataset_params.frame_shape'))
+    changed = copy.deepcopy(dict(config))
+    changed['train_params'].update(batch_size=batch_size, vgg19_weights='random')
+    changed['ckpt_model'] = dict.fromkeys(changed['ckpt_model'])
+    return check_config(changed, '--batch_size', ('train_params', 'dataset_params.frame_shape'))
 
 
 def training_report(runs: Mapping[str, List[Run]], reason: str, batch_size: int) -> Report:

@@ -1,8 +1,8 @@
 """Animated cartoon animals of known motion: the same motion can be drawn on any creature.
 
-    creature = Creature.random(np.random.default_rng(0))
-    motion = Motion.random(np.random.default_rng(1), kind='trot')
-    frames = draw_clip(creature, motion, num_frames=32, size=128)
+creature = Creature.random(np.random.default_rng(0))
+motion = Motion.random(np.random.default_rng(1), kind='trot')
+frames = draw_clip(creature, motion, num_frames=32, size=128)
 """
 
 from dataclasses import dataclass, replace

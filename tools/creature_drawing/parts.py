@@ -68,7 +68,8 @@ def markings(coat: Coat, limb: Tube, part: str, light: float = 1.0) -> List[Shap
     colour = shaded(coat.second, light)
     if coat.pattern == 'stripes':
         marks = [(s, 0.6, 0.07) for s in (0.3, 0.6, 0.9)]
-        return [stripe(limb, *mark, colour) for mark in (coat.marks if part == 'body' else marks)]
+        wanted = coat.marks if part == 'body' else marks
+        return [stripe(limb, s, end, half, colour) for s, end, half in wanted]
     if coat.pattern in ('spots', 'patches') and part == 'body':
         return [Shape(limb.blob(*mark), colour) for mark in coat.marks]
     if coat.pattern == 'spots':

@@ -2,7 +2,7 @@
 
 import colorsys
 from dataclasses import dataclass
-from typing import Tuple
+from typing import Optional, Tuple
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -24,14 +24,23 @@ PALETTES = (
 
 
 def from_hex(text: str) -> Colour:
-    return tuple(int(text[i : i + 2], 16) for i in (1, 3, 5))
+    red, green, blue = (int(text[i : i + 2], 16) for i in (1, 3, 5))
+    return red, green, blue
+
+
+def to_levels(rgb: Tuple[float, float, float]) -> Colour:
+    """[0, 1] -> 0 to 255."""
+    red, green, blue = (round(value * 255) for value in rgb)
+    return red, green, blue
 
 
 def shaded(colour: Colour, light: float) -> Colour:
     """Darker for light < 1 (0 is black), lighter for light > 1 (2 is white)."""
     if light <= 1:
-        return tuple(round(value * light) for value in colour)
-    return tuple(round(value + (255 - value) * (light - 1)) for value in colour)
+        red, green, blue = (round(value * light) for value in colour)
+    else:
+        red, green, blue = (round(value + (255 - value) * (light - 1)) for value in colour)
+    return red, green, blue
 
 
 def jittered(colour: Colour, rng: np.random.Generator, hue: float, amount: float) -> Colour:
@@ -39,7 +48,7 @@ def jittered(colour: Colour, rng: np.random.Generator, hue: float, amount: float
     h, s, v = colorsys.rgb_to_hsv(*(value / 255 for value in colour))
     h, s, v = np.array([h, s, v]) + rng.uniform(-1, 1, 3) * (hue, amount, amount)
     rgb = colorsys.hsv_to_rgb(h % 1, float(np.clip(s, 0, 1)), float(np.clip(v, 0.12, 1)))
-    return tuple(round(value * 255) for value in rgb)
+    return to_levels(rgb)
 
 
 def random_coat(rng: np.random.Generator) -> Tuple[Colour, Colour]:
@@ -53,7 +62,7 @@ def random_coat(rng: np.random.Generator) -> Tuple[Colour, Colour]:
 
 def _turned(colour: Colour, turn: float) -> Colour:
     h, s, v = colorsys.rgb_to_hsv(*(value / 255 for value in colour))
-    return tuple(round(value * 255) for value in colorsys.hsv_to_rgb((h + turn) % 1, s, v))
+    return to_levels(colorsys.hsv_to_rgb((h + turn) % 1, s, v))
 
 
 def distance(first: Colour, second: Colour) -> float:
@@ -75,7 +84,7 @@ class Scene:
     def random(cls, rng: np.random.Generator, avoid: Tuple[Colour, ...] = ()) -> 'Scene':
         """A random background, its colours well apart from those to `avoid`."""
         kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
-        best = None
+        best: Optional[Tuple[float, Colour, Colour]] = None
         for _ in range(60):
             hue, dark = rng.uniform(), rng.random() < 0.08
             level = rng.uniform(0.25, 0.45) if dark else rng.uniform(0.66, 0.98)
@@ -84,13 +93,14 @@ class Scene:
             fall = rng.uniform(0.78, 0.9) if kind in ('meadow', 'hills') else rng.uniform(0.9, 0.95)
             ground = colorsys.hsv_to_rgb((hue + turn) % 1, rng.uniform(0.1, 0.5), level * fall)
             if kind in ('stripes', 'dots'):
-                ground = tuple(value * fall for value in sky)
-            colours = [tuple(round(value * 255) for value in colour) for colour in (sky, ground)]
+                ground = sky[0] * fall, sky[1] * fall, sky[2] * fall
+            colours = to_levels(sky), to_levels(ground)
             apart = min((distance(a, b) for a in colours for b in avoid), default=255.0)
             if best is None or apart > best[0]:
-                best = (apart, *colours)
+                best = apart, *colours
             if apart > 50:
                 break
+        assert best is not None
         return cls(kind, best[1], best[2], int(rng.integers(2**32)))
 
     def canvas(self, size: int) -> Image.Image:
@@ -100,9 +110,9 @@ class Scene:
         brush = ImageDraw.Draw(picture)
         rng = np.random.default_rng(self.seed)
         if self.kind == 'gradient':
-            rows = np.linspace(0, 1, width)[:, None]
-            column = np.array(self.sky) * (1 - rows) + np.array(self.ground) * rows
-            rows = np.rint(column).astype('uint8')[:, None]
+            share = np.linspace(0, 1, width)[:, None]
+            shades = np.array(self.sky) * (1 - share) + np.array(self.ground) * share
+            rows = np.rint(shades).astype('uint8')[:, None]
             picture.paste(Image.fromarray(rows.repeat(width, axis=1)))
         elif self.kind == 'meadow':
             brush.rectangle((0, 0.8 * width, width, width), fill=self.ground)

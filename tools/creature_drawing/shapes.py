@@ -9,6 +9,7 @@ from math import comb
 from typing import List, NamedTuple, Sequence, Tuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw
 
 Colour = Tuple[int, int, int]
@@ -81,7 +82,7 @@ def _bezier(order: int, samples: int) -> Tuple[np.ndarray, np.ndarray]:
     return basis, slope
 
 
-def tube(controls: Sequence[np.ndarray], radii: Sequence[float]) -> Tube:
+def tube(controls: Sequence[np.ndarray], radii: ArrayLike) -> Tube:
     """A tube along a Bezier curve. controls: M >= 2 of (T, 2); radii: M of them, blended alike."""
     points = np.stack(controls, axis=1)
     basis, slope = _bezier(points.shape[1], ALONG)

@@ -30,7 +30,7 @@ class Tally(NamedTuple):
     """A sum of values and how many they are."""
 
     total: float
-    count: int
+    count: int  # type: ignore[assignment]  # over the method of tuples that nobody calls
 
     @property
     def mean(self) -> float:

@@ -94,8 +94,8 @@ def read_linear(path: Path) -> Tuple[Backbone, List[np.ndarray]]:
     """
     state = read_weights(path)
     arrays = [state.get(f'lin{level}.model.1.weight') for level in range(5)]
-    if len(state) == 5 and all(array is not None for array in arrays):
-        linear = [array.astype('float32').ravel() for array in arrays]
+    linear = [array.astype('float32').ravel() for array in arrays if array is not None]
+    if len(state) == len(linear) == 5:
         for backbone in (ALEXNET, VGG16):
             if tuple(map(len, linear)) == backbone.widths:
                 return backbone, linear

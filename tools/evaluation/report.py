@@ -11,6 +11,7 @@ import numpy as np
 
 from tools.evaluation.bootstrap import interval
 from tools.evaluation.metrics import DEFINITIONS, FIGURES, Tallies, Tally
+from tools.markdown import table
 
 # What each metric needs beside the frames.
 NEEDS = {
@@ -98,12 +99,9 @@ def list_versions() -> Dict[str, str]:
     return versions
 
 
-def table(summary: Mapping[str, Any]) -> str:
+def figures_table(summary: Mapping[str, Any]) -> str:
     """The figures as a Markdown table."""
-    lines = [
-        '| figure | value | 95 % interval | mean of the clips | values |',
-        '| --- | --- | --- | --- | --- |',
-    ]
+    rows = []
     arrows = {'lower': ' ↓', 'higher': ' ↑', None: ''}
     for name, figure in summary['figures'].items():
         value, low, high, mean = (
@@ -112,8 +110,9 @@ def table(summary: Mapping[str, Any]) -> str:
         )
         title = DEFINITIONS[name].title + arrows[figure['better']]
         limits = f'{low} to {high}' if figure['low'] is not None else 'none'
-        lines.append(f'| {title} | {value} | {limits} | {mean} | {figure["count"]} |')
-    return '\n'.join(lines)
+        rows.append((title, value, limits, mean, str(figure['count'])))
+    header = ('figure', 'value', '95 % interval', 'mean of the clips', 'values')
+    return '\n'.join(table(header, rows))
 
 
 def to_markdown(summary: Mapping[str, Any]) -> str:
@@ -124,7 +123,7 @@ def to_markdown(summary: Mapping[str, Any]) -> str:
         f'{summary["videos"]} clips of {summary["dataset"]}, {summary["frames"]} frames of '
         f'{width}x{height}, each clip from its first frame; config {summary["config"]}, weights '
         f'{show_weights(summary["checkpoint"])}.',
-        table(summary),
+        figures_table(summary),
         '\n'.join(
             f'- {DEFINITIONS[name].title}: {figure["definition"]}'
             for name, figure in summary['figures'].items()

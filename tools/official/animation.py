@@ -56,10 +56,11 @@ def read_official_weights(
     Raises:
         UserError: there are none, or they can't be read.
     """
-    paths = dict.fromkeys(NEEDED, checkpoint) if checkpoint else listed_weights(config)
+    paths = listed_weights(config) if checkpoint is None else dict.fromkeys(NEEDED, checkpoint)
     return {
-        name: with_counters(read_checkpoint(find_weights(paths[name])).networks[name])
-        for name in NEEDED
+        name: with_counters(read_checkpoint(find_weights(path)).networks[name])
+        for name, path in paths.items()
+        if name in NEEDED and path is not None
     }
 
 
@@ -82,7 +83,7 @@ def official_animation(
             jobs = [
                 {
                     'inputs': save_inputs(
-                        folder, f'inputs{n}', source=item.source, driving=item.driving
+                        folder, {'source': item.source, 'driving': item.driving}, f'inputs{n}'
                     ),
                     'relative': item.relative,
                     'adapt_movement_scale': item.adapt_scale,
@@ -90,8 +91,8 @@ def official_animation(
                 for n, item in enumerate(animations)
             ]
             job = {'section': 'clips', 'checkpoint': str(weights), 'animations': jobs}
-            size = animations[0].source.shape[:2]
-            frames = run(official_contender(official, config, job), folder, size).frames
+            height, width, _ = animations[0].source.shape
+            frames = run(official_contender(official, config, job), folder, (height, width)).frames
             ends = np.cumsum([len(item.driving) for item in animations])
             assert frames is not None and len(frames) == ends[-1], 'frames are missing'
             return np.split(frames, ends[:-1])

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import types
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Mapping, Optional
 
 import numpy as np
 
@@ -21,9 +21,17 @@ TRAIN_KEYS = ('scales', 'transform_params', 'loss_weights')
 
 
 def dump(
-    torch_repo: Path, config_path: Path, checkpoint: Optional[Path], out: Path, seed: int
+    torch_repo: Path,
+    config_path: Path,
+    checkpoint: Optional[Path],
+    out: Path,
+    seed: int,
+    torch_python: Optional[str] = None,
 ) -> None:
     """Runs the official code of `torch_repo` on seeded frames and writes `out`.
+
+    Args:
+        torch_python: interpreter with PyTorch; None: this one.
 
     Raises:
         UserError: `out` is no place for it, no clone there, no PyTorch, a loss that the official
@@ -37,8 +45,12 @@ def dump(
         raise UserError(f'--out {out}: the file is an .npz; give it that extension')
     check_output(out)
     check_clone(torch_repo)
-    if importlib.util.find_spec('torch') is None:
-        raise UserError('dump runs the official code, which needs PyTorch: pip install torch')
+    python = torch_python or sys.executable
+    if torch_version(python) is None:
+        raise UserError(
+            f'{python}: has no PyTorch, which the official code needs; name another Python by '
+            '--torch_python'
+        )
     if checkpoint is not None and not checkpoint.is_file():
         raise UserError(f'{checkpoint}: no such checkpoint')
     config = load_config(config_path, need=('train_params',))
@@ -57,7 +69,7 @@ def dump(
     if checkpoint is not None:
         job['checkpoint_beside'] = os.path.relpath(checkpoint, out.parent)
     with atomic_output(out) as path:
-        command = [sys.executable, __file__, str(torch_repo.resolve()), str(path.resolve())]
+        command = [python, __file__, str(torch_repo.resolve()), str(path.resolve())]
         done = subprocess.run(command, input=json.dumps(job), text=True, check=False)
         if done.returncode:
             raise UserError(f'{torch_repo}: the official code failed, see above')
@@ -71,7 +83,23 @@ def check_clone(torch_repo: Path) -> None:
         raise UserError(f'{torch_repo}: not a clone of the official first-order-model repository')
 
 
-def official_config(config: Dict[str, Any]) -> Dict[str, Any]:
+def torch_version(python: str) -> Optional[str]:
+    """The version of an interpreter's PyTorch; None where it has none.
+
+    Raises:
+        UserError: it can't be started.
+    """
+    from modules.runtime.errors import UserError, reason_of
+
+    question = 'import torch; print(torch.__version__)'
+    try:
+        done = subprocess.run([python, '-c', question], capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise UserError(f'--torch_python {python}: {reason_of(error)}') from error
+    return None if done.returncode else done.stdout.strip()
+
+
+def official_config(config: Mapping[str, Any]) -> Dict[str, Any]:
     """What the official code takes of a checked config, and `align_corners`, a word it lacks."""
     common = dict(config['model_params']['common_params'])
     align_corners = common.pop('align_corners')

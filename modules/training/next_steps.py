@@ -1,0 +1,39 @@
+"""What can be done with a run that is over, or was interrupted: its checkpoint and a command."""
+
+import shlex
+from pathlib import Path
+from typing import Sequence
+
+from modules.training.run_folder import RunFolder
+
+
+def tell_end(head: str, checkpoint: Path, config: Path) -> None:
+    """Prints `head`, the last checkpoint, and how to animate with it."""
+    command = ['python', 'demo.py', '--config', config, '--checkpoint', checkpoint]
+    print(f'{head}; the checkpoint is {checkpoint}')
+    print(f'next: {_line(command)} --source_image PICTURE --driving_video CLIP', flush=True)
+
+
+def tell_interruption(
+    folder: RunFolder, config: Path, flags: Sequence[str], processes: int
+) -> None:
+    """Prints the newest checkpoint, and how to go on from it.
+
+    Args:
+        config: the file that the run was started with.
+        flags: options of the run beside it, which a resumed run does not know by itself.
+        processes: that train together.
+    """
+    saved = folder.checkpoints()
+    launcher = ['-m', 'paddle.distributed.launch'] if processes > 1 else []
+    command = ['python', *launcher, 'train.py', '--config', config, *flags]
+    if not saved:
+        print(f'interrupted before the first checkpoint of {folder.path}', flush=True)
+        return
+    print(f'interrupted; the newest checkpoint is {saved[-1]}')
+    print(f'next: {_line([*command, "--resume", folder.path])}', flush=True)
+
+
+def _line(command: Sequence[object]) -> str:
+    """As it can be pasted into a shell."""
+    return shlex.join(map(str, command))

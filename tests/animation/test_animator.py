@@ -1,0 +1,167 @@
+"""The animation loop: normalisation of keypoints, streaming, the initial frame."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import paddle
+import pytest
+
+from modules.animation.animator import Animator, animate, explained_animation, find_best_frame
+from modules.animation.normalization import (
+    ABSOLUTE,
+    Normalization,
+    hull_area,
+    movement_scale,
+    normalize_kp,
+)
+from modules.build import build_models
+from modules.runtime.errors import UserError
+from modules.util import Keypoints
+from modules.video.levels import to_bytes
+from tests.support.tiny import small_config
+
+SQUARE = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], 'float32')
+
+
+def keypoints(value, jacobian=None):
+    jacobian = np.eye(2) if jacobian is None else jacobian
+    tensors = np.broadcast_to(jacobian, (1, len(value), 2, 2)).astype('float32')
+    return Keypoints(paddle.to_tensor(value[None].astype('float32')), paddle.to_tensor(tensors))
+
+
+@pytest.fixture(scope='module')
+def models():
+    paddle.seed(0)
+    return build_models(small_config())
+
+
+@pytest.fixture(scope='module')
+def clip():
+    return np.random.RandomState(0).rand(5, 32, 48, 3).astype('float32')
+
+
+def test_areas_and_scale():
+    assert hull_area(SQUARE) == pytest.approx(4)
+    assert movement_scale(keypoints(SQUARE), keypoints(SQUARE / 2)) == pytest.approx(2)
+    with pytest.raises(UserError, match='no area'):
+        hull_area(SQUARE[[0, 2, 0, 2]])
+    with pytest.raises(UserError, match='no area'):
+        hull_area(SQUARE[:2])
+
+
+def test_relative_movement_starts_at_the_source():
+    source, initial = keypoints(SQUARE), keypoints(SQUARE / 2 + 0.1)
+    relative = Normalization(True, True)
+    still = normalize_kp(source, initial, initial, relative)
+    np.testing.assert_allclose(still.value, source.value, atol=1e-6)
+    np.testing.assert_allclose(still.jacobian, source.jacobian, atol=1e-6)
+    moved = keypoints(SQUARE / 2 + 0.2, jacobian=[[0, -2], [2, 0]])
+    carried = normalize_kp(source, moved, initial, relative, scale=3)
+    np.testing.assert_allclose(carried.value, source.value + 0.3, atol=1e-6)
+    np.testing.assert_allclose(carried.jacobian[0, 0], [[0, -2], [2, 0]], atol=1e-6)
+    values_only = normalize_kp(source, moved, initial, Normalization(True, False))
+    np.testing.assert_allclose(values_only.jacobian, moved.jacobian)
+    assert normalize_kp(source, moved, initial, ABSOLUTE) is moved
+
+
+def test_zero_order_keypoints_have_no_jacobian_to_carry():
+    kp = Keypoints(paddle.zeros([1, 3, 2]))
+    assert normalize_kp(kp, kp, kp, Normalization(True, True)).jacobian is None
+
+
+def test_frames_stream_one_by_one(models, clip):
+    """A frame is animated before the next one is asked for."""
+    asked = []
+
+    def driving():
+        for i, frame in enumerate(clip):
+            asked.append(i)
+            yield frame
+
+    results = animate(models, clip[0], driving())
+    assert asked == []
+    next(results)
+    assert asked == [0]
+    assert len(list(results)) == 4
+
+
+def test_result_is_that_of_the_whole_generator(models, clip):
+    frames = list(animate(models, clip[0], clip, Normalization(True, True, True)))
+    assert all(frame.shape == (32, 48, 3) and frame.dtype == np.float32 for frame in frames)
+    models.eval()
+    batch = paddle.to_tensor(clip.transpose(0, 3, 1, 2))
+    with paddle.no_grad():
+        kp = models.kp_detector(batch)
+        first = Keypoints(*(part[:1] for part in kp))
+        third = Keypoints(*(part[3:4] for part in kp))
+        kp_norm = normalize_kp(first, third, first, Normalization(True, True), 1.0)
+        expected = models.generator(batch[:1], kp_driving=kp_norm, kp_source=first).prediction
+    np.testing.assert_allclose(frames[3], expected[0].transpose([1, 2, 0]), atol=1e-5)
+
+
+def test_initial_frame_is_where_nothing_moves(models, clip):
+    relative = Normalization(True, True)
+    still = next(animate(models, clip[1], clip[1:2], ABSOLUTE))
+    frames = list(animate(models, clip[1], clip, relative, initial=clip[3]))
+    np.testing.assert_allclose(frames[3], still, atol=1e-5)
+    assert np.abs(frames[0] - still).max() > 1e-5
+
+
+def test_plain_frames_cost_one_warp_each(models, clip, monkeypatch):
+    """The deformed source, which is not asked for, would be another."""
+    warps, deform = [], models.generator.deform
+    monkeypatch.setattr(
+        models.generator, 'deform', lambda *inputs: warps.append(1) or deform(*inputs)
+    )
+    assert len(list(animate(models, clip[0], clip))) == len(warps) == 5
+    Animator(models, clip[0], clip[0])(clip[1])
+    assert len(warps) == 6
+
+
+def test_what_explains_a_frame(models, clip):
+    normalization = Normalization(True, True)
+    frames = list(animate(models, clip[0], clip, normalization))
+    for with_deformed in (False, True):
+        steps = explained_animation(
+            models, clip[0], clip, normalization, with_deformed=with_deformed
+        )
+        for step, frame, driving in zip(steps, frames, clip):
+            np.testing.assert_array_equal(step.frame, frame)
+            np.testing.assert_array_equal(step.driving[0], driving.transpose(2, 0, 1))
+            np.testing.assert_array_equal(step.source[0], clip[0].transpose(2, 0, 1))
+            assert (step.generated.deformed is not None) == with_deformed
+    detected = models.kp_detector(step.driving)
+    np.testing.assert_array_equal(step.kp_driving.value, detected.value)
+    carried = normalize_kp(step.kp_source, detected, models.kp_detector(step.source), normalization)
+    np.testing.assert_allclose(step.kp_norm.value, carried.value, atol=1e-6)
+
+
+def test_best_frame_is_the_source_itself(models, clip):
+    number, frame = find_best_frame(models, clip[2], iter(clip))
+    assert number == 2
+    np.testing.assert_array_equal(frame, clip[2])
+
+
+def test_frames_of_no_size_are_passed_over():
+    """Here a frame (K, 1, 3) is its own keypoints, in its first two channels."""
+    models = SimpleNamespace(
+        eval=lambda: None,
+        kp_detector=lambda batch: Keypoints(batch[:, :2, :, 0].transpose([0, 2, 1])),
+    )
+
+    def frame(points):
+        return np.pad(points[:, None], ((0, 0), (0, 0), (0, 1)))
+
+    flat = frame(SQUARE[[0, 2, 0, 2]])
+    other = frame(SQUARE * [1, 3])
+    number, best = find_best_frame(models, frame(SQUARE), [flat, other, frame(SQUARE / 2), flat])
+    assert number == 2 and best.shape == (4, 1, 3)
+    with pytest.raises(UserError, match='in any driving frame'):
+        find_best_frame(models, frame(SQUARE), [flat, flat])
+    with pytest.raises(UserError, match='no area'):
+        find_best_frame(models, flat, [other])
+
+
+def test_bytes_are_rounded():
+    levels = to_bytes(np.array([0, 0.5 / 255 + 1e-4, 1.0], 'float32'))
+    np.testing.assert_array_equal(levels, [0, 1, 255])

@@ -1,0 +1,100 @@
+"""Config files: what can't be read, and where things are looked for."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from modules.config import load_config
+from modules.runtime.errors import UserError
+from tests.support.configs import (
+    CONFIGS,
+    PUBLISHED,
+)
+
+
+def test_weights_are_looked_for_beside_the_config_too(tmp_path, monkeypatch):
+    """From the current folder, the config's folder, then the one above; else left as it is."""
+    folder = tmp_path / 'project' / 'config'
+    folder.mkdir(parents=True)
+    names = {'generator': 'a.npz', 'kp': 'vox', 'discriminator': None}
+    config = {'model_params': PUBLISHED['model_params'], 'ckpt_model': names}
+    (folder / 'c.yaml').write_text(yaml.safe_dump(config))
+    (tmp_path / 'here').mkdir()
+    monkeypatch.chdir(tmp_path / 'here')
+    path = Path('../here/../project/config/c.yaml')
+    assert load_config(path)['ckpt_model'] == names
+    for place in (folder.parent, folder):
+        (place / 'a.npz').touch()
+        assert load_config(path)['ckpt_model'] == {**names, 'generator': str(place / 'a.npz')}
+    Path('a.npz').touch()
+    assert load_config(path)['ckpt_model'] == names
+
+
+FILES = [  # what a file holds, what the message must say
+    ('', 'must hold the sections of a config, not null'),
+    ('- 1', 'must hold the sections of a config, not [1]'),
+    ('a: 1\nb: [1', 'line 2: not valid YAML'),
+    ('a: 1\na: 2', 'line 2: a: given twice'),
+    ('train_params:\n  scales: [1]\n  "scales": [1]\n', 'line 3: scales: given twice'),
+    ('a: [{b: 1, b: 2}]', 'line 1: b: given twice'),
+    ('a: !!python/object/apply:os.system [echo]', 'line 1: not valid YAML'),
+    ('a: 2024-99-99', 'not valid YAML'),
+    ('a: 1\n---\nb: 1', 'not valid YAML'),
+    ('a: \a', 'not valid YAML'),
+    ('[' * 20000, 'nested too deeply'),
+    ('&a [*a]', 'must hold the sections of a config'),
+]
+
+
+@pytest.mark.parametrize(('text', 'words'), FILES)
+def test_unreadable_file(tmp_path, text, words):
+    path = tmp_path / 'c.yaml'
+    path.write_text(text, encoding='utf-8')
+    with pytest.raises(UserError) as caught:
+        load_config(path)
+    assert str(caught.value).startswith(f'{path}: ') and words in str(caught.value)
+
+
+def test_missing_file_folder_and_bytes(tmp_path):
+    with pytest.raises(UserError, match=r'none\.yaml: no such config'):
+        load_config(tmp_path / 'none.yaml')
+    with pytest.raises(UserError, match='cannot be read as a config: Is a directory'):
+        load_config(tmp_path)
+    (tmp_path / 'x.yaml').write_bytes(b'a: \xff\xfe')
+    with pytest.raises(UserError, match=r'x\.yaml: not valid YAML'):
+        load_config(tmp_path / 'x.yaml')
+
+
+@pytest.mark.parametrize('text', ['1e-4', '1E-4', '1.e-4', '+1e-04', '.1e-3', '1.0e-4', '0.0001'])
+def test_floats_in_any_notation(tmp_path, text):
+    path = tmp_path / 'c.yaml'
+    lines = (CONFIGS / 'vox-256.yaml').read_text(encoding='utf-8')
+    path.write_text(lines.replace('lr_generator: 2.0e-4', f'lr_generator: {text}'))
+    assert load_config(path)['train_params']['lr_generator'] == 1e-4
+
+
+MERGED = """
+model_params:
+  common_params: {num_kp: 10, num_channels: 3}
+  kp_detector_params:
+    <<: &hourglass {block_expansion: 8, max_features: 64, num_blocks: 3}
+    temperature: 0.1
+  generator_params:
+    block_expansion: 16
+    max_features: 64
+    num_down_blocks: 2
+    num_bottleneck_blocks: 3
+    dense_motion_params: {<<: *hourglass, max_features: 32}
+  discriminator_params: {scales: [1]}
+"""
+
+
+def test_merged_keys_are_no_duplicates(tmp_path):
+    """YAML's own means of not repeating oneself stays usable."""
+    path = tmp_path / 'c.yaml'
+    path.write_text(MERGED, encoding='utf-8')
+    model = load_config(path)['model_params']
+    assert model['kp_detector_params']['num_blocks'] == 3
+    assert model['generator_params']['dense_motion_params']['num_blocks'] == 3
+    assert model['generator_params']['dense_motion_params']['max_features'] == 32

@@ -1,6 +1,0 @@
-from fake_message import Message
-
-
-class Summary(Message):
-    Value = Message
-    Image = Message

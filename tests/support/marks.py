@@ -1,0 +1,8 @@
+"""What some tests need."""
+
+import paddle
+import pytest
+
+needs_onednn = pytest.mark.skipif(
+    not paddle.base.core.is_compiled_with_onednn(), reason='this Paddle has no oneDNN'
+)

@@ -1,0 +1,188 @@
+"""Keypoints found in truth and result."""
+
+import sys
+from types import ModuleType
+from types import SimpleNamespace as Thing
+
+import numpy as np
+import pytest
+
+from modules.checkpoints.npz_file import write_npz
+from modules.runtime.errors import UserError
+from tests.support.frame_pairs import SIZE, Fixed, noise, pair_of
+from tools.creature_drawing.creatures import Creature, clip_times, draw_clip, joints
+from tools.creature_drawing.motion import Motion
+from tools.evaluation import detectors
+from tools.evaluation.detectors import (
+    build_detector,
+    find_piece,
+)
+from tools.evaluation.metrics import (
+    KeypointMeasure,
+)
+
+
+def keypoints(truth_points, result_points):
+    """AKD and MKR of a truth and a result with these keypoints."""
+    truth, result = noise(0), noise(1)
+    detect = Fixed((truth, truth_points), (result, result_points))
+    measure = KeypointMeasure(detectors.EachFrame('fixed', detect))
+    return measure(pair_of(truth, result))
+
+
+def test_akd_is_the_distance_not_its_square_nor_its_parts():
+    points = np.array([[1.0, 2.0], [5.0, 6.0]])
+    assert keypoints(points, points)['akd'].mean == 0
+    figures = keypoints(points, points + np.array([3, -4]))
+    assert figures == {'akd': (10, 2), 'mkr': (0, 2), 'no_keypoints': (0, 1)}
+
+
+def test_missed_keypoints_count_for_mkr_alone():
+    points = np.arange(8.0).reshape(4, 2)
+    result = points + np.array([0, 2])
+    result[1] = np.nan
+    points[3, 0] = np.nan  # found in the result only: neither missed nor compared
+    assert keypoints(points, result) == {'akd': (4, 2), 'mkr': (1, 3), 'no_keypoints': (0, 1)}
+
+
+def test_frames_without_keypoints_are_told():
+    points = np.zeros((5, 2))
+    assert keypoints(points, None) == {'akd': (0, 0), 'mkr': (5, 5), 'no_keypoints': (0, 1)}
+    assert keypoints(None, points) == {'akd': (0, 0), 'mkr': (0, 0), 'no_keypoints': (1, 1)}
+    assert keypoints(None, None)['no_keypoints'] == (1, 1)
+
+
+@pytest.mark.parametrize('result', [np.zeros((4, 2)), np.zeros((3, 3)), 7.0])
+def test_keypoints_of_another_shape(result):
+    with pytest.raises(UserError, match='--detector fixed: '):
+        keypoints(np.zeros((3, 2)), result)
+
+
+@pytest.fixture
+def drawn(tmp_path):
+    """A drawn clip with its file of joints -> (path of the clip, frames, joints in pixels)."""
+    rng = np.random.default_rng(4)
+    creature, motion = Creature.random(rng, legs=4), Motion('walk')
+    found = joints(creature, motion, clip_times(8))
+    pixels = (found.points + 1) / 2 * (SIZE - 1)
+    (tmp_path / 'joints' / 'test').mkdir(parents=True)
+    arrays = {'points': pixels, 'visible': found.visible}
+    write_npz(tmp_path / 'joints' / 'test' / 'a.mp4.npz', arrays)
+    return tmp_path / 'test' / 'a.mp4', draw_clip(creature, motion, 8, SIZE), found, pixels
+
+
+def shifted(frame, x, y):
+    """The frame with its content moved, its border going on."""
+    rows, columns = (np.clip(np.arange(SIZE) - by, 0, SIZE - 1) for by in (y, x))
+    return frame[rows[:, None], columns]
+
+
+@pytest.mark.parametrize('shift', [(0, 0), (2, 0), (-3, 4)])
+def test_drawn_joints_follow_a_known_shift(drawn, shift):
+    clip, frames, found, _ = drawn
+    measure = KeypointMeasure(build_detector('joints'))
+    for number in (0, 3):
+        result = shifted(frames[number], *shift)
+        figures = measure(pair_of(frames[number], result, clip, number))
+        assert figures['akd'].mean == pytest.approx(np.hypot(*shift), abs=1e-9)
+        assert figures['mkr'].total == 0
+        assert 0.7 * found.visible[number].sum() <= figures['mkr'].count
+
+
+def test_drawn_joints_are_found_where_they_went(drawn):
+    """The next frame of the clip has known joints, too."""
+    clip, frames, found, pixels = drawn
+    detect = build_detector('joints')
+    errors = []
+    for number in range(7):
+        _, there = detect(pair_of(frames[number], frames[number + 1], clip, number))
+        seen = found.visible[number] & found.visible[number + 1] & np.isfinite(there).all(axis=1)
+        errors += list(np.linalg.norm(there - pixels[number + 1], axis=1)[seen])
+    assert len(errors) > 40 and np.median(errors) < 0.9  # which moved 3 pixels in the mean
+
+
+def test_a_removed_creature_has_lost_its_joints(drawn):
+    clip, frames, _, _ = drawn
+    measure = KeypointMeasure(build_detector('joints'))
+    background = np.repeat(frames[0][:, :1], SIZE, axis=1)  # the creature does not reach the edge
+    figures = measure(pair_of(frames[0], background, clip, 0))
+    assert figures['mkr'].mean > 0.9 and figures['akd'].count <= 1
+
+
+def test_hidden_and_plain_joints_do_not_count(drawn):
+    clip, frames, found, _ = drawn
+    detect = build_detector('joints')
+    truth, result = detect(pair_of(frames[0], frames[0], clip, 0))
+    assert np.isnan(truth[~found.visible[0]]).all() and np.isnan(result[~found.visible[0]]).all()
+    plain = np.full_like(frames[0], 90)
+    truth, _ = detect(pair_of(plain, frames[0], clip, 0))
+    assert np.isnan(truth).all()
+
+
+def test_a_plain_edge_claims_no_movement_along_itself():
+    truth = np.zeros((SIZE, SIZE, 3), 'uint8')
+    truth[:, 32:] = 200
+    result = shifted(truth, 3, 5)  # only the 3 to the right can be seen
+    result[:28, :28] += 1  # what is hardly worse there is as good
+    assert find_piece(truth, result, np.array([32.0, 30.0])) == pytest.approx([35, 30])
+    with pytest.raises(ValueError, match='plain'):
+        find_piece(truth, result, np.array([10.0, 30.0]))
+
+
+def test_files_of_joints_that_are_no_use(tmp_path, drawn):
+    clip, frames, _, _ = drawn
+    detect = build_detector('joints')
+    with pytest.raises(UserError, match=r'a\.mp4\.npz: 8 frames, but .* has more'):
+        detect(pair_of(frames[0], frames[0], clip, 8))
+    with pytest.raises(UserError, match=r'other\.npz: no such file'):
+        detect(pair_of(frames[0], frames[0], clip.with_name('other'), 0))
+    folder = tmp_path / 'joints' / 'test'
+    (folder / 'bad.npz').write_bytes(b'nothing')
+    write_npz(folder / 'odd.npz', {'points': np.zeros((2, 3)), 'visible': np.zeros((2, 3))})
+    for name, message in (('bad', 'no file of joints'), ('odd', 'points of shape')):
+        with pytest.raises(UserError, match=message):
+            detect(pair_of(frames[0], frames[0], clip.with_name(name), 0))
+
+
+def fake_mediapipe(monkeypatch, landmarks):
+    """A stand-in for the package whose models always find these."""
+
+    class Model:
+        def __init__(self, static_image_mode, **_):
+            assert static_image_mode  # else a frame's result depends on the frames before
+
+        def process(self, frame):
+            assert frame.dtype == np.uint8
+            faces = [Thing(landmark=landmarks)] if landmarks else None
+            return Thing(multi_face_landmarks=faces, pose_landmarks=faces and faces[0])
+
+    package = ModuleType('mediapipe')
+    package.solutions = Thing(face_mesh=Thing(FaceMesh=Model), pose=Thing(Pose=Model))
+    monkeypatch.setitem(sys.modules, 'mediapipe', package)
+    return package
+
+
+@pytest.mark.parametrize('name', ['mediapipe-face', 'mediapipe-body'])
+def test_mediapipe_landmarks_in_pixels(monkeypatch, name):
+    seen = [Thing(x=0.25, y=0.5, visibility=0.9), Thing(x=0.5, y=1.0, visibility=0.1)]
+    fake_mediapipe(monkeypatch, seen)
+    frame = np.zeros((10, 40, 3), 'uint8')
+    points, _ = build_detector(name)(pair_of(frame, frame))
+    assert points[0].tolist() == [10, 5]
+    if name == 'mediapipe-face':  # faces have no visibility
+        assert points[1].tolist() == [20, 10]
+    else:
+        assert np.isnan(points[1]).all()
+    fake_mediapipe(monkeypatch, [])
+    assert build_detector(name)(pair_of(frame, frame))[0].size == 0
+
+
+def test_mediapipe_without_weights_is_told(monkeypatch):
+    package = fake_mediapipe(monkeypatch, [])
+    del package.solutions
+    package.__version__ = '1.2.3'
+    with pytest.raises(UserError, match=r'MediaPipe 1\.2\.3 comes without its weights'):
+        build_detector('mediapipe-face')
+    monkeypatch.setitem(sys.modules, 'mediapipe', None)
+    with pytest.raises(UserError, match=r'ModuleNotFoundError.*requirements-mediapipe\.txt'):
+        build_detector('mediapipe-face')

@@ -1,0 +1,33 @@
+"""Runs that end before they train, or in the middle of it."""
+
+import pytest
+import yaml
+
+from tests.support.training_runs import run, write_clips, write_config
+
+
+@pytest.fixture(scope='module')
+def dataset(tmp_path_factory):
+    return write_clips(tmp_path_factory.mktemp('data'))
+
+
+def test_a_diverging_run_stops_and_names_the_checkpoint(dataset, tmp_path):
+    config = write_config(tmp_path / 'c.yaml', dataset, lr_generator=1e30, num_epochs=9)
+    _, err = run('--config', config, '--save_dir', tmp_path / 'run', status=2)
+    assert 'training diverged at step' in err and 'pixel' in err and 'checkpoint' in err
+
+
+def test_dry_run_checks_data_and_weights_and_writes_nothing(dataset, tmp_path):
+    config = write_config(tmp_path / 'c.yaml', dataset)
+    out, _ = run('--config', config, '--save_dir', tmp_path / 'run', '--dry_run')
+    assert yaml.safe_load(out)['train_params']['accumulation_steps'] == 1
+    assert out.splitlines()[-1].startswith('# 8 clips, 2 steps an epoch; ')
+    for changes, message in (
+        ({'dataset_params': {'root_dir': 'nowhere'}}, 'nowhere: '),
+        ({'ckpt_model': dict.fromkeys(('generator', 'kp'), 'no.pdparams')}, 'no.pdparams: no such'),
+    ):
+        held = yaml.safe_load(config.read_text())
+        (tmp_path / 'c2.yaml').write_text(yaml.safe_dump({**held, **changes}))
+        _, err = run('--config', tmp_path / 'c2.yaml', '--dry_run', status=2)
+        assert message in err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['c.yaml', 'c2.yaml']
