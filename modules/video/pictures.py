@@ -42,11 +42,9 @@ IMAGE_SUFFIXES = (
     *('.jfif', '.jp2', '.jpe', '.jpeg', '.jpg', '.pbm', '.pgm', '.png', '.pnm', '.ppm', '.tga'),
     *('.tif', '.tiff', '.webp'),
 )
-# What Pillow logs about odd files must not reach the screen.
-logging.getLogger('PIL').addHandler(logging.NullHandler())
+logging.getLogger('PIL').addHandler(logging.NullHandler())  # its words on odd files stay unsaid
 
-# JPEGs of more pixels, from where on Pillow warns, are decoded at 1/2, 1/4 or 1/8 of their size:
-# a tenth of the time and memory, and still far more than any network sees.
+# JPEGs of more pixels are decoded at 1/2, 1/4 or 1/8 of their size: far more than networks see.
 _LARGE, _REDUCED, _LARGEST_JPEG = 89_478_485, 2**25, 300_000_000
 # Brands of HEIC, in the box that starts a file.
 _HEIC = frozenset((b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'hevm', b'hevs'))
