@@ -7,11 +7,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from modules.animation.inputs import BUNDLED, add_animation_options, choose_config, note_squeezed
+from modules.animation.inputs import (
+    BUNDLED,
+    add_animation_options,
+    choose_config,
+    note_squeezed,
+    read_config_and_source,
+)
 from modules.animation.inputs import read_config_and_source as read
 from modules.checkpoints.download import CONFIGS, KNOWN_WEIGHTS
 from modules.config import load_config
 from modules.runtime.errors import UserError
+from modules.video import write_picture
 from tests.support.places import ROOT
 
 
@@ -57,10 +64,18 @@ def test_nothing_given_is_what_is_bundled(capsys):
     assert capsys.readouterr().err == ''
 
 
-def test_the_bundled_networks_know_creatures_alone(capsys):
-    chosen('--source_image', 'me.jpg')
+def test_the_bundled_networks_know_creatures_alone(tmp_path, capsys):
+    """Which is said of a picture that there is, and not of the bundled one."""
+    picture = tmp_path / 'me.png'
+    write_picture(picture, np.zeros((8, 8, 3), np.uint8))
+    read_config_and_source(chosen('--source_image', picture))
     err = capsys.readouterr().err
     assert err.startswith('note: the bundled networks') and 'give --checkpoint vox' in err
+    read_config_and_source(chosen())
+    assert capsys.readouterr().err == ''
+    with pytest.raises(UserError, match='no such file'):
+        read_config_and_source(chosen('--source_image', tmp_path / 'you.png'))
+    assert capsys.readouterr().err == ''
 
 
 @pytest.mark.parametrize('count', ['0', '-1'])
