@@ -26,8 +26,9 @@ def processes(findings: Findings) -> None:
     By gloo on the CPU; where there are two GPUs, by NCCL on them, too.
     """
     cards = paddle.device.cuda.device_count() if on_gpu() else 0
-    # The launcher has a GPU for each process even with --cpu, and fails where there is but one.
-    hidden = {'CUDA_VISIBLE_DEVICES': ''} if cards == 1 else {}
+    # The launcher has a GPU for each process even with --cpu, and fails where it counts but one: as
+    # it does of an empty list of GPUs, too.
+    hidden = {'CUDA_VISIBLE_DEVICES': '0,1'} if cards < 2 else {}
     launch = ['--nproc_per_node', '2']
     _compare(findings, 'two processes on the CPU', ['--cpu'], launch, BAR, hidden)
     if cards < 2:
