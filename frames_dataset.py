@@ -5,9 +5,10 @@ A clip is a video (mp4, gif, mov, ...), a folder of frames, or a picture of fram
 
 import csv
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -77,10 +78,10 @@ class FramesDataset:
         root_dir: PathLike,
         frame_shape: Sequence[int] = (256, 256, 3),
         id_sampling: bool = False,
-        pairs_list: Optional[PathLike] = None,
-        augmentation_params: Optional[Mapping[str, Any]] = None,
+        pairs_list: PathLike | None = None,
+        augmentation_params: Mapping[str, Any] | None = None,
         resize: str = EXACT,
-        cache_dir: Optional[PathLike] = None,
+        cache_dir: PathLike | None = None,
         cache_gb: float = 100,
         is_train: bool = True,
         preload: bool = False,
@@ -117,7 +118,7 @@ class FramesDataset:
         params = augmentation_params or {}
         self.transform = AllAugmentationTransform(**params)
         self.unreadable: Counter = Counter()
-        self._frames: Dict[int, np.ndarray] = {}
+        self._frames: dict[int, np.ndarray] = {}
         free = _available_memory()  # now, before other processes of this machine preload, too
         self._cache = _open_cache(cache_dir, cache_gb) if is_train and not preload else None
         self.clips, self.broken = self._open_clips(list_part(root_dir, is_train, random_seed))
@@ -157,7 +158,7 @@ class FramesDataset:
         """
         return self._sample_from(self._choose(index, rng), rng)
 
-    def draw(self, key: Key) -> Tuple[Sample, List[Damage]]:
+    def draw(self, key: Key) -> tuple[Sample, list[Damage]]:
         """The training sample of this key, and what could not be read on the way to it.
 
         Frames that can't be read give way to those of another index: drawn from the key as well, so
@@ -167,7 +168,7 @@ class FramesDataset:
             UserError: `ATTEMPTS` clips in a row can't be read.
         """
         index, (seed, epoch, position) = key
-        damage: List[Damage] = []
+        damage: list[Damage] = []
         for attempt in range(ATTEMPTS):
             entropy = np.random.SeedSequence(seed, spawn_key=(epoch, position, attempt))
             rng = np.random.default_rng(entropy)
@@ -209,7 +210,7 @@ class FramesDataset:
         source, driving = to_float(np.ascontiguousarray(frames.transpose(0, 3, 1, 2)))
         return Sample(source, driving, self.names[number])
 
-    def _read(self, number: int, indices: List[int]) -> np.ndarray:
+    def _read(self, number: int, indices: list[int]) -> np.ndarray:
         """(2, H, W, 3) uint8: from memory, from the cache, or else from the clip itself."""
         if number in self._frames:
             return self._frames[number][indices]
@@ -217,10 +218,10 @@ class FramesDataset:
         frames = read_entry(entry, indices) if entry else None
         return self.clips[number].read(indices) if frames is None else frames
 
-    def _open_clips(self, part: Part) -> Tuple[List[Clip], List[str]]:
+    def _open_clips(self, part: Part) -> tuple[list[Clip], list[str]]:
         """The clips of the part that can be opened, and a line for each that can't."""
 
-        def opened(name: str) -> Union[Clip, str]:
+        def opened(name: str) -> Clip | str:
             path = part.folder / name
             try:
                 cache = self._cache
@@ -263,7 +264,7 @@ class FramesDataset:
                 f'be read slowly: {filled.reason}'
             )
 
-    def _entry(self, clip: Clip) -> Optional[Path]:
+    def _entry(self, clip: Clip) -> Path | None:
         """The cache entry to read the clip from."""
         if not self._cache or not is_cached(clip):
             return None
@@ -272,7 +273,7 @@ class FramesDataset:
         except OSError:  # taken away a moment ago: reported when it is read
             return None
 
-    def _preload(self, free: Optional[int]) -> None:
+    def _preload(self, free: int | None) -> None:
         """Reads all frames; a clip that breaks off is left to be read, and reported, on the way.
 
         Args:
@@ -287,7 +288,7 @@ class FramesDataset:
                 f'{free / GIGABYTE:.1f} GB of memory are free; leave it out'
             )
 
-        def frames(clip: Clip) -> Optional[np.ndarray]:
+        def frames(clip: Clip) -> np.ndarray | None:
             try:
                 return np.stack(list(clip.frames()))
             except UserError:
@@ -299,7 +300,7 @@ class FramesDataset:
             self._frames = {n: array for n, array in enumerate(bar) if array is not None}
 
 
-def animation_pairs(dataset: FramesDataset, num_pairs: int, seed: int = 0) -> List[Pair]:
+def animation_pairs(dataset: FramesDataset, num_pairs: int, seed: int = 0) -> list[Pair]:
     """The pairs to animate, at most `num_pairs`.
 
     They are the first ones of `dataset.pairs_list`, a csv file with columns source and driving,
@@ -325,7 +326,7 @@ def animation_pairs(dataset: FramesDataset, num_pairs: int, seed: int = 0) -> Li
     return [Pair(source=int(cell % side), driving=int(cell // side)) for cell in chosen]
 
 
-def _listed_pairs(dataset: FramesDataset, pairs_list: PathLike) -> List[Pair]:
+def _listed_pairs(dataset: FramesDataset, pairs_list: PathLike) -> list[Pair]:
     number = {name: index for index, name in enumerate(dataset.names)}
     try:
         # Names are those on the disk, which need not be UTF-8; the columns' are.
@@ -357,7 +358,7 @@ def _listed_pairs(dataset: FramesDataset, pairs_list: PathLike) -> List[Pair]:
     return pairs
 
 
-def _open_cache(cache_dir: Optional[PathLike], cache_gb: float) -> Optional[FrameCache]:
+def _open_cache(cache_dir: PathLike | None, cache_gb: float) -> FrameCache | None:
     if cache_gb <= 0:
         return None
     try:
@@ -369,7 +370,7 @@ def _open_cache(cache_dir: Optional[PathLike], cache_gb: float) -> Optional[Fram
         return None
 
 
-def _available_memory() -> Optional[int]:
+def _available_memory() -> int | None:
     """Bytes that can be had without swapping, where the system tells."""
     try:
         with open('/proc/meminfo', encoding='ascii') as file:

@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import time
 from pathlib import Path
-from typing import List, Optional
 
 import yaml
 
@@ -62,7 +61,7 @@ def parse_arguments() -> argparse.Namespace:
     return options
 
 
-def flags_of(options: argparse.Namespace) -> List[str]:
+def flags_of(options: argparse.Namespace) -> list[str]:
     """What a run that goes on has to be told again."""
     return [f'--{name}' for name in ('cpu', 'preload') if getattr(options, name)]
 
@@ -105,8 +104,8 @@ def main() -> None:
         print(f'written: {out}')
         return
 
-    resumed: Optional[Path] = None
-    changes: List[str] = []
+    resumed: Path | None = None
+    changes: list[str] = []
     if options.resume is not None:
         resumed = newest_checkpoint(options.resume)
         config, changes = changes_of_run(config, resumed, NEEDED)

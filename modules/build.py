@@ -1,6 +1,7 @@
 """The one place where networks are built from a config."""
 
-from typing import Any, Mapping, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from paddle import nn
 

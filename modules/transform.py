@@ -1,7 +1,5 @@
 """Random affine and thin-plate transform for the equivariance losses (paper Sec. 3.1)."""
 
-from typing import Optional
-
 import numpy as np
 import paddle
 from paddle import Tensor
@@ -21,7 +19,7 @@ class Transform:
         control_params: (B, 1, P * P) weights of the control points, or None for an affine map.
     """
 
-    def __init__(self, affine_noise: Tensor, control_params: Optional[Tensor] = None):
+    def __init__(self, affine_noise: Tensor, control_params: Tensor | None = None):
         self.affine_noise = affine_noise
         self.theta = affine_noise + paddle.eye(2, 3, dtype=affine_noise.dtype)
         self.control_params = control_params
@@ -36,8 +34,8 @@ class Transform:
         rng: np.random.Generator,
         batch_size: int,
         sigma_affine: float,
-        sigma_tps: Optional[float] = None,
-        points_tps: Optional[int] = None,
+        sigma_tps: float | None = None,
+        points_tps: int | None = None,
     ) -> 'Transform':
         """Draws normal noise from `rng`; without both tps arguments an affine map."""
         affine_noise = rng.normal(0, sigma_affine, (batch_size, 2, 3))

@@ -20,8 +20,9 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Sequence
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -53,7 +54,7 @@ LEAST = {  # of the options that are numbers
 def list_of(choices: Sequence[str]):
     """What argparse makes of 'a,b': those of the choices, in their order."""
 
-    def parse(text: str) -> List[str]:
+    def parse(text: str) -> list[str]:
         names = text.split(',')
         for name in names:
             if name not in choices:
@@ -102,7 +103,7 @@ def parse_arguments() -> argparse.Namespace:
     return options
 
 
-def describe_machine() -> Dict[str, Any]:
+def describe_machine() -> dict[str, Any]:
     """What the figures depend on."""
     return {
         'cpu': _cpu_model(),
@@ -137,7 +138,7 @@ def _version_of(*packages: str) -> str:
     return 'absent'
 
 
-def machine_line(machine: Dict[str, Any]) -> str:
+def machine_line(machine: dict[str, Any]) -> str:
     text = (
         '{cpu}, {cores} cores, {gigabytes:.0f} GB of memory, load {load:.1f}; {system}; '
         'Python {python}, paddle {paddle}, numpy {numpy}, torch {torch}'
@@ -145,7 +146,7 @@ def machine_line(machine: Dict[str, Any]) -> str:
     return text.format(gigabytes=machine['memory_bytes'] / 1e9, **machine)
 
 
-def spread_lines(report: Report) -> List[str]:
+def spread_lines(report: Report) -> list[str]:
     """The spread of all that was timed, and a warning for each that is too large."""
     if all(len(series.values) == 1 for series in report.series.values()):
         return ['Measured once: no spread.']
@@ -170,7 +171,7 @@ def main() -> None:
         'training': lambda: compare_training(config, official, options),
         'animation': lambda: compare_animation(config, official, options),
     }
-    figures: Dict[str, Any] = {'machine': machine, 'config': str(options.config)}
+    figures: dict[str, Any] = {'machine': machine, 'config': str(options.config)}
     for section in options.only:
         report = compare[section]()
         figures[section] = report.figures

@@ -9,8 +9,8 @@ import contextlib
 import functools
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, List, Tuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -33,7 +33,7 @@ from modules.runtime.process import prepare_process
 
 SUFFIXES = ('.pth.tar', '.pth', '.pt', '.tar', '.npz', '.pdparams', '.safetensors')
 
-Output = Tuple[str, Callable[[Path], None]]  # a file's name, and what writes it
+Output = tuple[str, Callable[[Path], None]]  # a file's name, and what writes it
 
 
 def with_counters(state: State) -> State:
@@ -47,7 +47,7 @@ def with_counters(state: State) -> State:
     return counted
 
 
-def list_outputs(checkpoint: Checkpoint, form: str, stem: str) -> List[Output]:
+def list_outputs(checkpoint: Checkpoint, form: str, stem: str) -> list[Output]:
     """The files to write for --to `form`."""
     networks = checkpoint.networks
     if form == 'npz':
@@ -67,7 +67,7 @@ def list_outputs(checkpoint: Checkpoint, form: str, stem: str) -> List[Output]:
     return [(f'{stem}.safetensors', lambda path: save(path, networks, config, extra_meta=meta))]
 
 
-def write_outputs(outputs: List[Output], folder: Path, source: Path) -> List[Path]:
+def write_outputs(outputs: list[Output], folder: Path, source: Path) -> list[Path]:
     """Writes all files or none, nor a folder for them.
 
     Raises:
@@ -100,7 +100,7 @@ def make_folder(folder: Path) -> None:
         raise UserError(f'{folder}: {reason_of(error)}; choose another --out') from error
 
 
-def describe_rest(checkpoint: Checkpoint, form: str) -> List[str]:
+def describe_rest(checkpoint: Checkpoint, form: str) -> list[str]:
     """A line for each thing that the user may have expected in the output and won't find."""
     lines = []
     rest = list(checkpoint.left_out)

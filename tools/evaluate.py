@@ -21,8 +21,8 @@ import itertools
 import json
 import sys
 from collections import deque
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Deque, Iterator, List, Optional, Sequence
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -113,7 +113,7 @@ def parse_arguments() -> argparse.Namespace:
     return options
 
 
-def choose_metrics(options: argparse.Namespace) -> List[str]:
+def choose_metrics(options: argparse.Namespace) -> list[str]:
     """The metrics to measure, in the order of FIGURES.
 
     Raises:
@@ -135,10 +135,10 @@ def choose_metrics(options: argparse.Namespace) -> List[str]:
     return [metric for metric in FIGURES if metric in chosen]
 
 
-def build_measures(options: argparse.Namespace) -> List[Measure]:
+def build_measures(options: argparse.Namespace) -> list[Measure]:
     """What computes the chosen metrics."""
     simple = {'l1': measure_l1, 'psnr': measure_psnr, 'ssim': measure_ssim}
-    measures: List[Measure] = [simple[name] for name in options.metrics if name in simple]
+    measures: list[Measure] = [simple[name] for name in options.metrics if name in simple]
     if 'lpips' in options.metrics:
         from tools.evaluation.perceptual_distance import LpipsMeasure, build_lpips
 
@@ -152,7 +152,7 @@ def build_measures(options: argparse.Namespace) -> List[Measure]:
 
 def read_whole(clip: Clip) -> Iterator[np.ndarray]:
     """The frames of a clip; raises DamagedClip where they break off."""
-    notes: List[str] = []
+    notes: list[str] = []
     try:
         yield from clip.frames(notes)
         for note in notes:
@@ -168,7 +168,7 @@ def reconstruct(engine, clip: Clip) -> Iterator[FramePair]:
 
     frames = read_whole(clip)
     first = next(frames)
-    waiting: Deque[np.ndarray] = deque()  # for their reconstructions
+    waiting: deque[np.ndarray] = deque()  # for their reconstructions
 
     def driving() -> Iterator[np.ndarray]:
         for frame in itertools.chain([first], frames):
@@ -182,7 +182,7 @@ def reconstruct(engine, clip: Clip) -> Iterator[FramePair]:
     assert not waiting, 'a frame without its reconstruction'
 
 
-def evaluate_clip(engine, clip: Clip, measures: Sequence[Measure], folder: Optional[Path]) -> Row:
+def evaluate_clip(engine, clip: Clip, measures: Sequence[Measure], folder: Path | None) -> Row:
     """A clip's figures; its reconstruction goes to `folder` unless that is None.
 
     Raises:
@@ -204,9 +204,9 @@ def evaluate_clip(engine, clip: Clip, measures: Sequence[Measure], folder: Optio
 def evaluate(
     engine,
     dataset: FramesDataset,
-    wanted: Optional[int],
+    wanted: int | None,
     measures: Sequence[Measure],
-    folder: Optional[Path] = None,
+    folder: Path | None = None,
 ) -> Evaluation:
     """Reconstructs and measures the first `wanted` clips that can be read; all if None.
 
@@ -216,7 +216,7 @@ def evaluate(
     Raises:
         UserError: no clip can be read.
     """
-    rows: List[Row] = []
+    rows: list[Row] = []
     broken = list(dataset.broken)
     total = len(dataset.clips) if wanted is None else min(wanted, len(dataset.clips))
     with tqdm(total=total, unit='clip', disable=None) as bar:

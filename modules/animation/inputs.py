@@ -4,8 +4,9 @@ import argparse
 import functools
 import itertools
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, Sequence, Tuple
+from typing import Any
 
 import numpy as np
 
@@ -97,7 +98,7 @@ def _is_same(path: PathLike, other: Path) -> bool:
 
 def read_config_and_source(
     options: argparse.Namespace,
-) -> Tuple[Dict[str, Any], Tuple[int, int], np.ndarray]:
+) -> tuple[dict[str, Any], tuple[int, int], np.ndarray]:
     """The config, the model's (H, W), and the picture of that size, float32 in [0, 1]."""
     config = load_config(options.config, need=('dataset_params.frame_shape',))
     size = tuple(config['dataset_params']['frame_shape'][:2])
@@ -111,7 +112,7 @@ def read_config_and_source(
     return config, size, resize_frame(picture, size)
 
 
-def note_squeezed(path: Path, shape: Sequence[int], size: Tuple[int, int]) -> None:
+def note_squeezed(path: Path, shape: Sequence[int], size: tuple[int, int]) -> None:
     """Says that a picture or clip will be distorted, where that is by more than SQUEEZED.
 
     Args:
@@ -127,7 +128,7 @@ def note_squeezed(path: Path, shape: Sequence[int], size: Tuple[int, int]) -> No
 
 
 def read_resized(
-    reader: VideoReader, size: Tuple[int, int], count: Optional[int] = None
+    reader: VideoReader, size: tuple[int, int], count: int | None = None
 ) -> Iterator[np.ndarray]:
     """The frames of a clip as they are decoded, float32 in [0, 1] of the model's size.
 

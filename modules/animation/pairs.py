@@ -1,7 +1,8 @@
 """Pairs of a test set: the first frame of one clip, animated by another clip."""
 
 import sys
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -40,7 +41,7 @@ def animate_pair(
     driving: Clip,
     normalization: Normalization,
     with_deformed: bool,
-    notes: List[str],
+    notes: list[str],
 ) -> Iterator[Animated]:
     """The first frame of one clip, animated by another clip.
 
@@ -75,7 +76,7 @@ def draw(visualizer: Visualizer, step: Animated) -> np.ndarray:
 def write_pair(
     writers: Mapping[str, Writer], steps: Iterable[Animated], visualizer: Visualizer
 ) -> None:
-    def pictures(step: Animated) -> Dict[str, np.ndarray]:
+    def pictures(step: Animated) -> dict[str, np.ndarray]:
         drawn = {'grid': draw(visualizer, step)} if 'grid' in writers else {}
         return {**dict.fromkeys(writers, to_bytes(step.frame)), **drawn}
 
@@ -86,13 +87,13 @@ def write_pair(
 
 def animate_pairs(
     engine: Engine,
-    clips: List[Clip],
+    clips: list[Clip],
     pairs: Mapping[str, Pair],
     folder: AnimationFolder,
     normalization: Normalization,
     visualizer: Visualizer,
     device: str,
-) -> Tuple[int, int]:
+) -> tuple[int, int]:
     """Writes the outputs of all pairs that are not finished.
 
     Returns:
@@ -104,7 +105,7 @@ def animate_pairs(
     failed = 0
     for name, pair in tqdm(todo.items(), f'on {device}', unit='pair', disable=None):
         source, driving = clips[pair.source], clips[pair.driving]
-        notes: List[str] = []
+        notes: list[str] = []
         steps = animate_pair(
             engine, source, driving, normalization, 'grid' in folder.outputs, notes
         )
@@ -119,7 +120,7 @@ def animate_pairs(
     return len(todo) - failed, failed
 
 
-def run_of(config: Mapping[str, Any], models: Models, pairs: Iterable[str]) -> Dict[str, Any]:
+def run_of(config: Mapping[str, Any], models: Models, pairs: Iterable[str]) -> dict[str, Any]:
     """What the results depend on, as the folder's run.json holds it."""
     networks = {k: v for k, v in config['model_params'].items() if k != 'discriminator_params'}
     dataset = {key: config['dataset_params'][key] for key in ('root_dir', 'frame_shape')}
@@ -137,7 +138,7 @@ def run_of(config: Mapping[str, Any], models: Models, pairs: Iterable[str]) -> D
 
 def animate_test_set(
     config: Mapping[str, Any],
-    checkpoint: Optional[str],
+    checkpoint: str | None,
     folder: AnimationFolder,
     seed: int,
     engine: str,

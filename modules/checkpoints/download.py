@@ -9,8 +9,9 @@ import socket
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Callable, Iterator, NamedTuple, Optional, Tuple
+from typing import BinaryIO, NamedTuple
 
 from tqdm import tqdm
 
@@ -61,9 +62,7 @@ def find_weights(path_or_name: PathLike) -> Path:
     raise UserError(f'{name}: no such file or folder; {hint}the names of known weights are {known}')
 
 
-def fetch_weights(
-    name: str, cache: Optional[PathLike] = None, base_url: Optional[str] = None
-) -> Path:
+def fetch_weights(name: str, cache: PathLike | None = None, base_url: str | None = None) -> Path:
     """The file of known weights, downloaded unless it is in the cache.
 
     Args:
@@ -82,7 +81,7 @@ def fetch_weights(
 
 
 def fetch(
-    url: str, cache: Optional[PathLike] = None, verify: Callable[[Path], object] = read_weights
+    url: str, cache: PathLike | None = None, verify: Callable[[Path], object] = read_weights
 ) -> Path:
     """The file at an address, downloaded unless it is in the cache; see fetch_weights.
 
@@ -199,7 +198,7 @@ def _why(reason: object) -> str:
     return str(reason)
 
 
-def _find_range(response: http.client.HTTPResponse, start: int) -> Tuple[int, Optional[int]]:
+def _find_range(response: http.client.HTTPResponse, start: int) -> tuple[int, int | None]:
     """(first byte that comes, size of the whole file if told) of a response."""
     if response.status == 206:
         match = re.fullmatch(r'bytes (\d+)-\d+/(\d+)', response.headers.get('Content-Range', ''))

@@ -1,8 +1,9 @@
 """Which config is that of a checkpoint that fits another one."""
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Tuple
+from typing import TYPE_CHECKING, Any
 
 from modules.checkpoints.weight_names import State, is_constant, is_counter
 from modules.config import load_config
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'config'
 SHOWN = 2
-Shapes = Mapping[str, Tuple[int, ...]]
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 def shapes_of(state: State) -> Shapes:
@@ -45,7 +46,7 @@ def fitting_configs(networks: Mapping[str, Shapes], checkpoint: Path) -> str:
 def _published(networks: Mapping[str, Shapes]) -> Iterator[Path]:
     from modules.build import build_network
 
-    known: Dict[str, bool] = {}  # many configs have the same networks
+    known: dict[str, bool] = {}  # many configs have the same networks
 
     def fits(name: str, params: Mapping[str, Any]) -> bool:
         parts = [params['common_params'], params[f'{name}_params']]
@@ -63,7 +64,7 @@ def _published(networks: Mapping[str, Shapes]) -> Iterator[Path]:
             yield path
 
 
-def _cheapest_first(names: Mapping[str, Shapes]) -> List[str]:
+def _cheapest_first(names: Mapping[str, Shapes]) -> list[str]:
     order = ('discriminator', 'kp_detector', 'generator')
     return [name for name in order if name in names]
 

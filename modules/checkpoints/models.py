@@ -8,8 +8,9 @@ else JSON can hold.
 import json
 import os
 import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Union
 
 import numpy as np
 
@@ -53,10 +54,10 @@ class Loaded(NamedTuple):
     """What load_checkpoint found besides the weights."""
 
     path: Path
-    missing: Tuple[str, ...]  # networks that the file lacks and that were not required
-    config: Optional[Dict[str, Any]]
-    meta: Dict[str, Any]
-    tensors: Dict[str, np.ndarray]
+    missing: tuple[str, ...]  # networks that the file lacks and that were not required
+    config: dict[str, Any] | None
+    meta: dict[str, Any]
+    tensors: dict[str, np.ndarray]
 
 
 def load_checkpoint(
@@ -120,7 +121,7 @@ class _MisfitError(Exception):
     """Weights of other names or shapes than the network's; the message lacks a mend."""
 
 
-def _fit(layer: 'Layer', state: State, what: str) -> Dict[str, 'Tensor']:
+def _fit(layer: 'Layer', state: State, what: str) -> dict[str, 'Tensor']:
     """The part of `state` that goes into `layer`, cast to its dtype.
 
     `state` is emptied. _MisfitError unless keys and shapes agree, UserError unless all values are
@@ -172,10 +173,10 @@ def _set_state(layer: 'Layer', tensors: Mapping[str, 'Tensor']) -> None:
 def load_models(
     config: Mapping[str, Any],
     models: 'Models',
-    checkpoint: Optional[PathLike] = None,
+    checkpoint: PathLike | None = None,
     rescaled: bool = False,
     names: Sequence[str] = NETWORKS,
-) -> Tuple[str, ...]:
+) -> tuple[str, ...]:
     """Loads networks from `checkpoint`, else from the config's ckpt_model.
 
     Args:
@@ -211,7 +212,7 @@ class StoredModels:
         UserError: no weights are given, or they are not there.
     """
 
-    def __init__(self, config: Mapping[str, Any], checkpoint: Optional[PathLike] = None):
+    def __init__(self, config: Mapping[str, Any], checkpoint: PathLike | None = None):
         self._config = config
         self._checkpoint = None if checkpoint is None else find_weights(checkpoint)
         if self._checkpoint and os.path.isdir(checkpoint or '') and self._checkpoint.is_file():
@@ -219,7 +220,7 @@ class StoredModels:
         listed = listed_weights(config) if checkpoint is None else {}
         paths = [self._checkpoint or listed[name] for name in ANIMATING]
         self._paths = [find_weights(path) for path in paths if path is not None]
-        self._told: Optional[str] = None
+        self._told: str | None = None
 
     def identity(self) -> str:
         """SHA-256 of what the files of generator and keypoint detector hold: where it is the same,
@@ -248,7 +249,7 @@ class StoredModels:
         return models
 
 
-def listed_weights(config: Mapping[str, Any]) -> Dict[str, Optional[str]]:
+def listed_weights(config: Mapping[str, Any]) -> dict[str, str | None]:
     """Where the config's ckpt_model has the weights of each network; None: nowhere.
 
     Raises:
@@ -267,9 +268,9 @@ def listed_weights(config: Mapping[str, Any]) -> Dict[str, Optional[str]]:
 def save_checkpoint(
     path: PathLike,
     networks: Mapping[str, Network],
-    config: Optional[Mapping[str, Any]] = None,
-    extra_tensors: Optional[Mapping[str, np.ndarray]] = None,
-    extra_meta: Optional[Mapping[str, Any]] = None,
+    config: Mapping[str, Any] | None = None,
+    extra_tensors: Mapping[str, np.ndarray] | None = None,
+    extra_meta: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes our own format, a safetensors file: whole, or not at all.
 

@@ -7,8 +7,9 @@ import re
 import struct
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Dict, Mapping
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -77,8 +78,8 @@ class Unpacked:
     """
 
     def __init__(self, folder: Path):
-        self._files: Dict[str, Path] = {}
-        self.sizes: Dict[str, int] = {}
+        self._files: dict[str, Path] = {}
+        self.sizes: dict[str, int] = {}
         for part, place in (('', folder), ('data/', folder / 'data')):
             if not place.is_dir():
                 continue
@@ -98,7 +99,7 @@ class Unpacked:
         return data
 
 
-def read_npz(archive: Archive) -> Dict[str, Any]:
+def read_npz(archive: Archive) -> dict[str, Any]:
     """An .npz archive as name -> array, or the dict that numpy.savez pickled into its only array.
 
     The values of a pickled dict are whatever it holds; arrays are ArrayStandIn there.
@@ -150,7 +151,7 @@ def _read_npy(name: str, data: bytes) -> np.ndarray:
     return array.astype(dtype.newbyteorder('='), copy=False)
 
 
-def _read_pickled_dict(data: bytes) -> Dict[str, Any]:
+def _read_pickled_dict(data: bytes) -> dict[str, Any]:
     descr, _, lengths = _read_header(data).groups()
     if descr != '|O' or lengths:
         raise Refused('its arrays have no names')

@@ -1,7 +1,7 @@
 """The arrays of a pickle, rebuilt by functions that check what NumPy's own would believe."""
 
 import math
-from typing import Any, Dict, Optional, Tuple
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from modules.checkpoints.safe_pickle import (
 MAX_AXES = 16
 
 
-def check_shape(shape: Any) -> Tuple[int, ...]:
+def check_shape(shape: Any) -> tuple[int, ...]:
     """`shape` where it is a tuple of axis lengths that an array may have; Refused otherwise."""
     if type(shape) is not tuple or len(shape) > MAX_AXES:
         raise Refused('it has an array whose shape is no short tuple')
@@ -56,7 +56,7 @@ class ArrayStandIn(StandIn):
     """
 
     def __init__(self) -> None:
-        self._array: Optional[np.ndarray] = None
+        self._array: np.ndarray | None = None
         self.boxed: Any = None
 
     @property
@@ -91,7 +91,7 @@ class ArrayStandIn(StandIn):
         return self._array.astype(self._array.dtype.newbyteorder('='), copy=False)
 
 
-def numpy_table(budget: Budget) -> Dict[str, Any]:
+def numpy_table(budget: Budget) -> dict[str, Any]:
     """What a pickle with NumPy arrays, or paddle.save's, may name."""
 
     def encode(text: Any, encoding: Any) -> bytes:
@@ -101,7 +101,7 @@ def numpy_table(budget: Budget) -> Dict[str, Any]:
         budget.spend(len(text))
         return text.encode('latin1')
 
-    def as_tuple(items: Any) -> Tuple[Any, ...]:
+    def as_tuple(items: Any) -> tuple[Any, ...]:
         if type(items) is not tuple:
             raise Refused('its pickle makes a tuple of something else')
         return items

@@ -2,12 +2,11 @@
 
 import re
 from pathlib import Path
-from typing import List
 
 CHECKPOINT_NAME = re.compile(r'\d{8}-\d{8}-checkpoint\.safetensors')  # EPOCH-BATCH
 
 
-def find_checkpoints(folder: Path) -> List[Path]:
+def find_checkpoints(folder: Path) -> list[Path]:
     """Training checkpoints in a folder, oldest first."""
     if not folder.is_dir():
         return []

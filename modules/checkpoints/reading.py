@@ -12,8 +12,9 @@ import os
 import re
 import warnings
 import zlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -49,11 +50,11 @@ WEIGHT_NAME = re.compile(r'[\w.-]{1,200}', re.ASCII)
 class Checkpoint(NamedTuple):
     """What a file holds."""
 
-    networks: Dict[str, State]  # by name ('generator', ...), with official names in each
-    config: Optional[Dict[str, Any]]  # our own files carry it
-    meta: Dict[str, Any]  # 'epoch' and other numbers and texts; any JSON in our own files
-    tensors: Dict[str, np.ndarray]  # training state of our own files, where asked for
-    left_out: Tuple[str, ...]  # parts that were not read, such as 'optimizer_generator'
+    networks: dict[str, State]  # by name ('generator', ...), with official names in each
+    config: dict[str, Any] | None  # our own files carry it
+    meta: dict[str, Any]  # 'epoch' and other numbers and texts; any JSON in our own files
+    tensors: dict[str, np.ndarray]  # training state of our own files, where asked for
+    left_out: tuple[str, ...]  # parts that were not read, such as 'optimizer_generator'
 
 
 def read_checkpoint(path: PathLike, training_state: bool = False) -> Checkpoint:
@@ -76,7 +77,7 @@ def read_checkpoint(path: PathLike, training_state: bool = False) -> Checkpoint:
             return _find_networks(tree, budget)
 
 
-def read_run_state(path: PathLike) -> Tuple[Optional[Dict[str, Any]], Dict[str, Any]]:
+def read_run_state(path: PathLike) -> tuple[dict[str, Any] | None, dict[str, Any]]:
     """Config and training numbers of one of our own files, without its tensors; else (None, {}).
 
     Raises:
@@ -142,7 +143,7 @@ def _open_file(path: Path) -> BinaryIO:
     return open(path, 'rb')
 
 
-def _only(networks: Dict[str, State]) -> Checkpoint:
+def _only(networks: dict[str, State]) -> Checkpoint:
     return Checkpoint(networks, None, {}, {}, ())
 
 
@@ -158,7 +159,7 @@ def _is_safetensors(file: BinaryIO) -> bool:
     return head[4:9] == b'\0\0\0\0{'
 
 
-def _read_tree(file: BinaryIO) -> Tuple[Any, Budget]:
+def _read_tree(file: BinaryIO) -> tuple[Any, Budget]:
     """The object in a file of any format but safetensors, and the memory that it may fill."""
     size = os.fstat(file.fileno()).st_size
     head = _peek(file)
@@ -182,7 +183,7 @@ def _read_tree(file: BinaryIO) -> Tuple[Any, Budget]:
     raise Refused(describe(file.read(HEAD)))
 
 
-def _find_unpacked(path: Path) -> Optional[Path]:
+def _find_unpacked(path: Path) -> Path | None:
     """The folder that some programs make of a .pth.tar, which is a zip archive: it, or in it."""
     try:
         folders = [path, *sorted(folder for folder in path.iterdir() if folder.is_dir())]
@@ -197,7 +198,7 @@ def _read_folder(path: Path) -> Checkpoint:
         archive = Unpacked(unpacked)
         budget = Budget(archive.total)
         return _find_networks(read_torch_zip(archive, budget), budget)
-    networks: Dict[str, State] = {}
+    networks: dict[str, State] = {}
     for name, file in NPZ_FILES.items():
         if (path / file).exists():
             found = read_checkpoint(path / file).networks
@@ -265,7 +266,7 @@ def _read_state(items: Any, network: str, budget: Budget) -> State:
     return official
 
 
-def _name_network(items: Any, budget: Budget) -> Dict[str, State]:
+def _name_network(items: Any, budget: Budget) -> dict[str, State]:
     """{network: state} of the one network that a file holds without saying which."""
     state = _read_state(items, 'network', budget)
     network = identify(state)
@@ -283,7 +284,7 @@ def _name_network(items: Any, budget: Budget) -> Dict[str, State]:
 
 
 def _read_safetensors(path: Path, training_state: bool) -> Checkpoint:
-    states: Dict[str, Dict[str, np.ndarray]] = {}
+    states: dict[str, dict[str, np.ndarray]] = {}
     tensors, left_out = {}, set()
     with TensorFile(path) as file:
         config, meta, sums = _read_metadata(file.metadata)
@@ -309,7 +310,7 @@ def _read_safetensors(path: Path, training_state: bool) -> Checkpoint:
 
 def _read_metadata(
     metadata: Mapping[str, str],
-) -> Tuple[Optional[Dict[str, Any]], Dict[str, Any], Dict[str, int]]:
+) -> tuple[dict[str, Any] | None, dict[str, Any], dict[str, int]]:
     """Config, training numbers and tensors' checksums of our own files; nothing of another's."""
     if metadata.get('format') != FORMAT:
         return None, {}, {}

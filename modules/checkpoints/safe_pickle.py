@@ -11,7 +11,8 @@ of a deeply nested tuple.
 
 import pickletools
 import reprlib
-from typing import Any, BinaryIO, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple, cast
+from collections.abc import Callable, Mapping
+from typing import Any, BinaryIO, NamedTuple, cast
 
 MAX_OPCODES = 500_000  # a full-size checkpoint with its optimizers takes about 27 000
 MAX_LINE = 1000
@@ -48,7 +49,7 @@ class StandIn:
         raise Refused('its pickle sets the state of an object that has none')
 
 
-def dict_stand_in(pairs: Any = ()) -> Dict[Any, Any]:
+def dict_stand_in(pairs: Any = ()) -> dict[Any, Any]:
     """An OrderedDict as pickles make it: empty, or from Python 2's list of [key, value]."""
     items = {}
     if type(pairs) not in (list, tuple):
@@ -116,12 +117,12 @@ class Machine:
         persistent: builds the object of a persistent id; without it they are refused.
     """
 
-    def __init__(self, table: Mapping[str, Any], persistent: Optional[Callable[[Any], Any]] = None):
+    def __init__(self, table: Mapping[str, Any], persistent: Callable[[Any], Any] | None = None):
         self._table = table
         self._persistent = persistent
-        self._stack: List[Any] = []
-        self._outer: List[List[Any]] = []  # the stacks below each mark
-        self._memo: Dict[int, Any] = {}
+        self._stack: list[Any] = []
+        self._outer: list[list[Any]] = []  # the stacks below each mark
+        self._memo: dict[int, Any] = {}
 
     def load(self, reader: Reader) -> Any:
         """The object of the pickle that starts at the reader's position, which moves behind it.
@@ -199,7 +200,7 @@ class Machine:
         self._outer.append(self._stack)
         self._stack = []
 
-    def _pop_to_mark(self) -> List[Any]:
+    def _pop_to_mark(self) -> list[Any]:
         items, self._stack = self._stack, self._outer.pop()
         return items
 
@@ -219,7 +220,7 @@ class Machine:
     def do_TUPLE(self, _: Any) -> None:
         self._push(tuple(self._pop_to_mark()))
 
-    def _extend(self, items: List[Any]) -> None:
+    def _extend(self, items: list[Any]) -> None:
         if isinstance(self._stack[-1], Unread):
             return
         if type(self._stack[-1]) is not list:
@@ -232,7 +233,7 @@ class Machine:
     def do_APPENDS(self, _: Any) -> None:
         self._extend(self._pop_to_mark())
 
-    def _update(self, items: List[Any]) -> None:
+    def _update(self, items: list[Any]) -> None:
         target = self._stack[-1]
         if isinstance(target, Unread):
             return
@@ -309,7 +310,7 @@ class Machine:
         self._push(self._persistent(self._stack.pop()))
 
 
-def _call(function: Any, arguments: Tuple[Any, ...]) -> Any:
+def _call(function: Any, arguments: tuple[Any, ...]) -> Any:
     """What a function of ours gives; what it refuses, and any other function's result, is Unread.
 
     So a pickle may hold whatever it likes beside what is wanted of it.

@@ -3,7 +3,8 @@
 import contextlib
 import json
 import struct
-from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Mapping, cast
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
@@ -27,10 +28,10 @@ class TensorFile:
             # It checks all of the header.
             self._tensors = cast(Any, safe_open(str(path), framework='np'))
             self.metadata: Mapping[str, str] = self._tensors.metadata() or {}
-            self.keys: List[str] = list(self._tensors.keys())
+            self.keys: list[str] = list(self._tensors.keys())
         self._file: BinaryIO = open(path, 'rb')  # noqa: SIM115 (until __exit__)
         size = struct.unpack('<Q', self._file.read(8))[0]
-        self._header: Dict[str, Any] = json.loads(self._file.read(size))
+        self._header: dict[str, Any] = json.loads(self._file.read(size))
         self._start = 8 + size
 
     def __enter__(self) -> 'TensorFile':

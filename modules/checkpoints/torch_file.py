@@ -4,18 +4,8 @@ import io
 import math
 import struct
 import zipfile
-from typing import (
-    Any,
-    BinaryIO,
-    Callable,
-    Dict,
-    Iterable,
-    Mapping,
-    NamedTuple,
-    Optional,
-    Tuple,
-    Union,
-)
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -65,8 +55,8 @@ class Storage:
     def __init__(self, kind: StorageType, length: int):
         self.kind = kind
         self.length = length
-        self.fetch: Optional[Callable[[], bytes]] = None  # None until its place is known
-        self._numbers: Optional[np.ndarray] = None
+        self.fetch: Callable[[], bytes] | None = None  # None until its place is known
+        self._numbers: np.ndarray | None = None
 
     @property
     def size(self) -> int:
@@ -89,7 +79,7 @@ class Storage:
 class TensorStandIn:
     """A tensor of the file: a strided view of a storage, checked to lie within it."""
 
-    def __init__(self, storage: Storage, offset: int, shape: Tuple[int, ...], strides: Any):
+    def __init__(self, storage: Storage, offset: int, shape: tuple[int, ...], strides: Any):
         self._storage, self._offset, self._shape, self._strides = storage, offset, shape, strides
         self.nbytes = math.prod(shape) * storage.kind.dtype.itemsize
 
@@ -140,9 +130,9 @@ class _Storages:
     """The storages that a pickle names, by key."""
 
     def __init__(self) -> None:
-        self.by_key: Dict[str, Storage] = {}
+        self.by_key: dict[str, Storage] = {}
 
-    def add(self, name: Any) -> Union[Storage, Unread]:
+    def add(self, name: Any) -> Storage | Unread:
         """`name` is ('storage', type, key, device, length), and None at the end in old files.
 
         Of numbers of an unknown type nothing is read.
@@ -164,7 +154,7 @@ class _Storages:
         return storage
 
 
-def read_torch_zip(archive: Union[Archive, Unpacked], budget: Budget) -> Any:
+def read_torch_zip(archive: Archive | Unpacked, budget: Budget) -> Any:
     """The object in a file of PyTorch >= 1.6; its tensors are TensorStandIn.
 
     NumPy's arrays are ArrayStandIn, other objects than containers, numbers and texts Unread.
@@ -181,7 +171,7 @@ def read_torch_zip(archive: Union[Archive, Unpacked], budget: Budget) -> Any:
         raise Refused('it was written on a big-endian machine')
     storages = _Storages()
 
-    def place(name: Any) -> Union[Storage, Unread]:
+    def place(name: Any) -> Storage | Unread:
         storage = storages.add(name)
         if isinstance(storage, Unread):
             return storage
@@ -294,7 +284,7 @@ def _integers(values: Iterable[int]) -> bytes:
     return b'(' + b''.join(map(_integer, values)) + b't'
 
 
-def _tensor(key: int, kind: str, shape: Tuple[int, ...]) -> bytes:
+def _tensor(key: int, kind: str, shape: tuple[int, ...]) -> bytes:
     """The call of _rebuild_tensor_v2 for a contiguous tensor that is a storage of its own."""
     strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
     storage = b'(' + _text('storage') + f'ctorch\n{kind}\n'.encode() + _text(str(key))

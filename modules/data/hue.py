@@ -7,7 +7,7 @@ to prepare instead of 5.3 ms.
 
 import functools
 import itertools
-from typing import Sequence, Tuple
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
@@ -82,7 +82,7 @@ def _any(inside: Sequence[np.ndarray], numbers: Sequence[int]) -> np.ndarray:
 
 
 @functools.cache
-def _tables() -> Tuple[np.ndarray, np.ndarray]:
+def _tables() -> tuple[np.ndarray, np.ndarray]:
     """What Pillow makes of colours: a hue depends on differences only, saturation on two channels.
 
     Returns:

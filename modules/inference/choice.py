@@ -1,6 +1,7 @@
 """Which engine computes an animation on this machine. What is missing is told in a line."""
 
-from typing import Any, Mapping, NamedTuple, Optional, Sequence, Union
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import paddle
 
@@ -17,7 +18,7 @@ from modules.runtime.process import describe_cpu
 class _Wanted(NamedTuple):
     """The arguments of build_engine."""
 
-    models: Union[Models, StoredModels]
+    models: Models | StoredModels
     model_params: Mapping[str, Any]
     size: Sequence[int]
     engine: str
@@ -26,7 +27,7 @@ class _Wanted(NamedTuple):
 
 
 def build_engine(
-    models: Union[Models, StoredModels],
+    models: Models | StoredModels,
     model_params: Mapping[str, Any],
     size: Sequence[int],
     engine: str = 'auto',
@@ -97,7 +98,7 @@ def _failure(error: Exception) -> str:
     return f'its compiler failed ({" ".join(str(error).split())[:200]})'
 
 
-def _lack_of_onednn() -> Optional[str]:
+def _lack_of_onednn() -> str | None:
     if not paddle.base.core.is_compiled_with_onednn():
         return 'this PaddlePaddle has no oneDNN'
     return None

@@ -11,8 +11,8 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Dict, Iterator, Mapping, Optional
 
 from modules.runtime.hashing import file_hash
 from modules.runtime.user_cache import private_folder
@@ -33,10 +33,10 @@ class ProgramCache:
     """Entries in the user's cache folder, or nowhere if there can be none."""
 
     def __init__(self, limit: int = LIMIT):
-        self.folder: Optional[Path] = private_folder(FOLDER)
+        self.folder: Path | None = private_folder(FOLDER)
         self.limit = limit
 
-    def find(self, key: str) -> Optional[Path]:
+    def find(self, key: str) -> Path | None:
         """The folder of an entry; None if there is none or it is damaged."""
         if self.folder is None:
             return None
@@ -108,7 +108,7 @@ class ProgramCache:
                 total -= size
 
 
-def _sums(entry: Path) -> Dict[str, str]:
+def _sums(entry: Path) -> dict[str, str]:
     """SHA-256 of each file but SUMS."""
     sums = {}
     for path in sorted(entry.iterdir()):

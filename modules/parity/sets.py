@@ -1,8 +1,9 @@
 """What tools/parity.py compares: each set of golden arrays, computed by this project."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional
+from typing import Any
 
 import numpy as np
 import paddle
@@ -43,7 +44,7 @@ def compute(
     meta: Mapping[str, Any],
     golden: Arrays,
     path: Path,
-    pins: Optional[Arrays] = None,
+    pins: Arrays | None = None,
     engine: str = 'eager',
 ) -> Arrays:
     """This project's values for a golden file.
@@ -72,7 +73,7 @@ def compute_unit(golden: Arrays, align_corners: bool) -> Arrays:
     """Grid, heatmaps, blur, thin-plate transform and keypoint normalisation, in float32."""
     kp = to_tensor(golden['kp'], 'float32')
     image = to_tensor(golden['image'], 'float32')
-    ours: Dict[str, Any] = {}
+    ours: dict[str, Any] = {}
     for name in golden:
         if match := re.fullmatch(r'grid_(\d+)x(\d+)', name):
             ours[name] = make_coordinate_grid((int(match[1]), int(match[2])), kp.dtype)
@@ -115,7 +116,7 @@ def compute_nets(
     meta: Mapping[str, Any],
     golden: Arrays,
     path: Path,
-    pins: Optional[Arrays],
+    pins: Arrays | None,
 ) -> Arrays:
     """All networks in eval mode, then one training step without its optimizers, in float64."""
     checkpoint = path.parent / meta['checkpoint'] if meta.get('checkpoint') else None
@@ -127,7 +128,7 @@ def compute_trajectory(
     meta: Mapping[str, Any],
     golden: Arrays,
     dtype: str = 'float64',
-    steps: Optional[int] = None,
+    steps: int | None = None,
 ) -> Arrays:
     """Training steps with all optimizers: their losses and the weights at the end.
 

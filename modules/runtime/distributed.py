@@ -4,7 +4,7 @@ Alone, a process has rank 0 of 1 and nothing here communicates.
 """
 
 import os
-from typing import Iterable, List
+from collections.abc import Iterable
 
 import paddle
 import paddle.distributed as dist
@@ -69,6 +69,6 @@ def summed(values: Tensor) -> Tensor:
 
 def gathered(values: Tensor) -> Tensor:
     """The tensors of all processes: (...) -> (processes, ...)."""
-    parts: List[Tensor] = []
+    parts: list[Tensor] = []
     dist.all_gather(parts, values)
     return paddle.stack(parts)

@@ -5,12 +5,12 @@ import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator, Optional, Union
 
 from modules.runtime.errors import OUTPUT_ERRORS, UserError, reason_of
 
-PathLike = Union[str, 'os.PathLike[str]']
+PathLike = str | os.PathLike[str]
 
 
 @contextlib.contextmanager
@@ -67,7 +67,7 @@ def _make_scratch(path: Path, folder: bool) -> Path:
         raise UserError(f'{path}: {reason_of(error)}; choose another output') from error
 
 
-def _status(path: Path) -> Optional[os.stat_result]:
+def _status(path: Path) -> os.stat_result | None:
     """None where nothing is. OSError where nothing can be, such as under too long a name."""
     try:
         return path.stat()

@@ -1,7 +1,8 @@
 """What tells files and weights apart: SHA-256, in hexadecimal."""
 
 import hashlib
-from typing import TYPE_CHECKING, BinaryIO, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from paddle.nn import Layer

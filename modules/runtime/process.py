@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import warnings
-from typing import List
 
 from modules.runtime.cgroups import cpu_quota
 from modules.runtime.gpu import hide_gpus, select_gpu
@@ -53,7 +52,7 @@ def num_threads() -> int:
     return int(chosen) if chosen.isdigit() and int(chosen) else cores_of_process()
 
 
-def ending_signals() -> List[int]:
+def ending_signals() -> list[int]:
     """Signals that ask to end, beside SIGINT: SIGTERM, and SIGHUP unless it is ignored (nohup)."""
     hangup = getattr(signal, 'SIGHUP', None)  # none on Windows
     if hangup is None or signal.getsignal(hangup) == signal.SIG_IGN:

@@ -3,7 +3,8 @@
 import signal
 import sys
 import time
-from typing import Any, Mapping, NoReturn, Optional
+from collections.abc import Mapping
+from typing import Any, NoReturn
 
 import numpy as np
 import paddle
@@ -27,7 +28,7 @@ class Stop:
     """Notes SIGINT, SIGTERM and SIGHUP, so that the step under way ends before the run does."""
 
     def __init__(self) -> None:
-        self.signal: Optional[int] = None
+        self.signal: int | None = None
         for number in (signal.SIGINT, *ending_signals()):
             signal.signal(number, self._note)
 

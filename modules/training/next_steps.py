@@ -1,8 +1,8 @@
 """What can be done with a run that is over, or was interrupted: its checkpoint and a command."""
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Sequence
 
 from modules.training.run_folder import RunFolder
 

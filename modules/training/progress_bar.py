@@ -2,7 +2,7 @@
 
 import sys
 import time
-from typing import Callable, Mapping
+from collections.abc import Callable, Mapping
 
 from tqdm import tqdm
 

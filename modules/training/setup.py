@@ -1,6 +1,7 @@
 """A trainer as a config asks for it."""
 
-from typing import Any, Mapping, Optional
+from collections.abc import Mapping
+from typing import Any
 
 from modules.build import build_models
 from modules.checkpoints.frozen import build_vgg
@@ -11,7 +12,7 @@ from modules.runtime.messages import note
 from modules.training.trainer import Trainer
 
 
-def build_trainer(config: Mapping[str, Any], checkpoint: Optional[str], seed: int) -> Trainer:
+def build_trainer(config: Mapping[str, Any], checkpoint: str | None, seed: int) -> Trainer:
     """Networks, losses and optimizers; weights from a checkpoint or ckpt_model where given."""
     models = build_models(config)
     if checkpoint or any(config['ckpt_model'].values()):
@@ -26,7 +27,7 @@ def build_trainer(config: Mapping[str, Any], checkpoint: Optional[str], seed: in
     return Trainer(config, models, TrainingLosses(config, vgg), seed)
 
 
-def check_amp(amp: Optional[str]) -> None:
+def check_amp(amp: str | None) -> None:
     """Says so where mixed precision has no effect.
 
     Raises:

@@ -2,8 +2,9 @@
 
 import tempfile
 from argparse import Namespace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from typing import Any
 
 import numpy as np
 
@@ -51,7 +52,7 @@ def compare_animation(config: Mapping[str, Any], official: Official, options: Na
     return animation_report(runs, official.reason, shape)
 
 
-def animation_inputs(shape: Sequence[int], count: int) -> Dict[str, np.ndarray]:
+def animation_inputs(shape: Sequence[int], count: int) -> dict[str, np.ndarray]:
     """source (H, W, 3) and driving (N, H, W, 3), float32 in [0, 1]: a picture that wanders."""
     inputs = seeded_inputs(SEED, shape, sigma_affine=0, batch_size=1)
     source, moved = (
@@ -62,10 +63,10 @@ def animation_inputs(shape: Sequence[int], count: int) -> Dict[str, np.ndarray]:
     return {'source': source, 'driving': driving}
 
 
-def animation_report(runs: Mapping[str, List[Run]], reason: str, shape: Sequence[int]) -> Report:
+def animation_report(runs: Mapping[str, list[Run]], reason: str, shape: Sequence[int]) -> Report:
     reference = frames_of(runs[REFERENCE][0])
     rows, series = [], {}
-    figures: Dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     for name, of_name in runs.items():
         latency, seconds = Series(tuple(run.seconds[0] for run in of_name)), times(of_name)
         memory, frames = peaks(of_name), frames_of(of_name[-1])
@@ -99,7 +100,7 @@ def animation_report(runs: Mapping[str, List[Run]], reason: str, shape: Sequence
     return Report(lines, series, figures)
 
 
-def ratio_table(figures: Dict[str, Any]) -> Sequence[str]:
+def ratio_table(figures: dict[str, Any]) -> Sequence[str]:
     """Each engine's medians relative to the official code's; also noted in the figures."""
     kinds = ('first_frame_seconds', 'frame_seconds', 'peak_bytes')
     rows = []
@@ -117,7 +118,7 @@ def frames_of(run: Run) -> np.ndarray:
     return run.frames
 
 
-def compare_frames(frames: np.ndarray, reference: np.ndarray) -> Tuple[float, float]:
+def compare_frames(frames: np.ndarray, reference: np.ndarray) -> tuple[float, float]:
     """Largest absolute difference, and the peak signal-to-noise ratio in decibels.
 
     Args:

@@ -2,8 +2,9 @@
 
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ ENGINES = {  # --engine and --precision of demo.py
 }
 
 
-def train(job: Dict[str, Any], result: Path) -> None:
+def train(job: dict[str, Any], result: Path) -> None:
     """Training steps on the same batch, by the trainer that train.py builds."""
     import paddle
 
@@ -46,7 +47,7 @@ def train(job: Dict[str, Any], result: Path) -> None:
     write_result(result, seconds=seconds, losses=losses, version=f'paddle {paddle.__version__}')
 
 
-def animate_frames(job: Dict[str, Any], result: Path) -> None:
+def animate_frames(job: dict[str, Any], result: Path) -> None:
     """One animation; the models are built, with weights from their names, before it starts."""
     import paddle
 
@@ -60,7 +61,7 @@ def animate_frames(job: Dict[str, Any], result: Path) -> None:
     write_result(result, seconds=seconds, version=f'paddle {paddle.__version__}')
 
 
-def relative_animation(job: Dict[str, Any], models: List[Any]) -> Iterator[np.ndarray]:
+def relative_animation(job: dict[str, Any], models: list[Any]) -> Iterator[np.ndarray]:
     """As demo.py --relative does it. Whatever has to be prepared is done on the way to the first
     frame; `models` is emptied, since nobody else may keep them in memory.
     """

@@ -5,8 +5,9 @@ motion = Motion.random(np.random.default_rng(1), kind='trot')
 frames = draw_clip(creature, motion, num_frames=32, size=128)
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -56,7 +57,7 @@ class Creature:
 
     @classmethod
     def random(
-        cls, rng: np.random.Generator, legs: Optional[int] = None, mirrored: Optional[bool] = False
+        cls, rng: np.random.Generator, legs: int | None = None, mirrored: bool | None = False
     ) -> 'Creature':
         """A random creature; None for `legs` (4 or 2) or `mirrored` leaves that to chance."""
         two, left = rng.random() < TWO_LEGGED, rng.random() < 0.5
@@ -72,7 +73,7 @@ class Creature:
         return replace(self, scene=Scene.random(rng, (base, shaded(base, 0.7))))
 
 
-def _posed(creature: Creature, motion: Motion, times: np.ndarray) -> Tuple[Skeleton, List[Layer]]:
+def _posed(creature: Creature, motion: Motion, times: np.ndarray) -> tuple[Skeleton, list[Layer]]:
     pose = motion.pose(times)
     bones = skeleton(creature.build, pose)
     return bones, layers(creature.build, creature.coat, bones, pose.ears)
@@ -143,7 +144,7 @@ def random_stream(seed: int, part: str, index: int) -> np.random.Generator:
 
 
 def held_out_cases(
-    count: int, size: int, num_frames: int = 32, seed: int = 0, legs: Optional[int] = None
+    count: int, size: int, num_frames: int = 32, seed: int = 0, legs: int | None = None
 ) -> Iterator[HeldOutCase]:
     """Animations of creatures and motions that no dataset of whatever seed holds.
 

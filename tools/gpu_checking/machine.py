@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from typing import Dict, List, Tuple
 
 import numpy as np
 import paddle
@@ -19,7 +18,7 @@ _ASKED = ('name', 'driver_version', 'memory.total', 'compute_cap')
 TF32_BAR = 5e-6
 
 
-def asked_driver() -> List[Dict[str, str]]:
+def asked_driver() -> list[dict[str, str]]:
     """What NVIDIA's driver says of each GPU of the machine; nothing where there is none."""
     command = ['nvidia-smi', f'--query-gpu={",".join(_ASKED)}', '--format=csv,noheader']
     try:
@@ -93,7 +92,7 @@ def tf32(findings: Findings) -> None:
         findings.at_most(f'a {name} is off by, TF32 switched off', error, TF32_BAR)
 
 
-def product_errors() -> Tuple[float, float]:
+def product_errors() -> tuple[float, float]:
     """Of a convolution and of a matrix product in float32, relative to the largest value."""
     rng = np.random.default_rng(0)
     image, kernel = rng.normal(size=(2, 64, 16, 16)), rng.normal(size=(64, 64, 3, 3))
@@ -131,7 +130,7 @@ def no_gpu(findings: Findings) -> None:
         findings.holds(f'{option}: {what}', told, note)
 
 
-def chosen_device(cpu: bool) -> Tuple[str, str]:
+def chosen_device(cpu: bool) -> tuple[str, str]:
     """What a process that sees no GPU, or is told not to, chooses and sees; what it says of it."""
     program = (
         'from modules.runtime.process import choose_device, prepare_process\n'

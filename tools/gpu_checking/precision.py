@@ -4,7 +4,8 @@ On the CPU by emulation (modules/parity/emulated_amp.py).
 """
 
 import contextlib
-from typing import Callable, Dict, Iterator, NamedTuple, Optional, Tuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import paddle
@@ -128,7 +129,7 @@ def _check(findings: Findings, precision: str) -> None:
     _check_shift(findings, step, precision)
 
 
-def _inputs(step: Step) -> Tuple:
+def _inputs(step: Step) -> tuple:
     """The arguments of a generator step in training."""
     step.models.train()
     return step.models, step.source, step.driving, step.transform
@@ -190,7 +191,7 @@ def learning(findings: Findings) -> None:
         weigh(findings)
 
 
-def _gradients(precision: Optional[str]) -> Dict[str, np.ndarray]:
+def _gradients(precision: str | None) -> dict[str, np.ndarray]:
     """Of each network, as Adam keeps them after the first step that is not skipped."""
     with mixed_precision() if precision else contextlib.nullcontext():
         trainer, batch = small_run(precision), small_batch()

@@ -4,8 +4,8 @@ import argparse
 import json
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, Dict
 
 from modules.runtime.errors import UserError
 from modules.runtime.process import choose_device, prepare_process
@@ -31,7 +31,7 @@ from tools.gpu_checking.findings import (
     outcome_of,
 )
 
-FUNCTIONS: Dict[str, Callable[[Findings], None]] = {
+FUNCTIONS: dict[str, Callable[[Findings], None]] = {
     function.__name__: function
     for function in (
         machine.device,

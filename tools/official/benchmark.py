@@ -8,8 +8,9 @@ here but files of tools/ and modules/runtime/seeding.py that need NumPy only.
 import functools
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List
+from typing import Any
 from unittest.mock import MagicMock
 
 import numpy as np
@@ -24,7 +25,7 @@ from tools.official import parity
 NOT_NEEDED = ('ffmpeg', 'imageio', 'matplotlib', 'pandas', 'skimage', 'sklearn')
 
 
-def build(job: Dict[str, Any], torch) -> Dict[str, Any]:
+def build(job: dict[str, Any], torch) -> dict[str, Any]:
     """The official networks with weights from a checkpoint or, where the job has none, from their
     names, and its corners as in the config.
     """
@@ -36,7 +37,7 @@ def build(job: Dict[str, Any], torch) -> Dict[str, Any]:
     return parity.build_networks({'checkpoint': None, 'seed': common.SEED, **job}, torch)
 
 
-def train(job: Dict[str, Any], result: Path) -> None:
+def train(job: dict[str, Any], result: Path) -> None:
     """Training steps on the same batch, in the order of the official train.py."""
     import torch
 
@@ -64,7 +65,7 @@ def train(job: Dict[str, Any], result: Path) -> None:
     common.write_result(result, seconds=seconds, losses=losses, version=_version(torch))
 
 
-def _step(full, disc_full, optimizers, batch) -> Dict[str, float]:
+def _step(full, disc_full, optimizers, batch) -> dict[str, float]:
     losses, generated = full(batch)
     sum(losses.values()).backward()
     _update(optimizers['generator'], optimizers['kp_detector'])
@@ -83,14 +84,14 @@ def _update(*optimizers) -> None:
         optimizer.zero_grad()
 
 
-def animate_frames(job: Dict[str, Any], result: Path) -> None:
+def animate_frames(job: dict[str, Any], result: Path) -> None:
     """make_animation of the official demo.py, whose loop over the frames is listened to."""
     import torch
 
     networks = build(job, torch)
     demo = _import_demo()
     inputs = common.read_inputs(job['inputs'])
-    moments: List[float] = []
+    moments: list[float] = []
 
     def noted(frames: Iterable) -> Iterator:
         for frame in frames:
@@ -114,7 +115,7 @@ def animate_frames(job: Dict[str, Any], result: Path) -> None:
     common.write_result(result, seconds=seconds, version=_version(torch))
 
 
-def animate_clips(job: Dict[str, Any], result: Path) -> None:
+def animate_clips(job: dict[str, Any], result: Path) -> None:
     """make_animation of the official demo.py for each of the job's animations; nothing is timed."""
     import torch
 
