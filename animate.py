@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 from modules.animation.results import OUTPUTS, AnimationFolder
-from modules.checkpoints.download import find_weights
+from modules.checkpoints.places import find_weights
 from modules.config import load_config
 from modules.inference.options import add_engine_options
 from modules.runtime.commands import ArgumentParser, run_command

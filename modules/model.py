@@ -1,5 +1,7 @@
 """The losses of the generator step and of the discriminator step (paper Sec. 3.3)."""
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -33,7 +35,7 @@ class GeneratorStep(NamedTuple):
     transformed_frame: Tensor | None  # (B, C, H, W); None without equivariance losses
     transformed_kp: Keypoints | None
 
-    def detach(self) -> 'GeneratorStep':
+    def detach(self) -> GeneratorStep:
         """The values alone, without what backward needs."""
         return _detach(self)
 

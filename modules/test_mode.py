@@ -7,11 +7,13 @@ calls); with no tape running both return their argument and do nothing else.
 Weights come from names, not from files: see modules/parity/weights.py.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 import paddle
@@ -21,7 +23,7 @@ from modules.runtime.errors import UserError
 ENABLED = os.environ.get('TEST_MODE') == '1'
 PIN_FILE = os.environ.get('TEST_MODE_PIN') or None
 
-_tape: Optional['Tape'] = None
+_tape: Tape | None = None
 
 
 class Pins(NamedTuple):

@@ -1,5 +1,7 @@
 """Random affine and thin-plate transform for the equivariance losses (paper Sec. 3.1)."""
 
+from __future__ import annotations
+
 import numpy as np
 import paddle
 from paddle import Tensor
@@ -36,7 +38,7 @@ class Transform:
         sigma_affine: float,
         sigma_tps: float | None = None,
         points_tps: int | None = None,
-    ) -> 'Transform':
+    ) -> Transform:
         """Draws normal noise from `rng`; without both tps arguments an affine map."""
         affine_noise = rng.normal(0, sigma_affine, (batch_size, 2, 3))
         control_params = None
@@ -45,7 +47,7 @@ class Transform:
             control_params = paddle.to_tensor(control_params, paddle.get_default_dtype())
         return cls(paddle.to_tensor(affine_noise, paddle.get_default_dtype()), control_params)
 
-    def __getitem__(self, samples: slice) -> 'Transform':
+    def __getitem__(self, samples: slice) -> Transform:
         """The transforms of some samples of the batch."""
         control_params = self.control_params
         return Transform(

@@ -5,6 +5,8 @@ Images are float in [0, 1], NCHW. Coordinates are (x, y) in [-1, 1]; -1 and 1 ar
 border pixels.
 """
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +26,7 @@ class Keypoints(NamedTuple):
     value: Tensor  # (B, K, 2), coordinates in [-1, 1]
     jacobian: Tensor | None = None  # (B, K, 2, 2), row-major; None in the zero-order model
 
-    def detach(self) -> 'Keypoints':
+    def detach(self) -> Keypoints:
         return Keypoints(*(None if part is None else part.detach() for part in self))
 
 

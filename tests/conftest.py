@@ -61,7 +61,7 @@ def interruptible():
 @pytest.fixture(scope='module')
 def official():
     """The tiny checkpoint's networks as states; test_checkpoint_reading.py checks that reading."""
-    from modules.checkpoints.models import read_checkpoint
+    from modules.checkpoints.reading import read_checkpoint
     from tests.support.tiny_checkpoint import LEGACY
 
     return read_checkpoint(LEGACY).networks

@@ -20,12 +20,12 @@ require_packages(paddle=False)
 
 import numpy as np
 
-from modules.checkpoints.download import find_weights
-from modules.checkpoints.models import Checkpoint, read_checkpoint, save_checkpoint, save_pdparams
 from modules.checkpoints.npz_file import write_npz
-from modules.checkpoints.reading import NPZ_FILES
+from modules.checkpoints.places import find_weights
+from modules.checkpoints.reading import NPZ_FILES, Checkpoint, read_checkpoint
 from modules.checkpoints.torch_file import write_torch
 from modules.checkpoints.weight_names import COUNTER, NETWORKS, State, to_paddle_names
+from modules.checkpoints.writing import save_checkpoint, save_pdparams
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.errors import UserError, reason_of
 from modules.runtime.files import atomic_output

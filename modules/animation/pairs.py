@@ -12,12 +12,11 @@ from modules.animation.animator import Animated, explained_animation
 from modules.animation.normalization import Normalization
 from modules.animation.results import AnimationFolder, Writer, name_pairs
 from modules.build import Models
-from modules.checkpoints.models import StoredModels
+from modules.checkpoints.models import StoredModels, weights_hash
 from modules.data.clips import Clip
 from modules.eager import Engine
 from modules.inference.choice import build_engine
 from modules.runtime.errors import UserError
-from modules.runtime.hashing import weights_hash
 from modules.video import map_repeated
 from modules.video.levels import to_bytes, to_float
 from modules.visualizer import Visualizer
@@ -131,7 +130,7 @@ def run_of(config: Mapping[str, Any], models: Models, pairs: Iterable[str]) -> d
         'model_params': networks,
         'animate_params': config['animate_params'],
         'visualizer_params': config['visualizer_params'],
-        'weights_sha256': weights_hash([models.generator, models.kp_detector]),
+        'weights_sha256': weights_hash(models),
         'pairs': list(pairs),
     }
 

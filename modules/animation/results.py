@@ -1,5 +1,7 @@
 """The folder of an animated test set: what each pair leaves there, whole or not at all."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 import os
@@ -35,7 +37,7 @@ class Strip:
         self.path = Path(path)
         self._frames: list[np.ndarray] = []
 
-    def __enter__(self) -> 'Strip':
+    def __enter__(self) -> Strip:
         return self
 
     def write(self, frame: np.ndarray) -> None:

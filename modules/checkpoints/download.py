@@ -1,6 +1,5 @@
 """Published weights by name: downloaded once into a cache, resumed, verified."""
 
-import difflib
 import errno
 import http.client
 import os
@@ -15,7 +14,6 @@ from typing import BinaryIO, NamedTuple
 
 from tqdm import tqdm
 
-from modules.checkpoints.of_runs import newest_of_run
 from modules.checkpoints.reading import read_checkpoint, read_weights
 from modules.runtime.errors import UserError
 from modules.runtime.files import PathLike
@@ -42,24 +40,6 @@ class _Interrupted(Exception):
     def __init__(self, reason: object, final: bool = False):
         super().__init__(reason)
         self.final = final
-
-
-def find_weights(path_or_name: PathLike) -> Path:
-    """What has the weights: a file or folder as it is, the newest checkpoint in the folder of a
-    training run, or the file of a name in KNOWN_WEIGHTS.
-
-    Raises:
-        UserError: it is neither, or the download fails.
-    """
-    if os.path.exists(path_or_name):  # False too for a name that no file can have
-        return newest_of_run(Path(path_or_name))
-    name = str(path_or_name)
-    if name in KNOWN_WEIGHTS:
-        return fetch_weights(name)
-    known = ', '.join(KNOWN_WEIGHTS)
-    near = difflib.get_close_matches(name, KNOWN_WEIGHTS, 1)
-    hint = f'did you mean {near[0]}? ' if near else ''
-    raise UserError(f'{name}: no such file or folder; {hint}the names of known weights are {known}')
 
 
 def fetch_weights(name: str, cache: PathLike | None = None, base_url: str | None = None) -> Path:

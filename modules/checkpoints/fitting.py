@@ -3,14 +3,14 @@
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from paddle.nn import Layer
+
+from modules.build import build_network
 from modules.checkpoints.weight_names import State, is_constant, is_counter
 from modules.config import load_config
 from modules.runtime.errors import UserError
-
-if TYPE_CHECKING:
-    from paddle.nn import Layer
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'config'
 SHOWN = 2
@@ -44,8 +44,6 @@ def fitting_configs(networks: Mapping[str, Shapes], checkpoint: Path) -> str:
 
 
 def _published(networks: Mapping[str, Shapes]) -> Iterator[Path]:
-    from modules.build import build_network
-
     known: dict[str, bool] = {}  # many configs have the same networks
 
     def fits(name: str, params: Mapping[str, Any]) -> bool:
@@ -69,7 +67,7 @@ def _cheapest_first(names: Mapping[str, Shapes]) -> list[str]:
     return [name for name in order if name in names]
 
 
-def _fits(layer: 'Layer', shapes: Shapes) -> bool:
+def _fits(layer: Layer, shapes: Shapes) -> bool:
     """Whether these are the layer's shapes; constants may be absent."""
     own = {key: tuple(tensor.shape) for key, tensor in layer.state_dict().items()}
     return shapes == {

@@ -121,7 +121,7 @@ def write_npz(path: PathLike, arrays: Mapping[str, np.ndarray]) -> None:
                 np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
 
 
-def _read_header(data: bytes) -> 're.Match[str]':
+def _read_header(data: bytes) -> re.Match[str]:
     """Matches the header of an .npy file; `data` without it starts at _header_size(data)."""
     if data[:6] != b'\x93NUMPY' or len(data) < 12:
         raise Refused('it has a member that is no .npy file')

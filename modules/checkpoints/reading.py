@@ -38,8 +38,7 @@ from modules.checkpoints.weight_names import (
     without_wrappers,
 )
 from modules.runtime.errors import UserError
-from modules.runtime.files import PathLike
-from modules.runtime.hashing import file_hash
+from modules.runtime.files import PathLike, file_hash
 
 FORMAT, VERSION = 'first-order-model', 1  # of our own files, in their metadata
 NPZ_FILES = {'generator': 'G.npz', 'discriminator': 'D.npz', 'kp_detector': 'KP.npz'}

@@ -1,5 +1,7 @@
 """Tensors of safetensors files, those of bfloat16 and float8, which NumPy lacks, as float32."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 import struct
@@ -7,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO, cast
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
 
 from modules.checkpoints.safe_pickle import Refused, shorten
 from modules.runtime.files import PathLike
@@ -22,8 +25,6 @@ class TensorFile:
     """
 
     def __init__(self, path: PathLike):
-        from safetensors import safe_open
-
         with _telling_damage():
             # It checks all of the header.
             self._tensors = cast(Any, safe_open(str(path), framework='np'))
@@ -34,7 +35,7 @@ class TensorFile:
         self._header: dict[str, Any] = json.loads(self._file.read(size))
         self._start = 8 + size
 
-    def __enter__(self) -> 'TensorFile':
+    def __enter__(self) -> TensorFile:
         self._tensors.__enter__()
         return self
 
@@ -61,8 +62,6 @@ class TensorFile:
 
 @contextlib.contextmanager
 def _telling_damage() -> Iterator[None]:
-    from safetensors import SafetensorError
-
     try:
         yield
     except (SafetensorError, TypeError, ValueError) as error:

@@ -3,6 +3,8 @@
 A strip is a picture of frames side by side.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
@@ -100,7 +102,7 @@ class Clip(NamedTuple):
             frames = reader.read_frames(indices)
             return frames if self.resize == EXACT else np.stack(list(map(self._fitted, frames)))
 
-    def resized(self, how: str, size: Size) -> 'Clip':
+    def resized(self, how: str, size: Size) -> Clip:
         """The same clip with its frames brought to a size; as it is where `how` is EXACT."""
         if how == EXACT:
             return self

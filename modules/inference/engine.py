@@ -18,12 +18,11 @@ from paddle import Tensor, nn
 from tqdm import tqdm
 
 from modules.build import Models
-from modules.checkpoints.models import StoredModels
+from modules.checkpoints.models import StoredModels, weights_hash
 from modules.generator import Generated, OcclusionAwareGenerator, deform
 from modules.inference.networks import FrameDecoder, KeypointProgram, SourceEncoder
 from modules.inference.program_cache import ProgramCache, key_of
 from modules.ops.predictors import Program, compile_program
-from modules.runtime.hashing import weights_hash
 from modules.runtime.heap import release_freed_memory
 from modules.runtime.process import describe_cpu
 from modules.util import Keypoints
@@ -156,7 +155,7 @@ def loaded_models(models: Models | StoredModels) -> Models:
 def _identity(models: Models | StoredModels) -> str:
     if isinstance(models, StoredModels):
         return f'file {models.identity()}'
-    return weights_hash([models.generator, models.kp_detector])
+    return weights_hash(models)
 
 
 class _Store:

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from modules.runtime.hashing import file_hash
+from modules.runtime.files import file_hash
 from modules.runtime.user_cache import private_folder
 
 FOLDER = 'programs'

@@ -80,7 +80,7 @@ def _describe(status: int) -> str:
     return f'status {status}'
 
 
-_idle: 'queue.LifoQueue[_Child]' = queue.LifoQueue()
+_idle: queue.LifoQueue[_Child] = queue.LifoQueue()
 _all: list[_Child] = []
 
 

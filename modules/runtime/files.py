@@ -1,12 +1,14 @@
-"""Outputs whole or not at all."""
+"""Outputs whole or not at all; what tells files apart."""
 
 import contextlib
+import hashlib
 import os
 import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from modules.runtime.errors import OUTPUT_ERRORS, UserError, reason_of
 
@@ -73,3 +75,11 @@ def _status(path: Path) -> os.stat_result | None:
         return path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def file_hash(file: BinaryIO) -> str:
+    """SHA-256, in hexadecimal, of the bytes from the file's position on."""
+    digest = hashlib.sha256()
+    while chunk := file.read(2**22):
+        digest.update(chunk)
+    return digest.hexdigest()

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
-from modules.checkpoints.models import load_checkpoint, save_checkpoint
-from modules.checkpoints.of_runs import find_checkpoints
+from modules.checkpoints.models import load_checkpoint
+from modules.checkpoints.places import find_checkpoints
+from modules.checkpoints.writing import save_checkpoint
 from modules.runtime.errors import UserError
 from modules.runtime.files import atomic_output
 from modules.runtime.locks import folder_of_one_run

@@ -9,7 +9,8 @@ import weakref
 import numpy as np
 import pytest
 
-from modules.checkpoints.models import StoredModels, save_checkpoint
+from modules.checkpoints.models import StoredModels
+from modules.checkpoints.writing import save_checkpoint
 from modules.inference import engine as engine_module
 from modules.inference import program_cache
 from modules.inference.choice import build_engine

@@ -12,9 +12,9 @@ import yaml
 from PIL import Image
 
 from modules.build import build_models
-from modules.checkpoints.models import save_checkpoint
-from modules.checkpoints.of_runs import find_checkpoints
+from modules.checkpoints.places import find_checkpoints
 from modules.checkpoints.reading import read_checkpoint
+from modules.checkpoints.writing import save_checkpoint
 from modules.parity import record
 from modules.runtime.locks import folder_of_one_run
 from tests.support.places import ROOT

@@ -1,5 +1,7 @@
 """What makes a creature: its build and its coat; and where its joints are in a pose."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -50,7 +52,7 @@ class Build:
     crest: str = 'none'
 
     @classmethod
-    def random(cls, rng: np.random.Generator, legs: int) -> 'Build':
+    def random(cls, rng: np.random.Generator, legs: int) -> Build:
         """Random proportions, moderately around the standard ones, and random parts."""
 
         def around(middle: float, share: float) -> float:
@@ -121,7 +123,7 @@ class Coat:
     round_eye: bool  # with its white showing
 
     @classmethod
-    def random(cls, rng: np.random.Generator, base: Colour, second: Colour) -> 'Coat':
+    def random(cls, rng: np.random.Generator, base: Colour, second: Colour) -> Coat:
         """A random pattern in these colours."""
         pattern = str(rng.choice(list(PATTERNS), p=list(PATTERNS.values())))
         return cls(

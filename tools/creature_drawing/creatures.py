@@ -5,6 +5,8 @@ motion = Motion.random(np.random.default_rng(1), kind='trot')
 frames = draw_clip(creature, motion, num_frames=32, size=128)
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -58,7 +60,7 @@ class Creature:
     @classmethod
     def random(
         cls, rng: np.random.Generator, legs: int | None = None, mirrored: bool | None = False
-    ) -> 'Creature':
+    ) -> Creature:
         """A random creature; None for `legs` (4 or 2) or `mirrored` leaves that to chance."""
         two, left = rng.random() < TWO_LEGGED, rng.random() < 0.5
         base, second = random_coat(rng)
@@ -67,7 +69,7 @@ class Creature:
         scene = Scene.random(rng, (base, shaded(base, 0.7)))
         return cls(build, coat, scene, left if mirrored is None else mirrored)
 
-    def elsewhere(self, rng: np.random.Generator) -> 'Creature':
+    def elsewhere(self, rng: np.random.Generator) -> Creature:
         """The same creature in front of another random background."""
         base = self.coat.base
         return replace(self, scene=Scene.random(rng, (base, shaded(base, 0.7))))

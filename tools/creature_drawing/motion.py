@@ -4,6 +4,8 @@ Lengths of the legs' motion are in leg lengths of the standard build (LEG in fra
 the same motion starts in the same pose and keeps the feet on the ground on any creature.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -100,7 +102,7 @@ class Motion:
     wag: float = 0.3  # radians
 
     @classmethod
-    def random(cls, rng: np.random.Generator, kind: str | None = None) -> 'Motion':
+    def random(cls, rng: np.random.Generator, kind: str | None = None) -> Motion:
         """A random motion, of a random kind by default."""
         if kind is None:
             kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))

@@ -1,5 +1,7 @@
 """Colours of creatures and what stands behind them."""
 
+from __future__ import annotations
+
 import colorsys
 from dataclasses import dataclass
 
@@ -80,7 +82,7 @@ class Scene:
     seed: int  # of where dots and hills are
 
     @classmethod
-    def random(cls, rng: np.random.Generator, avoid: tuple[Colour, ...] = ()) -> 'Scene':
+    def random(cls, rng: np.random.Generator, avoid: tuple[Colour, ...] = ()) -> Scene:
         """A random background, its colours well apart from those to `avoid`."""
         kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
         best: tuple[float, Colour, Colour] | None = None

@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from modules.checkpoints.of_runs import find_checkpoints
+from modules.checkpoints.places import find_checkpoints
 from modules.checkpoints.reading import read_checkpoint
 from modules.training.run_folder import newest_checkpoint
 from modules.video.pictures import read_image

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from modules.checkpoints.download import find_weights
-from modules.checkpoints.models import listed_weights, read_checkpoint
+from modules.checkpoints.places import find_weights, listed_weights
+from modules.checkpoints.reading import read_checkpoint
 from modules.checkpoints.torch_file import write_torch
 from modules.checkpoints.weight_names import State
 from modules.runtime.files import PathLike
