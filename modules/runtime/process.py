@@ -1,4 +1,4 @@
-"""Where the process is set up: threads, warnings, device and seed. Layers never ask where they are.
+"""Where the process is set up: threads, warnings and device. Layers never ask where they are.
 
 Import this module, and call `prepare_process`, before Paddle is imported: Paddle reads its
 environment once.
@@ -33,7 +33,7 @@ def prepare_process(cpu: bool = False) -> None:
     os.environ.setdefault('GLOG_minloglevel', '2')
     if cpu:
         hide_gpus(os.environ)
-    if _is_amd():
+    if 'AuthenticAMD' in describe_cpu():
         # The bundled matrix library takes a slow path on AMD unless told that AVX2 is there.
         os.environ.setdefault('MKL_DEBUG_CPU_TYPE', '5')
     lend_home()
@@ -95,17 +95,6 @@ def choose_device(cpu: bool) -> str:
     if cpu or not select_gpu():
         paddle.set_device('cpu')
     return paddle.device.get_device()
-
-
-def seed_everything(seed: int) -> None:
-    """Seeds the initial weights; data order and noise have generators of their own."""
-    import paddle
-
-    paddle.seed(seed)
-
-
-def _is_amd() -> bool:
-    return 'AuthenticAMD' in describe_cpu()
 
 
 def describe_cpu() -> str:

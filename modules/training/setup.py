@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import paddle
+
 from modules.build import build_models
 from modules.checkpoints.frozen import build_vgg
 from modules.checkpoints.models import load_models
@@ -13,7 +15,12 @@ from modules.training.trainer import Trainer
 
 
 def build_trainer(config: Mapping[str, Any], checkpoint: str | None, seed: int) -> Trainer:
-    """Networks, losses and optimizers; weights from a checkpoint or ckpt_model where given."""
+    """Networks, losses and optimizers; weights from a checkpoint or ckpt_model where given.
+
+    Args:
+        seed: of weights that are not given, and as for Trainer.
+    """
+    paddle.seed(seed)
     models = build_models(config)
     if checkpoint or any(config['ckpt_model'].values()):
         for name in load_models(config, models, checkpoint, rescaled=True):

@@ -1,7 +1,6 @@
 """One training step and all that has to survive between two steps."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -99,7 +98,7 @@ class Trainer:
         before = [tensor.clone() for tensor in self.statistics] if self.scaler.enabled else []
         done: list[tuple[Tensor, GeneratorStep]] = []
         for part_source, part_driving, part_transform in self._parts(source, driving, transform):
-            with self._autocast():
+            with precision.autocast(self.amp_dtype):
                 part = self.losses.generator_step(
                     self.models, part_source, part_driving, part_transform
                 )
@@ -110,7 +109,7 @@ class Trainer:
         if 'discriminator' in self.optimizers:
             of_parts = []
             for part_driving, part in done:
-                with self._autocast():
+                with precision.autocast(self.amp_dtype):
                     disc_losses = self.losses.discriminator_step(
                         self.models, part_driving, part.generated.prediction, part.kp_driving
                     )
@@ -156,9 +155,6 @@ class Trainer:
         for begin in range(0, source.shape[0], size):
             samples = slice(begin, begin + size)
             yield source[samples], driving[samples], transform and transform[samples]
-
-    def _autocast(self) -> AbstractContextManager[None]:
-        return precision.autocast(self.amp_dtype)
 
     def _backward(self, losses: Losses) -> None:
         self.scaler.scaled(total_loss(losses) / self.accumulation_steps).backward()

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from modules.runtime.heap import keep_freed_memory
-from modules.runtime.process import choose_device, prepare_process, seed_everything
+from modules.runtime.process import choose_device, prepare_process
 from tools.benchmarking.common import SEED, read_inputs, read_job, timed, write_frames, write_result
 
 ENGINES = {  # --engine and --precision of demo.py
@@ -26,13 +26,11 @@ def train(job: dict[str, Any], result: Path) -> None:
     """Training steps on the same batch, by the trainer that train.py builds."""
     import paddle
 
-    from modules.parity.record import STEP_INPUTS, to_tensor
-    from modules.parity.weights import seed_networks
+    from modules.parity.record import STEP_INPUTS, seed_networks, to_tensor
     from modules.training.setup import build_trainer
     from modules.transform import Transform
 
     keep_freed_memory()  # as train.py does
-    seed_everything(SEED)
     trainer = build_trainer(job['config'], None, SEED)
     seed_networks(trainer.models, SEED)
     inputs = read_inputs(job['inputs'])
