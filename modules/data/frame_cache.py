@@ -55,7 +55,7 @@ class Filled(NamedTuple):
     notes: list[str]  # a line about each thing that is left out of a clip
 
 
-class _NoRoom(Exception):
+class _NoRoomError(Exception):
     """The cache, or the disk, is full."""
 
 
@@ -256,7 +256,7 @@ class _Filling:
                     future.result()
                 except UserError as error:
                     failed.append((futures[future], error))
-                except _NoRoom:
+                except _NoRoomError:
                     left_out += 1
         finally:
             pool.shutdown(cancel_futures=True)
@@ -268,7 +268,7 @@ class _Filling:
 
     def _store(self, clip: Clip, entry: Path) -> None:
         if self._full:
-            raise _NoRoom
+            raise _NoRoomError
         try:
             with atomic_output(entry) as temporary:
                 size, notes = decode_apart(clip.path, write_entry, temporary, clip)
@@ -276,14 +276,14 @@ class _Filling:
                 self._notes += notes
         except OSError as error:  # a full disk, most of all
             self._full = f'{self._cache.folder}: {reason_of(error)}'
-            raise _NoRoom from error
+            raise _NoRoomError from error
 
     def _make_room(self, size: int) -> None:
         with self._lock:
             while self._used + size > self._limit:
                 if not self._foreign:
                     self._full = self._full or self._describe_limit()
-                    raise _NoRoom
+                    raise _NoRoomError
                 _, freed, oldest = self._foreign.pop()
                 oldest.unlink(missing_ok=True)
                 self._used -= freed

@@ -8,7 +8,6 @@ import sys
 import numpy as np
 import pytest
 
-import frames_dataset
 from frames_dataset import FramesDataset
 from modules.data import clips, frame_cache
 from modules.data.clips import Clip, open_clip
@@ -70,7 +69,7 @@ def never_decode(monkeypatch, here):
     def forbid():
         monkeypatch.setattr(Clip, 'read', refuse)
         monkeypatch.setattr(Clip, 'frames', refuse)
-        monkeypatch.setattr(frames_dataset, 'open_clip', refuse)
+        monkeypatch.setattr('modules.data.opening.open_clip', refuse)
 
     return forbid
 

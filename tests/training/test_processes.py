@@ -125,7 +125,7 @@ def test_local_processes_share_the_memory_of_preload(tmp_path, monkeypatch):
     """Each of them holds the frames: 8 clips of 6 frames of 32 x 32."""
     dataset = write_clips(tmp_path / 'data')
     need = 8 * 6 * 32 * 32 * 3
-    monkeypatch.setattr('frames_dataset._available_memory', lambda: 2 * need)
+    monkeypatch.setattr('frames_dataset.available_memory', lambda: 2 * need)
     for count in ('1', '2'):
         monkeypatch.setenv('PADDLE_LOCAL_SIZE', count)
         FramesDataset(dataset, (32, 32, 3), preload=True)
