@@ -4,7 +4,7 @@ The one switch is the environment variable TEST_MODE=1. The code marks what can 
 `tap` (a named result) and `tap_op` (a grid sample or an interpolation, numbered in the order of the
 calls); with no tape running both return their argument and do nothing else.
 
-Weights come from names, not from files: see modules/parity/weights.py.
+Weights come from names, not from files: see seed_networks in modules/parity/record.py.
 """
 
 from __future__ import annotations

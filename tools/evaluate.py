@@ -72,7 +72,7 @@ from tools.evaluation.report import (
 )
 
 
-class DamagedClip(Exception):
+class DamagedClipError(Exception):
     """The clip can't be read to its end."""
 
 
@@ -151,14 +151,14 @@ def build_measures(options: argparse.Namespace) -> list[Measure]:
 
 
 def read_whole(clip: Clip) -> Iterator[np.ndarray]:
-    """The frames of a clip; raises DamagedClip where they break off."""
+    """The frames of a clip; raises DamagedClipError where they break off."""
     notes: list[str] = []
     try:
         yield from clip.frames(notes)
         for note in notes:
             warn(note)
     except UserError as error:
-        raise DamagedClip(str(error)) from error
+        raise DamagedClipError(str(error)) from error
 
 
 def reconstruct(engine, clip: Clip) -> Iterator[FramePair]:
@@ -186,7 +186,7 @@ def evaluate_clip(engine, clip: Clip, measures: Sequence[Measure], folder: Path 
     """A clip's figures; its reconstruction goes to `folder` unless that is None.
 
     Raises:
-        DamagedClip: it can't be read to its end; no folder is left behind.
+        DamagedClipError: it can't be read to its end; no folder is left behind.
     """
     figures: Tallies = {}
     count = 0
@@ -226,7 +226,7 @@ def evaluate(
             place = None if folder is None else folder / frames_name(len(rows), clip)
             try:
                 rows.append(evaluate_clip(engine, clip, measures, place))
-            except DamagedClip as error:
+            except DamagedClipError as error:
                 broken.append(str(error))
                 warn(f'{error} (left out)')
                 continue

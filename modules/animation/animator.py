@@ -109,10 +109,6 @@ class Animator:
         adapt = normalization.adapt_movement_scale and normalization.use_relative_movement
         self.scale = movement_scale(self.kp_source, self.kp_initial) if adapt else 1.0
 
-    def __call__(self, frame: np.ndarray) -> np.ndarray:
-        """A driving frame -> the source in its pose; both (H, W, C) float in [0, 1]."""
-        return self.explain(frame, with_deformed=False).frame
-
     @paddle.no_grad()
     def explain(self, frame: np.ndarray, with_deformed: bool = True) -> Animated:
         """A driving frame (H, W, C) -> the source in its pose, and all that led to it.

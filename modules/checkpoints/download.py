@@ -34,7 +34,7 @@ TIMEOUT = 30  # seconds without a byte
 CHUNK = 2**18
 
 
-class _Interrupted(Exception):
+class _BrokenOffError(Exception):
     """The transfer broke off; another attempt may go on from there, unless it is `final`."""
 
     def __init__(self, reason: object, final: bool = False):
@@ -95,7 +95,7 @@ def _download(url: str, target: Path, verify: Callable[[Path], object]) -> None:
         try:
             _transfer(url, part)
             break
-        except _Interrupted as error:
+        except _BrokenOffError as error:
             failures = 0 if part.size() > size else failures + 1
             if error.final or failures == ATTEMPTS:
                 raise UserError(
@@ -134,7 +134,7 @@ class _Part(NamedTuple):
 
 
 def _transfer(url: str, part: _Part) -> None:
-    """Fetches the file, or the rest of it where a beginning is here. Raises _Interrupted."""
+    """Fetches the file, or the rest of it where a beginning is here. Raises _BrokenOffError."""
     request = urllib.request.Request(url)
     tag = part.read_tag()
     start = part.size() if tag else 0
@@ -150,9 +150,9 @@ def _transfer(url: str, part: _Part) -> None:
                 return  # it was all here
             part.tag_path.unlink(missing_ok=True)  # so that the next attempt starts anew
         final = 400 <= error.code < 500 and error.code != 416
-        raise _Interrupted(f'HTTP status {error.code}', final) from error
+        raise _BrokenOffError(f'HTTP status {error.code}', final) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise _Interrupted(_why(getattr(error, 'reason', None) or error)) from error
+        raise _BrokenOffError(_why(getattr(error, 'reason', None) or error)) from error
     with response:
         start, total = _find_range(response, start)
         tag = response.headers.get('ETag', '')
@@ -167,7 +167,7 @@ def _transfer(url: str, part: _Part) -> None:
                 file.write(chunk)
                 bar.update(len(chunk))
     if total is not None and part.size() != total:
-        raise _Interrupted(f'{part.size()} of {total} bytes came')
+        raise _BrokenOffError(f'{part.size()} of {total} bytes came')
 
 
 def _why(reason: object) -> str:
@@ -183,7 +183,7 @@ def _find_range(response: http.client.HTTPResponse, start: int) -> tuple[int, in
     if response.status == 206:
         match = re.fullmatch(r'bytes (\d+)-\d+/(\d+)', response.headers.get('Content-Range', ''))
         if match is None or int(match[1]) != start:
-            raise _Interrupted('the server sent another part of the file than asked for')
+            raise _BrokenOffError('the server sent another part of the file than asked for')
         return start, int(match[2])
     length = response.headers.get('Content-Length', '')
     return 0, int(length) if length.isdigit() else None
@@ -194,7 +194,7 @@ def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
         try:
             chunk = response.read(CHUNK)
         except (OSError, http.client.HTTPException) as error:  # not those of our own disk
-            raise _Interrupted(error) from error
+            raise _BrokenOffError(error) from error
         if not chunk:
             return
         yield chunk

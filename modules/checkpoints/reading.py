@@ -21,7 +21,7 @@ import numpy as np
 from modules.checkpoints.no_checkpoint import HEAD, describe, describe_archive
 from modules.checkpoints.npz_file import Archive, Unpacked, read_npz
 from modules.checkpoints.numpy_pickle import ArrayStandIn, numpy_table
-from modules.checkpoints.safe_pickle import Budget, Machine, Reader, Refused, Unread, shorten
+from modules.checkpoints.safe_pickle import Budget, Machine, Reader, RefusedError, Unread, shorten
 from modules.checkpoints.safetensors_file import TensorFile
 from modules.checkpoints.torch_file import (
     LEGACY_MAGIC,
@@ -128,7 +128,7 @@ def _telling_errors(path: Path) -> Iterator[None]:
     """Makes a UserError with the path of what goes wrong in reading it."""
     try:
         yield
-    except Refused as error:
+    except RefusedError as error:
         raise UserError(f'{path}: {error}') from error
     except FileNotFoundError as error:
         raise UserError(f'{path}: no such file or folder') from error
@@ -138,7 +138,7 @@ def _telling_errors(path: Path) -> Iterator[None]:
 
 def _open_file(path: Path) -> BinaryIO:
     if path.exists() and not path.is_file():
-        raise Refused('is no file')
+        raise RefusedError('is no file')
     return open(path, 'rb')
 
 
@@ -163,7 +163,7 @@ def _read_tree(file: BinaryIO) -> tuple[Any, Budget]:
     size = os.fstat(file.fileno()).st_size
     head = _peek(file)
     if size == 0:
-        raise Refused('is empty; get it again')
+        raise RefusedError('is empty; get it again')
     if head[:4] in (b'PK\x03\x04', b'PK\x05\x06'):
         archive = Archive(file, size)
         budget = Budget(archive.total)
@@ -172,14 +172,14 @@ def _read_tree(file: BinaryIO) -> tuple[Any, Budget]:
         if not any(name.endswith('/data.pkl') for name in archive.sizes):
             around = describe_archive(archive.sizes)
             if around is not None:
-                raise Refused(around)
+                raise RefusedError(around)
         return read_torch_zip(archive, budget), budget
     budget = Budget(size)
     if head == LEGACY_MAGIC:
         return read_torch_legacy(file, size, budget), budget
     if head[:1] == b'\x80':
         return Machine(numpy_table(budget)).load(Reader(file, size)), budget
-    raise Refused(describe(file.read(HEAD)))
+    raise RefusedError(describe(file.read(HEAD)))
 
 
 def _find_unpacked(path: Path) -> Path | None:
@@ -187,7 +187,7 @@ def _find_unpacked(path: Path) -> Path | None:
     try:
         folders = [path, *sorted(folder for folder in path.iterdir() if folder.is_dir())]
     except PermissionError as error:
-        raise Refused('no permission to read it; change its permissions') from error
+        raise RefusedError('no permission to read it; change its permissions') from error
     return next((folder for folder in folders if (folder / 'data.pkl').is_file()), None)
 
 
@@ -202,10 +202,10 @@ def _read_folder(path: Path) -> Checkpoint:
         if (path / file).exists():
             found = read_checkpoint(path / file).networks
             if list(found) != [name]:
-                raise Refused(f'its {file} holds {" and ".join(found)} instead of {name}')
+                raise RefusedError(f'its {file} holds {" and ".join(found)} instead of {name}')
             networks.update(found)
     if not networks:
-        raise Refused(
+        raise RefusedError(
             'a folder without G.npz and KP.npz, nor with the data.pkl of an unpacked .pth.tar; '
             'give one with them, or a file'
         )
@@ -215,14 +215,14 @@ def _read_folder(path: Path) -> Checkpoint:
 def _find_networks(tree: Any, budget: Budget) -> Checkpoint:
     """A checkpoint from the object in a file."""
     if isinstance(tree, Unread):
-        raise Refused(tree.reason)
+        raise RefusedError(tree.reason)
     if type(tree) is not dict:
-        raise Refused('holds no dict of networks')
+        raise RefusedError('holds no dict of networks')
     networks = {name: _read_state(tree[name], name, budget) for name in NETWORKS if name in tree}
     if not networks:
         if tree and all(isinstance(value, dict) for value in tree.values()):
             names = ', '.join(shorten(name) for name in list(tree)[:5])
-            raise Refused(f'holds none of {", ".join(NETWORKS)}, but {names}')
+            raise RefusedError(f'holds none of {", ".join(NETWORKS)}, but {names}')
         return _only(_name_network(tree, budget))
     rest = {name: value for name, value in tree.items() if name not in networks}
     meta = {
@@ -242,26 +242,28 @@ def _is_plain(name: Any) -> bool:
 def _read_state(items: Any, network: str, budget: Budget) -> State:
     """A network's arrays with official names, whatever stands for them in the file."""
     if isinstance(items, Unread):
-        raise Refused(items.reason)
+        raise RefusedError(items.reason)
     if type(items) is not dict:
-        raise Refused(f'its {network} is no dict of weights')
+        raise RefusedError(f'its {network} is no dict of weights')
     state = {}
     for name, value in items.items():
         if name == PADDLE_NAME_TABLE:
             continue
         if not _is_plain(name):
-            raise Refused(f'its {network} has a weight called {shorten(name)}')
+            raise RefusedError(f'its {network} has a weight called {shorten(name)}')
         if type(value) is tuple and len(value) == 2:  # paddle.save: (the parameter's name, array)
             value = value[1]
         if isinstance(value, Unread):
-            raise Refused(value.reason)
+            raise RefusedError(value.reason)
         if not isinstance(value, (ArrayStandIn, TensorStandIn, np.ndarray)):
-            raise Refused(f'its {network} has {shorten(name)}, which is no array')
+            raise RefusedError(f'its {network} has {shorten(name)}, which is no array')
         budget.spend(value.nbytes)
         state[name] = value if isinstance(value, np.ndarray) else value.array()
     official = to_official_names(without_wrappers(state))
     if len(official) < len(state):
-        raise Refused(f"its {network} has a weight twice, by its official and by Paddle's name")
+        raise RefusedError(
+            f"its {network} has a weight twice, by its official and by Paddle's name"
+        )
     return official
 
 
@@ -273,7 +275,7 @@ def _name_network(items: Any, budget: Budget) -> dict[str, State]:
         return {network: state}
     names = name_keypoint_detector(list(state.values()))
     if names is None:
-        raise Refused(f'holds the weights of none of {", ".join(NETWORKS)}')
+        raise RefusedError(f'holds the weights of none of {", ".join(NETWORKS)}')
     warnings.warn(
         "a keypoint detector's weights are under other names, as an earlier port saves them: they"
         ' are taken by their order, with their shapes checked',
@@ -295,13 +297,13 @@ def _read_safetensors(path: Path, training_state: bool) -> Checkpoint:
                 continue
             array = file.read(key)
             if sums and zlib.crc32(array.data) != sums.get(key):
-                raise Refused(f'its {shorten(key)} is damaged; take another checkpoint')
+                raise RefusedError(f'its {shorten(key)} is damaged; take another checkpoint')
             if network in NETWORKS:
                 states.setdefault(network, {})[name] = array
             else:
                 tensors[key] = array
     if not states:
-        raise Refused(f'holds none of {", ".join(NETWORKS)}')
+        raise RefusedError(f'holds none of {", ".join(NETWORKS)}')
     budget = Budget(path.stat().st_size)
     networks = {n: _read_state(states[n], n, budget) for n in NETWORKS if n in states}
     return Checkpoint(networks, config, meta, tensors, tuple(sorted(left_out)))
@@ -315,16 +317,16 @@ def _read_metadata(
         return None, {}, {}
     version = metadata.get('version', '')
     if version != str(VERSION):
-        raise Refused(
+        raise RefusedError(
             f'is of version {shorten(version)}, and this program reads version {VERSION}: update it'
         )
     try:
         config, meta = json.loads(metadata['config']), json.loads(metadata['meta'])
         sums = json.loads(metadata.get('crc32', '{}'))  # the first files of ours had none
     except (KeyError, ValueError, RecursionError) as error:
-        raise Refused(f'its metadata is damaged ({shorten(error)})') from error
+        raise RefusedError(f'its metadata is damaged ({shorten(error)})') from error
     if not (
         isinstance(config, (dict, type(None))) and isinstance(meta, dict) and isinstance(sums, dict)
     ):
-        raise Refused('its metadata is damaged')
+        raise RefusedError('its metadata is damaged')
     return config, meta, sums

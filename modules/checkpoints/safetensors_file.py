@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from modules.checkpoints.safe_pickle import Refused, shorten
+from modules.checkpoints.safe_pickle import RefusedError, shorten
 from modules.runtime.files import PathLike
 
 
@@ -21,7 +21,7 @@ class TensorFile:
     Used in a `with` statement.
 
     Raises (from every method):
-        Refused: it is damaged, or holds numbers of a type that is not read.
+        RefusedError: it is damaged, or holds numbers of a type that is not read.
     """
 
     def __init__(self, path: PathLike):
@@ -51,7 +51,7 @@ class TensorFile:
             with _telling_damage():
                 return np.asarray(self._tensors.get_tensor(key))
         if kind not in _WIDENED:
-            raise Refused(
+            raise RefusedError(
                 f'its {shorten(key)} holds numbers of the type {shorten(kind)}; save it as float32'
             )
         start, end = entry['data_offsets']
@@ -65,7 +65,9 @@ def _telling_damage() -> Iterator[None]:
     try:
         yield
     except (SafetensorError, TypeError, ValueError) as error:
-        raise Refused(f'the safetensors file is damaged or cut off ({shorten(error)})') from error
+        raise RefusedError(
+            f'the safetensors file is damaged or cut off ({shorten(error)})'
+        ) from error
 
 
 def _bfloat16(data: bytes) -> np.ndarray:

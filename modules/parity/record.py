@@ -14,10 +14,9 @@ from modules.build import Models, build_models
 from modules.checkpoints.models import load_checkpoint
 from modules.checkpoints.weight_names import is_constant, to_official_names
 from modules.model import TrainingLosses, total_loss
-from modules.parity.weights import seed_networks
 from modules.runtime.errors import UserError
 from modules.runtime.files import PathLike, atomic_output
-from modules.runtime.seeding import seeded_inputs
+from modules.runtime.seeding import seeded_inputs, seeded_value
 from modules.transform import Transform
 from modules.util import Keypoints
 from modules.vgg import Vgg19
@@ -29,6 +28,15 @@ def to_tensor(image: np.ndarray, dtype: str) -> Tensor:
     """uint8 images -> [0, 1] in `dtype`; other arrays keep their values."""
     tensor = paddle.to_tensor(image).astype(dtype)
     return tensor / 255 if image.dtype == np.uint8 else tensor
+
+
+def seed_networks(models: Models, seed: int) -> None:
+    """Gives the three networks the weights drawn from their names; blur kernels keep theirs."""
+    for network_name, network in models._asdict().items():
+        for key, tensor in to_official_names(network.state_dict()).items():
+            if not key.endswith('down.weight'):
+                value = seeded_value(f'{network_name}.{key}', tuple(tensor.shape), seed)
+                tensor.set_value(value.astype(str(tensor.numpy().dtype)))
 
 
 def seeded_models(config: Mapping[str, Any], seed: int, dtype: str) -> Models:

@@ -65,7 +65,8 @@ def compute(
     if meta['set'] == 'full':
         return compute_full(config, meta['seed'], golden, engine)
     if meta['set'] == 'nets':
-        return compute_nets(config, meta, golden, path, pins)
+        checkpoint = path.parent / meta['checkpoint'] if meta.get('checkpoint') else None
+        return record.record_nets(config, meta['seed'], golden, checkpoint, pins)
     return compute_trajectory(config, meta, golden)
 
 
@@ -109,18 +110,6 @@ def normalized(golden: Arrays, normalization: Normalization) -> Keypoints:
     )
     scale = movement_scale(source, initial) if normalization.adapt_movement_scale else 1.0
     return normalize_kp(source, driving, initial, normalization, scale)
-
-
-def compute_nets(
-    config: Mapping[str, Any],
-    meta: Mapping[str, Any],
-    golden: Arrays,
-    path: Path,
-    pins: Arrays | None,
-) -> Arrays:
-    """All networks in eval mode, then one training step without its optimizers, in float64."""
-    checkpoint = path.parent / meta['checkpoint'] if meta.get('checkpoint') else None
-    return record.record_nets(config, meta['seed'], golden, checkpoint, pins)
 
 
 def compute_trajectory(

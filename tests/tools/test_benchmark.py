@@ -14,8 +14,7 @@ import yaml
 from frames_dataset import FramesDataset
 from modules.animation.animator import animate
 from modules.animation.normalization import Normalization
-from modules.parity.record import STEP_INPUTS, seeded_models, to_tensor
-from modules.parity.weights import seed_networks
+from modules.parity.record import STEP_INPUTS, seed_networks, seeded_models, to_tensor
 from modules.runtime.errors import UserError
 from modules.runtime.seeding import seeded_inputs
 from modules.training.setup import build_trainer

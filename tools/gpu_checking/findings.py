@@ -8,7 +8,7 @@ OK, FAIL, NOT_RUN = 'ok', 'FAIL', 'not run'
 Value = float | int | bool | str
 
 
-class NotRun(Exception):
+class NotRunError(Exception):
     """The check has no meaning on this machine; the message says why."""
 
 

@@ -9,7 +9,7 @@ import paddle
 import paddle.nn.functional as F
 
 from modules.runtime import gpu
-from tools.gpu_checking.findings import Findings, NotRun
+from tools.gpu_checking.findings import Findings, NotRunError
 from tools.gpu_checking.running import ROOT
 from tools.gpu_checking.small import on_device, on_gpu
 
@@ -33,7 +33,9 @@ def device(findings: Findings) -> None:
     """The GPUs as driver and PaddlePaddle see them; one sum on the one in use."""
     driver = asked_driver()
     if not on_gpu() and not driver:
-        raise NotRun(f'no NVIDIA driver; PaddlePaddle {paddle.__version__} computes on the CPU')
+        raise NotRunError(
+            f'no NVIDIA driver; PaddlePaddle {paddle.__version__} computes on the CPU'
+        )
     findings.fact('PaddlePaddle', f'{paddle.__version__}, commit {paddle.version.commit[:12]}')
     for number, card in enumerate(driver):
         findings.fact(f'GPU {number}', ', '.join(card.values()))
@@ -80,7 +82,7 @@ def archs(findings: Findings) -> None:
 def tf32(findings: Findings) -> None:
     """Products in float32: as they come, and once TF32 is switched off."""
     if not on_gpu():
-        raise NotRun('CPUs have no TF32')
+        raise NotRunError('CPUs have no TF32')
     core = paddle.base.core
     for name, switched in (('cuDNN', core.get_cudnn_switch), ('cuBLAS', core.get_cublas_switch)):
         findings.fact(f'{name} may use TF32', bool(switched()))

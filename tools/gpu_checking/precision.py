@@ -1,6 +1,6 @@
 """Checks of mixed precision: where the low precision goes, and what it does to numbers.
 
-On the CPU by emulation (modules/parity/emulated_amp.py).
+On the CPU by emulation (tools/gpu_checking/emulated_amp.py).
 """
 
 import contextlib
@@ -12,9 +12,9 @@ import paddle
 
 from modules.model import total_loss
 from modules.ops.precision import DTYPES, autocast, check_capability, gpu_capability
-from modules.parity.emulated_amp import Counts, emulated_amp
 from modules.runtime.errors import UserError
-from tools.gpu_checking.findings import Findings, NotRun
+from tools.gpu_checking.emulated_amp import Counts, emulated_amp
+from tools.gpu_checking.findings import Findings, NotRunError
 from tools.gpu_checking.memory import full_trainer, timed_steps
 from tools.gpu_checking.small import (
     Step,
@@ -66,9 +66,9 @@ def is_lacking(precision: str) -> bool:
 
 
 def need(precision: str) -> None:
-    """Raises NotRun where the GPU lacks the precision."""
+    """Raises NotRunError where the GPU lacks the precision."""
     if is_lacking(precision):
-        raise NotRun(f'this GPU is too old for {precision}')
+        raise NotRunError(f'this GPU is too old for {precision}')
 
 
 @contextlib.contextmanager

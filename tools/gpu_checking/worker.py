@@ -26,7 +26,7 @@ from tools.gpu_checking.findings import (
     FAIL,
     NOT_RUN,
     Findings,
-    NotRun,
+    NotRunError,
     Outcome,
     outcome_of,
 )
@@ -64,7 +64,7 @@ def run_here(name: str, device: str) -> Outcome:
     findings = Findings()
     try:
         FUNCTIONS[name](findings)
-    except NotRun as reason:
+    except NotRunError as reason:
         return Outcome(name, NOT_RUN, str(reason), device)
     except Exception as error:
         said = ' '.join(str(error).split())[-300:]
