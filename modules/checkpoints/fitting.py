@@ -14,6 +14,7 @@ from modules.runtime.errors import UserError
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'config'
 SHOWN = 2
+CHEAPEST_FIRST = ('discriminator', 'kp_detector', 'generator')  # to build
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -58,13 +59,8 @@ def _published(networks: Mapping[str, Shapes]) -> Iterator[Path]:
             params = load_config(path)['model_params']
         except UserError:  # a user's own
             continue
-        if all(fits(name, params) for name in _cheapest_first(networks)):
+        if all(fits(name, params) for name in CHEAPEST_FIRST if name in networks):
             yield path
-
-
-def _cheapest_first(names: Mapping[str, Shapes]) -> list[str]:
-    order = ('discriminator', 'kp_detector', 'generator')
-    return [name for name in order if name in names]
 
 
 def _fits(layer: Layer, shapes: Shapes) -> bool:

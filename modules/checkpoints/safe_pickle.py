@@ -4,9 +4,8 @@ A pickle is a program, and `pickle` runs it. Here its opcodes are decoded by pic
 executes nothing, and run by a small machine of our own that knows no imports: a global name is
 looked up in a table of our functions, and what is not in the table gives an inert `Unread`, as does
 all that is made of it. So nothing but containers, numbers, texts, arrays and those can come out. A
-filtered `pickle.Unpickler` would not be
-enough: its C code reserves gigabytes for a memo slot of 2**32, and overflows the stack on the hash
-of a deeply nested tuple.
+filtered `pickle.Unpickler` would not be enough: its C code reserves gigabytes for a memo slot of
+2**32, and overflows the stack on the hash of a deeply nested tuple.
 """
 
 import pickletools

@@ -121,7 +121,7 @@ class ColorJitter:
                 factor = rng.uniform(max(0, 1 - amount), 1 + amount)
                 changes.append(partial(change, factor=factor))
         if self.hue > 0:
-            changes.append(partial(shift_hue, shift=rng.uniform(-self.hue, self.hue), axis=1))
+            changes.append(partial(shift_hue, shift=rng.uniform(-self.hue, self.hue)))
         if clip.dtype != np.uint8:
             clip = np.rint(clip * np.float32(255)).clip(0, 255).astype(np.uint8)
         planes = np.ascontiguousarray(clip.transpose(0, 3, 1, 2))

@@ -32,9 +32,8 @@ def key_of(parts: Mapping[str, str]) -> str:
 class ProgramCache:
     """Entries in the user's cache folder, or nowhere if there can be none."""
 
-    def __init__(self, limit: int = LIMIT):
+    def __init__(self) -> None:
         self.folder: Path | None = private_folder(FOLDER)
-        self.limit = limit
 
     def find(self, key: str) -> Path | None:
         """The folder of an entry; None if there is none or it is damaged."""
@@ -103,7 +102,7 @@ class ProgramCache:
                 found.append((used, entry, sum(file.stat().st_size for file in files)))
         total = sum(size for _, _, size in found)
         for _, entry, size in sorted(found):
-            if total > self.limit and entry.name != newest:
+            if total > LIMIT and entry.name != newest:
                 shutil.rmtree(entry, ignore_errors=True)
                 total -= size
 

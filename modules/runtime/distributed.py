@@ -10,8 +10,6 @@ import paddle
 import paddle.distributed as dist
 from paddle import Tensor
 
-from modules.runtime.gpu import backend_of
-
 
 def start() -> None:
     """Joins the processes that `python -m paddle.distributed.launch` started, if it did.
@@ -20,9 +18,10 @@ def start() -> None:
     """
     if world_size() == 1:
         return
-    backend = backend_of(paddle.device.get_device(), os.environ.get('PADDLE_DISTRI_BACKEND'))
-    if backend is not None:
-        os.environ['PADDLE_DISTRI_BACKEND'] = backend
+    if paddle.device.get_device() == 'cpu':
+        # The launcher chooses by the build and by the GPUs that are there; NCCL would take the
+        # work to them.
+        os.environ['PADDLE_DISTRI_BACKEND'] = 'gloo'
     dist.init_parallel_env()
 
 

@@ -139,19 +139,6 @@ def lack_of_programs(name: str, capability: Version, archs: Sequence[int]) -> La
     return Lack(message, hopeless=(major, minor) < built[0])
 
 
-def backend_of(device: str, chosen: str | None) -> str | None:
-    """By what processes that train together talk: PADDLE_DISTRI_BACKEND for Paddle.
-
-    Paddle's launcher chooses by the build and by the GPUs that are there. Where the CPU computes
-    all the same, NCCL would take the work to the GPUs.
-
-    Args:
-        device: 'cpu', 'gpu:0', ...: of this process.
-        chosen: by the user or the launcher; None leaves it to Paddle.
-    """
-    return 'gloo' if device == 'cpu' else chosen
-
-
 def switch_tf32_off() -> None:
     """Has GPUs multiply float32 numbers as they are, for comparisons with other machines.
 
