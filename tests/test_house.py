@@ -146,3 +146,31 @@ def test_a_circle_is_found(tmp_path):
     (tmp_path / 'modules' / 'ops' / 'a.py').write_text('from modules.ops import b')
     (tmp_path / 'modules' / 'ops' / 'b.py').write_text('from modules.ops.a import x')
     assert circles(arrows(tmp_path)) == ['modules.ops.a', 'modules.ops.b']
+
+
+def late_imports(source: str) -> list[str]:
+    """What a file imports within functions, and in blocks that run for type checkers alone."""
+    tree = ast.parse(source)
+    blocks = (node for node in tree.body if not isinstance(node, ast.Import | ast.ImportFrom))
+    names = []
+    for node in (node for block in blocks for node in ast.walk(block)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names.append(str(node.module))
+    return names
+
+
+def test_modules_import_at_the_top():
+    """All but Paddle, which reads its environment once, and packages that need not be there."""
+    optional = {'paddle', 'google', 'matplotlib', 'pillow_heif', 'tensorboardX', 'visualdl'}
+    for path in (ROOT / 'modules').rglob('*.py'):
+        source = path.read_text(encoding='utf-8')
+        late = {name.split('.')[0] for name in late_imports(source)}
+        assert late <= optional, path
+        assert 'TYPE_CHECKING' not in source, path
+
+
+@pytest.mark.parametrize('block', ['def f():', 'if TYPE_CHECKING:', 'class A:'])
+def test_a_late_import_is_found(block):
+    assert late_imports(f'import sys\n{block}\n    from os import path') == ['os']
