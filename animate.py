@@ -85,6 +85,7 @@ def main() -> None:
         options.seed,
         options.engine,
         options.precision,
+        options.batch,
         device,
     )
     left_out = f', {done.failed} left out' if done.failed else ''

@@ -15,7 +15,6 @@ from modules.data.clips import EXACT, Clip, Size, group_by_id, list_part, take_s
 from modules.data.frame_cache import is_cached, read_entry
 from modules.data.loader import Key
 from modules.data.opening import (
-    available_memory,
     fill_cache,
     open_cache,
     open_clips,
@@ -25,6 +24,7 @@ from modules.data.opening import (
 from modules.data.pairs import Pair, drawn_pairs, listed_pairs
 from modules.runtime.errors import UserError
 from modules.runtime.files import PathLike
+from modules.runtime.memory import available_memory
 from modules.runtime.messages import warn
 from modules.video.levels import to_float
 

@@ -108,7 +108,8 @@ class DenseMotionNetwork(nn.Layer):
     ) -> DenseMotion:
         """
         Args:
-            source_reduced: the source image through `reduce`, (B, C, h, w).
+            source_reduced: the source image through `reduce`, (B, C, h, w); a single one, with its
+                keypoints, serves all driving poses.
         """
         size = source_reduced.shape[2:]
         heatmaps = self.heatmap_representations(size, kp_driving, kp_source)

@@ -15,20 +15,25 @@ from modules.util import Keypoints
 
 @runtime_checkable
 class Engine(Protocol):
-    """What computes the networks of an animation, for batches of one. Keypoints are in float32."""
+    """What computes the networks of an animation. Keypoints are in float32.
+
+    Attributes:
+        batch: of how many frames a run is, at most.
+    """
 
     name: str
+    batch: int
 
     def detect(self, image: Tensor) -> Keypoints:
-        """(1, C, H, W) in [0, 1] -> keypoints."""
+        """(B, C, H, W) in [0, 1], B at most `batch` -> keypoints."""
 
     def encode(self, image: Tensor, kp_source: Keypoints) -> Any:
-        """What depends on the source alone, for `decode`."""
+        """What depends on the source alone, (1, C, H, W), for `decode`."""
 
     def decode(
         self, source: Any, kp_driving: Keypoints, kp_source: Keypoints, with_deformed: bool = False
     ) -> Generated:
-        """The source, from `encode`, in the driving pose."""
+        """The source, from `encode`, in each of B driving poses, B at most `batch`."""
 
 
 class EagerEngine:
@@ -37,17 +42,19 @@ class EagerEngine:
     Args:
         models: networks with trained weights; they are switched to eval mode.
         dtype: of the generator on GPUs: 'float32', 'bfloat16' or 'float16'.
+        batch: of how many frames a run is, at most.
     """
 
     name = 'eager'
 
-    def __init__(self, models: Models, dtype: str = 'float32'):
+    def __init__(self, models: Models, dtype: str = 'float32', batch: int = 1):
         models.eval()
         self.models = models
         self.dtype = dtype
+        self.batch = batch
 
     def detect(self, image: Tensor) -> Keypoints:
-        """(1, C, H, W) in [0, 1] -> keypoints."""
+        """(B, C, H, W) in [0, 1] -> keypoints."""
         return self.models.kp_detector(image)
 
     def encode(self, image: Tensor, kp_source: Keypoints) -> EncodedSource:
@@ -62,7 +69,7 @@ class EagerEngine:
         kp_source: Keypoints,
         with_deformed: bool = False,
     ) -> Generated:
-        """The source in the driving pose."""
+        """The source in each driving pose."""
         with autocast(self.dtype):
             generated = self.models.generator.decode(source, kp_driving, kp_source, with_deformed)
         if self.dtype == 'float32':

@@ -38,7 +38,7 @@ class Generated(NamedTuple):
 
 
 def deform(x: Tensor, deformation: Tensor, align_corners: bool) -> Tensor:
-    """Warps (B, C, H, W) by a deformation (B, h, w, 2) of any size."""
+    """Warps (B or 1, C, H, W) by a deformation (B, h, w, 2) of any size."""
     if deformation.shape[1:3] != x.shape[2:]:
         deformation = resize_bilinear(deformation.transpose([0, 3, 1, 2]), x.shape[2:])
         deformation = deformation.transpose([0, 2, 3, 1])
@@ -108,7 +108,7 @@ class OcclusionAwareGenerator(nn.Layer):
         kp_source: Keypoints,
         with_deformed: bool = True,
     ) -> Generated:
-        """Draws the encoded source in the driving pose."""
+        """Draws the encoded source in the driving pose; a single source in each of B poses."""
         motion = self.dense_motion_network(source.reduced, kp_driving, kp_source)
         out = self.deform(source.features, motion.deformation)
         if motion.occlusion_map is not None:

@@ -256,7 +256,9 @@ def main() -> None:
 
         models = StoredModels(config, options.checkpoint)
         params, size = config['model_params'], config['dataset_params']['frame_shape'][:2]
-        engine = build_engine(models, params, size, options.engine, options.precision)
+        engine = build_engine(
+            models, params, size, options.engine, options.precision, batch=options.batch
+        )
         frames = folder / 'frames' if options.save_frames else None
         if frames is not None:
             frames.mkdir()

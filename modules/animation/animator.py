@@ -1,13 +1,14 @@
-"""The one animation loop (paper Sec. 3.4): arrays in, arrays out, one frame at a time."""
+"""The one animation loop (paper Sec. 3.4): arrays in, arrays out, as the frames come."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import paddle
 from paddle import Tensor
 
+from modules.animation.batches import map_batches
 from modules.animation.normalization import (
     ABSOLUTE,
     Normalization,
@@ -39,9 +40,28 @@ class Animated(NamedTuple):
         return self.generated.prediction[0].numpy().transpose(1, 2, 0)
 
 
-def to_batch(frame: np.ndarray) -> Tensor:
-    """(H, W, C) float in [0, 1] -> (1, C, H, W) float32."""
-    return paddle.to_tensor(frame.astype('float32').transpose(2, 0, 1)[np.newaxis])
+def to_batch(*frames: np.ndarray) -> Tensor:
+    """B frames (H, W, C) float in [0, 1] -> (B, C, H, W) float32."""
+    return paddle.to_tensor(np.stack(frames).astype('float32').transpose(0, 3, 1, 2))
+
+
+def _singly(parts: Sequence[Tensor | None], count: int) -> Iterator[Sequence[Any]]:
+    """What a run has, or gave, for so many frames, frame by frame, in batches of one."""
+    if count == 1:
+        yield parts
+        return
+    for i in range(count):
+        yield [None if part is None else part[i : i + 1] for part in parts]
+
+
+def detect_all(engine: Engine, frames: Sequence[np.ndarray]) -> list[Keypoints]:
+    """The keypoints of frames (H, W, C), in as few runs as the engine's batch allows."""
+    found: list[Keypoints] = []
+    for start in range(0, len(frames), engine.batch):
+        batch = frames[start : start + engine.batch]
+        detected = _singly(engine.detect(to_batch(*batch)), len(batch))
+        found += [Keypoints(*parts) for parts in detected]
+    return found
 
 
 @paddle.no_grad()
@@ -58,18 +78,18 @@ def find_best_frame(
     """
     engine = as_engine(models)
 
-    def pose(frame: np.ndarray) -> np.ndarray:
-        kp = engine.detect(to_batch(frame)).value[0].numpy()
+    def pose(detected: Keypoints) -> np.ndarray:
+        kp = detected.value[0].numpy()
         return (kp - kp.mean(axis=0)) / np.sqrt(hull_area(kp))
 
-    target = pose(source)
-    best, last = None, None
-    for number, frame in enumerate(driving):
-        if frame is last:  # repeated
-            continue
-        last = frame
+    def detect(frames: list[np.ndarray]) -> list[tuple[np.ndarray, Keypoints]]:
+        return list(zip(frames, detect_all(engine, frames)))
+
+    target = pose(*detect_all(engine, [source]))
+    best = None
+    for number, (frame, detected) in enumerate(map_batches(detect, driving, engine.batch)):
         try:
-            distance = np.square(pose(frame) - target).sum()
+            distance = np.square(pose(detected) - target).sum()
         except UserError:  # of no size, so not to be compared; the next frames may be
             continue
         if best is None or distance < best[0]:
@@ -103,26 +123,37 @@ class Animator:
         self.engine = as_engine(models)
         self.normalization = normalization
         self.source = to_batch(source)
-        self.kp_source = self.engine.detect(self.source)
-        self.kp_initial = self.engine.detect(to_batch(initial))
+        # In one run where that takes several frames: it takes as long for one as for all.
+        self.kp_source, self.kp_initial = detect_all(self.engine, [source, initial])
         self.encoded = self.engine.encode(self.source, self.kp_source)
         adapt = normalization.adapt_movement_scale and normalization.use_relative_movement
         self.scale = movement_scale(self.kp_source, self.kp_initial) if adapt else 1.0
 
-    @paddle.no_grad()
     def explain(self, frame: np.ndarray, with_deformed: bool = True) -> Animated:
         """A driving frame (H, W, C) -> the source in its pose, and all that led to it.
 
         Args:
             with_deformed: compute `generated.deformed`, which nothing but a picture of it needs.
         """
-        driving = to_batch(frame)
+        return self.explain_batch([frame], with_deformed)[0]
+
+    @paddle.no_grad()
+    def explain_batch(
+        self, frames: Sequence[np.ndarray], with_deformed: bool = True
+    ) -> list[Animated]:
+        """`explain` for frames in one run, at most `engine.batch`."""
+        driving = to_batch(*frames)
         kp_driving = self.engine.detect(driving)
         kp_norm = normalize_kp(
             self.kp_source, kp_driving, self.kp_initial, self.normalization, self.scale
         )
         generated = self.engine.decode(self.encoded, kp_norm, self.kp_source, with_deformed)
-        return Animated(self.source, driving, self.kp_source, kp_driving, kp_norm, generated)
+        runs = ((driving,), kp_driving, kp_norm, generated)
+        found = []
+        for image, kp, norm, made in zip(*(_singly(parts, len(frames)) for parts in runs)):
+            led_to = Keypoints(*kp), Keypoints(*norm), Generated(*made)
+            found.append(Animated(self.source, image[0], self.kp_source, *led_to))
+        return found
 
 
 def explained_animation(
@@ -133,26 +164,31 @@ def explained_animation(
     initial: np.ndarray | None = None,
     with_deformed: bool = True,
 ) -> Iterator[Animated]:
-    """Animates `source` by the frames of `driving` as they come, holding one at a time.
+    """Animates `source` by the frames of `driving` as they come, holding a batch of the engine's at
+    a time: a single frame, unless it was made for more.
 
     Args:
         models, source, normalization: as for Animator.
         driving: frames (H, W, C) float in [0, 1] of the source's size. The same array again is a
             frame that is repeated (see VideoReader) and not computed again: none may be changed.
+            Where they break off with an error, what came before is animated first.
         initial: the driving frame whose pose is the source's; the first one if None.
         with_deformed: as for Animator.explain.
 
     Yields:
         A result, and what explains it, for every driving frame; the same object if it is repeated.
     """
-    animator, last = None, None
-    for frame in driving:
+    engine = as_engine(models)
+    animator: Animator | None = None
+
+    def explain(frames: list[np.ndarray]) -> list[Animated]:
+        nonlocal animator
         if animator is None:
-            initial = frame if initial is None else initial
-            animator = Animator(models, source, initial, normalization)
-        if frame is not last:
-            last, step = frame, animator.explain(frame, with_deformed)
-        yield step
+            start = frames[0] if initial is None else initial
+            animator = Animator(engine, source, start, normalization)
+        return animator.explain_batch(frames, with_deformed)
+
+    yield from map_batches(explain, driving, engine.batch)
 
 
 def animate(

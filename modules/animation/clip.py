@@ -72,10 +72,14 @@ def animate_clip(
     """
     models = StoredModels(config, options.checkpoint)
     params = config['model_params']
-    engine = build_engine(models, params, size, options.engine, options.precision)
+    engine = build_engine(
+        models, params, size, options.engine, options.precision, batch=options.batch
+    )
     initial = initial_frame(options, engine, source, reader, size)
-    # One decoder serves the networks and, side by side, the picture of the result.
-    driving, shown = itertools.tee(prefetch(read_resized(reader, size, options.frames)))
+    # One decoder serves the networks and, side by side, the picture of the result. While a batch is
+    # computed it gets the next one ready.
+    ready = prefetch(read_resized(reader, size, options.frames), ahead=max(2, engine.batch))
+    driving, shown = itertools.tee(ready)
     normalization = Normalization(options.relative, options.relative, options.adapt_scale)
     frames = animate(engine, source, driving, normalization, initial)
     with writer:

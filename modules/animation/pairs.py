@@ -142,6 +142,7 @@ def animate_test_set(
     seed: int,
     engine: str,
     precision: str,
+    batch: int | None,
     device: str,
 ) -> Outcome:
     """Animates the pairs of a config's test set into a folder, which other runs stay out of.
@@ -150,7 +151,7 @@ def animate_test_set(
         config: a checked config with `dataset_params` and `animate_params`.
         checkpoint: as for StoredModels.
         seed: of the drawn pairs, see frames_dataset.animation_pairs.
-        engine, precision: as for build_engine.
+        engine, precision, batch: as for build_engine.
         device: its name, for the progress bar.
 
     Raises:
@@ -171,6 +172,7 @@ def animate_test_set(
         engine,
         precision,
         explain='grid' in folder.outputs,
+        batch=batch,
     )
     normalization = Normalization(**params['normalization_params'])
     visualizer = Visualizer(**config['visualizer_params'])

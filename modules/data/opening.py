@@ -5,7 +5,6 @@ What can't be used is named on stderr and left out.
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -120,16 +119,6 @@ def preload_clips(clips: Sequence[Clip], free: int | None) -> dict[int, np.ndarr
     with ThreadPoolExecutor(cores_of_process()) as pool:
         bar = tqdm(pool.map(frames, clips), 'preload', len(clips), unit='clip', disable=None)
         return {number: array for number, array in enumerate(bar) if array is not None}
-
-
-def available_memory() -> int | None:
-    """Bytes that can be had without swapping, where the system tells."""
-    try:
-        lines = Path('/proc/meminfo').read_text(encoding='ascii').splitlines()
-    except OSError:
-        return None
-    found = (line.split()[1] for line in lines if line.startswith('MemAvailable:'))
-    return next((int(kilobytes) * 1024 for kilobytes in found), None)
 
 
 def warn_all(messages: Sequence[str], summary: str) -> None:

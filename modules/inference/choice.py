@@ -1,4 +1,6 @@
-"""Which engine computes an animation on this machine. What is missing is told in a line."""
+"""Which engine computes an animation on this machine, and how many frames a run of it takes. What
+is missing is told in a line.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,8 +13,15 @@ from modules.eager import EagerEngine, Engine
 from modules.inference.engine import COMPILER_ERRORS, GPU_ERRORS, CompiledEngine, loaded_models
 from modules.ops.precision import DTYPES, check_capability, gpu_capability
 from modules.runtime.errors import UserError
+from modules.runtime.memory import available_memory
 from modules.runtime.messages import note
 from modules.runtime.process import describe_cpu
+
+# Frames of a run where the user names no number, for frames of up to _PIXELS; see `choose_batch`.
+BATCHES = {'GPU': 8, 'CPU, bf16 by AMX': 4, 'CPU': 1}
+_PIXELS = 256 * 256
+_BYTES = 4096  # that a run takes for each pixel of each of its frames, at most
+_SHARE = 4  # a batch may take so large a part of the memory: one of so many
 
 
 class _Wanted(NamedTuple):
@@ -24,6 +33,7 @@ class _Wanted(NamedTuple):
     engine: str
     precision: str
     explain: bool
+    batch: int | None
 
 
 def build_engine(
@@ -33,6 +43,7 @@ def build_engine(
     engine: str = 'auto',
     precision: str = 'fp32',
     explain: bool = False,
+    batch: int | None = 1,
 ) -> Engine:
     """The engine of these names for this machine. What it lacks is told in a line.
 
@@ -40,41 +51,84 @@ def build_engine(
         models, model_params, size, explain: as for CompiledEngine.
         engine: one of engine_options.ENGINES; auto: the fastest in float32 that there is.
         precision: one of engine_options.PRECISIONS, of the generator.
+        batch: frames of a run: one where each is waited for; None where they come from a file: as
+            many as `choose_batch` finds.
 
     Raises:
         UserError: the engine was asked for by its name, and this machine lacks it; or the stored
             models can't be loaded.
     """
-    wanted = _Wanted(models, model_params, size, engine, precision, explain)
+    wanted = _Wanted(models, model_params, size, engine, precision, explain, batch)
     device = paddle.device.get_device()
     if device != 'cpu':
         return _engine_on_gpu(int(device.partition(':')[2] or 0), wanted)
     return _engine_on_cpu(wanted)
 
 
+def choose_batch(
+    size: Sequence[int],
+    gpu: int | None = None,
+    bf16: bool = False,
+    explain: bool = False,
+) -> int:
+    """How many frames of a file a run takes: BATCHES, less of large frames or in little memory.
+
+    - On GPUs several: a single frame leaves most of their processors without work.
+    - On CPUs with matrix units (AMX), in bf16, several: they compute faster than the weights (150
+      MB of vox-256) come from memory, which a batch reads once.
+    - On other CPUs one: they compute for longer than they read, and what a run needs beside the
+      weights grows with the batch, until it fits no cache any more.
+    - Larger frames than 256 x 256 make smaller batches of as many pixels: they are work enough.
+    - Explained frames come one by one: each brings more than twenty pictures along.
+
+    Args:
+        size: (H, W) of the frames.
+        gpu: number of the GPU that computes; the CPU if None.
+        bf16: by compiled programs in bfloat16, on the CPU.
+    """
+    if explain:
+        return 1
+    amx = gpu is None and bf16 and 'amx_bf16' in describe_cpu().split()
+    count = BATCHES['GPU' if gpu is not None else 'CPU, bf16 by AMX' if amx else 'CPU']
+    pixels = size[0] * size[1]
+    memory = available_memory() if gpu is None else _memory_of_gpu(gpu)
+    limits = [count, count * _PIXELS // pixels]
+    if memory is not None:
+        limits.append(memory // (_SHARE * _BYTES * pixels))
+    return max(1, min(limits))
+
+
+def _memory_of_gpu(number: int) -> int:
+    return paddle.device.cuda.get_device_properties(number).total_memory
+
+
 def _engine_on_gpu(number: int, wanted: _Wanted) -> Engine:
-    models, model_params, size, engine, precision, explain = wanted
+    models, model_params, size, engine, precision, explain, batch = wanted
+    batch = batch or choose_batch(size, number, explain=explain)
     if engine == 'onednn':
         raise UserError('--engine onednn: runs on the CPU; add --cpu')
     if engine == 'cudnn':
         if precision != 'fp32':
             raise UserError(f'--engine cudnn: has only fp32; for {precision} use --engine eager')
         try:
-            return CompiledEngine(models, model_params, size, explain=explain, gpu=number)
+            return CompiledEngine(
+                models, model_params, size, explain=explain, gpu=number, batch=batch
+            )
         except GPU_ERRORS as error:
             note(f'the eager engine is used: {_failure(error)}')
     check_capability('--precision', precision, gpu_capability())
-    return EagerEngine(loaded_models(models), DTYPES[precision])
+    return EagerEngine(loaded_models(models), DTYPES[precision], batch)
 
 
 def _engine_on_cpu(wanted: _Wanted) -> Engine:
-    models, model_params, size, engine, precision, explain = wanted
+    models, model_params, size, engine, precision, explain, batch = wanted
+    eager_batch = batch or choose_batch(size, explain=explain)
     if engine == 'cudnn':
         raise UserError('--engine cudnn: runs on GPUs, and Paddle sees none or was told --cpu')
     if engine == 'eager':
         if precision != 'fp32':
             note(f'--precision {precision}: the eager engine has only fp32 on the CPU')
-        return EagerEngine(loaded_models(models))
+        return EagerEngine(loaded_models(models), batch=eager_batch)
     if precision == 'fp16':
         raise UserError('--precision fp16: is for GPUs; on the CPU choose bf16')
     lacks = _lack_of_onednn()
@@ -82,8 +136,10 @@ def _engine_on_cpu(wanted: _Wanted) -> Engine:
         note('--precision bf16: this CPU has no instructions for it, so fp32 is used')
         precision = 'fp32'
     if lacks is None:
+        bf16 = precision == 'bf16'
+        batch = batch or choose_batch(size, bf16=bf16, explain=explain)
         try:
-            return CompiledEngine(models, model_params, size, precision == 'bf16', explain)
+            return CompiledEngine(models, model_params, size, bf16, explain, batch=batch)
         except COMPILER_ERRORS as error:
             if engine == 'onednn':
                 raise
@@ -91,7 +147,7 @@ def _engine_on_cpu(wanted: _Wanted) -> Engine:
     if engine == 'onednn':
         raise UserError(f'--engine onednn: {lacks}; use --engine eager')
     note(f'the slow eager engine is used: {lacks}')
-    return EagerEngine(loaded_models(models))
+    return EagerEngine(loaded_models(models), batch=eager_batch)
 
 
 def _failure(error: Exception) -> str:

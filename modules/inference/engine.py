@@ -8,7 +8,7 @@ import functools
 import gc
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,6 +55,9 @@ class CompiledEngine:
         bf16: compute the generator's convolutions in bfloat16.
         explain: also compute what `decode` returns beside the prediction; costs little.
         gpu: number of the GPU that runs them; the CPU, by oneDNN, if None.
+        batch: frames of a run. Programs have fixed shapes. Where there are fewer frames, as at a
+            clip's end, the last one fills the batch up: programs for each number would cost more
+            in time to compile and in memory.
 
     Raises:
         UserError: the stored networks can't be loaded, or have been changed meanwhile.
@@ -68,11 +71,13 @@ class CompiledEngine:
         bf16: bool = False,
         explain: bool = False,
         gpu: int | None = None,
+        batch: int = 1,
     ):
         self.name = 'onednn' if gpu is None else 'cudnn'
+        self.batch = batch
         h, w = size
         common = model_params['common_params']
-        image, kp = [1, common['num_channels'], h, w], [1, common['num_kp'], 2]
+        image, kp = [common['num_channels'], h, w], [common['num_kp'], 2]
         self.align_corners, self.explain = common['align_corners'], explain
         loaded = functools.lru_cache(lambda: loaded_models(models).eval())
         store = _Store({
@@ -85,28 +90,30 @@ class CompiledEngine:
             'engine': self.name,
         }, gpu)  # fmt: skip
         with contextlib.closing(store):
+            times = '' if batch == 1 else f' x{batch}'
             self._keypoints = store.program(
-                'keypoints', lambda: (KeypointProgram(loaded().kp_detector, gpu is None), [image])
+                f'keypoints{times}',
+                lambda: (KeypointProgram(loaded().kp_detector, gpu is None), [[batch, *image]]),
             )
-            self._source = store.program(
-                'source', lambda: (SourceEncoder(loaded().generator), [image, kp])
+            self._source = store.program(  # the same for any batch
+                'source', lambda: (SourceEncoder(loaded().generator), [[1, *image], [1, *kp]])
             )
 
             def decoder() -> tuple[nn.Layer, list[list[int]]]:
                 generator = loaded().generator
                 loaded.cache_clear()  # the last that needs the networks, and the largest program
-                decoder = FrameDecoder(generator, (h, w), bf16, explain, onednn=gpu is None)
-                return decoder, _decoder_inputs(decoder, generator, common, size)
+                decoder = FrameDecoder(generator, (h, w), bf16, explain, gpu is None, batch)
+                return decoder, _decoder_inputs(decoder, generator, common, size, batch)
 
-            name = f'frame{" explained" * explain}{" bf16" * bf16}'
+            name = f'frame{" explained" * explain}{" bf16" * bf16}{times}'
             self._decoder = store.program(name, decoder, bf16)
         self._encoded: CompiledSource | None = None  # what the decoder has got
         self._frames = 0
 
     def detect(self, image: Tensor) -> Keypoints:
-        """(1, C, H, W) in [0, 1] -> keypoints."""
-        self._keypoints.set(0, image.numpy())
-        return Keypoints(*map(paddle.to_tensor, self._keypoints.run()))
+        """(B, C, H, W) in [0, 1], B at most `batch` -> keypoints."""
+        self._keypoints.set(0, self._filled_up(image))
+        return Keypoints(*self._run(self._keypoints, len(image)))
 
     def encode(self, image: Tensor, kp_source: Keypoints) -> CompiledSource:
         """What depends on the source alone, for `decode`."""
@@ -121,7 +128,11 @@ class CompiledEngine:
         kp_source: Keypoints,
         with_deformed: bool = False,
     ) -> Generated:
-        """The source in the driving pose; without `explain` nothing but the prediction.
+        """The source in each driving pose; without `explain` nothing but the prediction.
+
+        Args:
+            kp_driving: of B frames, at most `batch`.
+            kp_source: of the source.
 
         Raises:
             ValueError: with_deformed, but the engine was made without `explain`.
@@ -132,20 +143,39 @@ class CompiledEngine:
             for position, array in enumerate(source.parts):
                 self._decoder.set(position, array)
             self._encoded = source
-        pairs = [(kp_driving.value, kp_source.value), (kp_driving.jacobian, kp_source.jacobian)]
-        given = [tensor for pair in pairs for tensor in pair if tensor is not None]
-        for position, tensor in enumerate(given, len(source.parts)):
-            self._decoder.set(position, tensor.numpy())
+        position = len(source.parts)
+        for driving, of_source in zip(kp_driving, kp_source):
+            if driving is not None and of_source is not None:
+                self._decoder.set(position, self._filled_up(driving))
+                self._decoder.set(position + 1, of_source.numpy())
+                position += 2
         if self._frames % _TIDY_EVERY == 0:  # the first time, what compiling and the networks had
             release_freed_memory()
         self._frames += 1
-        prediction, *explained = map(paddle.to_tensor, self._decoder.run())
+        prediction, *explained = self._run(self._decoder, len(kp_driving.value))
         if not explained:
             return Generated(prediction, None, None, None, None)
         deformation, mask, sparse_deformed, *occlusion = explained
         deformed = deform(source.image, deformation, self.align_corners) if with_deformed else None
         occlusion_map = occlusion[0] if occlusion else None
         return Generated(prediction, deformed, mask, sparse_deformed, occlusion_map)
+
+    def _filled_up(self, tensor: Tensor) -> np.ndarray:
+        """(B, ...) -> (batch, ...): the last one again where some are missing.
+
+        Raises:
+            ValueError: there are none, or more than a batch.
+        """
+        array = tensor.numpy()
+        if not 1 <= len(array) <= self.batch:
+            raise ValueError(f'{len(array)} frames for an engine of 1 to {self.batch} a run')
+        missing = self.batch - len(array)
+        return np.concatenate([array, array[-1:].repeat(missing, 0)]) if missing else array
+
+    @staticmethod
+    def _run(program: Program, count: int) -> Iterator[Tensor]:
+        """What a program gives for the first `count` of its batch."""
+        return (paddle.to_tensor(array[:count]) for array in program.run())
 
 
 def loaded_models(models: Models | StoredModels) -> Models:
@@ -247,20 +277,21 @@ def _decoder_inputs(
     generator: OcclusionAwareGenerator,
     common: Mapping[str, Any],
     size: Sequence[int],
+    batch: int,
 ) -> list[list[int]]:
-    """The shapes of what a decoder takes."""
+    """The shapes of what a decoder takes for so many frames."""
     h, w = size
     motion = generator.dense_motion_network
     step = motion.down.stride if motion.scale_factor != 1 else 1
     reduced = [-(-h // step), -(-w // step)]
     features = decoder.features_size
     count = common['num_kp']
+    kinds = [[count, 2], [count, 2, 2]] if common['estimate_jacobian'] else [[count, 2]]
     return [
         [1, common['num_channels'], *reduced],
         [features[0] * features[1], decoder.num_features],
-        [count, *reduced],
-        *[[1, count, 2]] * 2,
-        *[[1, count, 2, 2]] * (2 * common['estimate_jacobian']),
+        [1, count, *reduced],
+        *([number, *kind] for kind in kinds for number in (batch, 1)),  # driving, source
     ]
 
 

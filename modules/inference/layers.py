@@ -1,7 +1,7 @@
 """Building blocks of the networks for inference: equal to those of modules/util.py, but cheaper.
 
-Batch norms are folded into convolutions, nearest upsampling into their kernels. They take batches
-of one and compute with fixed weights: changing a network later does not change what was made of it.
+Batch norms are folded into convolutions, nearest upsampling into their kernels. They compute with
+fixed weights: changing a network later does not change what was made of it.
 """
 
 import numpy as np
@@ -35,7 +35,7 @@ _MANY = 2**21  # weights
 
 
 class FixedConv(nn.Layer):
-    """A convolution with given weights: (1, in, h, w) -> (1, out, h', w').
+    """A convolution with given weights: (B, in, h, w) -> (B, out, h', w').
 
     Attributes:
         apart: Paddle's passes leave an operation in float32 that stands alone between others in
@@ -58,7 +58,7 @@ class FixedConv(nn.Layer):
 class LeanConvRelu(nn.Layer):
     """A 3x3 convolution of padding 1 and a ReLU, as one matrix product.
 
-    (1, in, h, w) -> (1, out, h, w).
+    (B, in, h, w) -> (B, out, h, w).
 
     Of a convolution's weights oneDNN keeps a copy in an order of its own; of a factor of a product
     it keeps none, if that has three dimensions. Where weights are many and pixels few, this saves
@@ -72,14 +72,16 @@ class LeanConvRelu(nn.Layer):
         self.register_buffer('bias', constant(kernel.bias))
 
     def forward(self, x: Tensor) -> Tensor:
-        _, channels, h, w = x.shape
-        place = np.pad(np.arange(h * w).reshape(h, w), 1, constant_values=h * w)
-        place = np.lib.stride_tricks.sliding_window_view(place, (3, 3)).flatten()
-        rows = x.reshape([channels, h * w]).transpose([1, 0])
+        batch, channels, h, w = x.shape
+        pixels = batch * h * w
+        image = np.arange(pixels).reshape(batch, h, w)
+        image = np.pad(image, ((0, 0), (1, 1), (1, 1)), constant_values=pixels)
+        place = np.lib.stride_tricks.sliding_window_view(image, (3, 3), (1, 2)).flatten()
+        rows = x.transpose([0, 2, 3, 1]).reshape([pixels, channels])
         rows = paddle.concat([rows, paddle.zeros([1, channels], rows.dtype)])  # beyond the border
         rows = paddle.gather(rows, paddle.to_tensor(place.astype('int32')))
-        y = F.relu(as_shape(rows, [1, h * w, 9 * channels]) @ self.weight + self.bias)
-        return y.transpose([0, 2, 1]).reshape([1, -1, h, w])
+        y = F.relu(as_shape(rows, [1, pixels, 9 * channels]) @ self.weight + self.bias)
+        return y.reshape([batch, h, w, -1]).transpose([0, 3, 1, 2])
 
 
 def conv_relu(kernel: Kernel, padding: int, lean: bool) -> nn.Layer:
@@ -109,7 +111,7 @@ class FixedBlock(nn.Layer):
 
 
 class FixedUpBlock(nn.Layer):
-    """UpBlock2d: (1, in, h, w) -> (1, out, 2h, 2w)."""
+    """UpBlock2d: (B, in, h, w) -> (B, out, 2h, 2w)."""
 
     def __init__(self, block: UpBlock2d, lean: bool = False):
         super().__init__()
@@ -124,12 +126,12 @@ class FixedUpBlock(nn.Layer):
     def forward(self, x: Tensor) -> Tensor:
         if not self.split:
             return self.conv(upsample_nearest_x2(x))
-        _, _, h, w = x.shape
-        y = self.conv(x)  # (1, 4 out, h + 1, w + 1)
-        y = y.reshape([4, -1, h + 1, w + 1])
-        parts = [y[2 * a + b, :, a : a + h, b : b + w] for a in (0, 1) for b in (0, 1)]
-        y = paddle.stack(parts, axis=1)  # (out, 4, h, w)
-        return F.pixel_shuffle(y.reshape([1, -1, h, w]), 2)
+        batch, _, h, w = x.shape
+        y = self.conv(x)  # (B, 4 out, h + 1, w + 1)
+        y = y.reshape([batch, 4, -1, h + 1, w + 1])
+        parts = [y[:, 2 * a + b, :, a : a + h, b : b + w] for a in (0, 1) for b in (0, 1)]
+        y = paddle.stack(parts, axis=2)  # (B, out, 4, h, w)
+        return F.pixel_shuffle(y.reshape([batch, -1, h, w]), 2)
 
 
 class FixedResBlock(nn.Layer):
@@ -148,7 +150,7 @@ class FixedResBlock(nn.Layer):
 
 
 class FixedHourglass(nn.Layer):
-    """Hourglass: (1, in, h, w) -> (1, out_filters, h, w)."""
+    """Hourglass: (B, in, h, w) -> (B, out_filters, h, w)."""
 
     def __init__(self, hourglass: Hourglass, lean: bool):
         super().__init__()
@@ -166,22 +168,26 @@ class FixedHourglass(nn.Layer):
 
 
 class FixedTail(nn.Layer):
-    """The last UpBlock2d and the final convolution: (1, in, h, w) -> (1, C, 2h, 2w) in [0, 1].
+    """The last UpBlock2d and the final convolution: (B, in, h, w) -> (B, C, 2h, 2w) in [0, 1].
 
     The doubled image never exists: both convolutions work at the smaller size, on the four pixels
     of a place as channels.
+
+    Args:
+        size: (h, w).
+        batch: B.
     """
 
-    def __init__(self, block: UpBlock2d, final: Conv2D, size: tuple[int, int]):
+    def __init__(self, block: UpBlock2d, final: Conv2D, size: tuple[int, int], batch: int):
         super().__init__()
         kernel = split_doubled(kernel_of(block.conv, block.norm), taps=2)
         self.doubled = FixedConv(silence_borders(kernel), padding=1)
         self.final = FixedConv(after_split(kernel_of(final)), padding=1)
-        self.register_buffer('marks', constant(border_marks(*size)))
+        self.register_buffer('marks', constant(border_marks(*size).repeat(batch, axis=0)))
 
     def forward(self, x: Tensor) -> Tensor:
         x = paddle.concat([x, self.marks], axis=1)
-        x = F.relu(self.doubled(x))  # (1, 4 out, h + 1, w + 1)
+        x = F.relu(self.doubled(x))  # (B, 4 out, h + 1, w + 1)
         return F.sigmoid(F.pixel_shuffle(self.final(x), 2))
 
 

@@ -1,7 +1,8 @@
 """The networks as three programs for inference, equal to the layers they are made of.
 
 What depends on the source alone is computed once, by `SourceEncoder`; `FrameDecoder` does the rest
-for each frame. All take batches of one. See modules/inference/layers.py.
+for each frame. The source is a single one, which all frames of a batch share. See
+modules/inference/layers.py.
 """
 
 from typing import Any
@@ -27,6 +28,7 @@ from modules.inference.winograd import (
     PARTS,
     WinogradConv,
     WinogradTrunk,
+    as_shape,
     suits_winograd,
     tile_order,
     undo_tiles,
@@ -46,8 +48,8 @@ def merged(*convs: Conv2D) -> FixedConv:
 
 
 class KeypointProgram(nn.Layer):
-    """KPDetector: image (1, C, H, W) -> value (1, K, 2) and, where estimated, jacobian
-    (1, K, 2, 2).
+    """KPDetector: images (B, C, H, W) -> value (B, K, 2) and, where estimated, jacobian
+    (B, K, 2, 2).
 
     Args:
         onednn: prepare for a predictor that uses oneDNN.
@@ -64,30 +66,30 @@ class KeypointProgram(nn.Layer):
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         x = image if self.down is None else self.down(image)
-        maps = self.heads(self.hourglass(x))[0]  # (K + 4K, h', w')
-        _, h, w = maps.shape
-        maps = maps.flatten(1).astype('float64')  # see KPDetector
-        heatmap = F.softmax(maps[: self.num_kp] / self.temperature, axis=1)  # (K, h'w')
+        maps = self.heads(self.hourglass(x))  # (B, K + 4K, h', w')
+        batch, channels, h, w = maps.shape
+        maps = maps.flatten(2).astype('float64')  # see KPDetector
+        heatmap = F.softmax(maps[:, : self.num_kp] / self.temperature, axis=2)  # (B, K, h'w')
         grid = make_coordinate_grid((h, w), heatmap.dtype).flatten(0, 1)  # (h'w', 2)
-        value = (heatmap @ grid).astype('float32').unsqueeze(0)  # (1, K, 2)
-        if maps.shape[0] == self.num_kp:
+        value = (heatmap @ grid).astype('float32')  # (B, K, 2)
+        if channels == self.num_kp:
             return (value,)
-        maps = maps[self.num_kp :].reshape([-1, 4, h * w])  # (K or 1, 4, h'w')
-        jacobian = maps @ heatmap.unsqueeze(-1)  # (K, 4, 1)
-        return value, jacobian.astype('float32').reshape([1, -1, 2, 2])
+        maps = maps[:, self.num_kp :].reshape([batch, -1, 4, h * w])  # (B, K or 1, 4, h'w')
+        jacobian = maps @ heatmap.unsqueeze(-1)  # (B, K, 4, 1)
+        return value, jacobian.astype('float32').reshape([batch, -1, 2, 2])
 
 
 def heatmaps(kp: Tensor, size: tuple[int, int], variance: float) -> Tensor:
-    """kp2gaussian as the product of its two factors: (1, K, 2) -> (K, h, w)."""
+    """kp2gaussian as the product of its two factors: (B, K, 2) -> (B, K, h, w)."""
     x, y = (2 * (paddle.arange(n).astype(kp.dtype) / (n - 1)) - 1 for n in (size[1], size[0]))
-    x, y = x - kp[0, :, :1], y - kp[0, :, 1:]  # (K, w), (K, h)
+    x, y = x - kp[:, :, :1], y - kp[:, :, 1:]  # (B, K, w), (B, K, h)
     scale = -0.5 / variance
-    return paddle.exp(x * x * scale).unsqueeze(1) * paddle.exp(y * y * scale).unsqueeze(2)
+    return paddle.exp(x * x * scale).unsqueeze(2) * paddle.exp(y * y * scale).unsqueeze(3)
 
 
 class SourceEncoder(nn.Layer):
     """Image (1, C, H, W) and its keypoints (1, K, 2) -> what FrameDecoder takes first: reduced
-    (1, C, h, w), rows of features (H' W', F), heatmaps (K, h, w).
+    (1, C, h, w), rows of features (H' W', F), heatmaps (1, K, h, w).
     """
 
     def __init__(self, generator: OcclusionAwareGenerator):
@@ -126,16 +128,15 @@ class MotionProgram(nn.Layer):
         source: Tensor,
         driving_jacobian: Tensor | None,
         source_jacobian: Tensor | None,
-    ) -> Tensor:
-        """Eq. 4: (K + 1, h, w, 2)."""
+    ) -> tuple[Tensor, Tensor]:
+        """Eq. 4: of the background (1, 1, hw, 2), of the keypoints (B, K, hw, 2)."""
         h, w = size
-        identity = make_coordinate_grid(size, driving.dtype).reshape([1, h * w, 2])
-        motion = identity - driving[0].unsqueeze(1)  # (K, hw, 2)
+        identity = make_coordinate_grid(size, driving.dtype).reshape([1, 1, h * w, 2])
+        motion = identity - driving.unsqueeze(2)  # (B, K, hw, 2)
         if driving_jacobian is not None and source_jacobian is not None:
-            jacobian = source_jacobian[0] @ inverse_2x2(driving_jacobian[0])  # (K, 2, 2)
-            motion = motion @ jacobian.transpose([0, 2, 1])
-        motion = motion + source[0].unsqueeze(1)
-        return paddle.concat([identity, motion]).reshape([-1, h, w, 2])
+            jacobian = source_jacobian @ inverse_2x2(driving_jacobian)  # (B, K, 2, 2)
+            motion = motion @ jacobian.transpose([0, 1, 3, 2])
+        return identity, motion + source.unsqueeze(2)
 
     def forward(
         self,
@@ -146,20 +147,26 @@ class MotionProgram(nn.Layer):
         driving_jacobian: Tensor | None = None,
         source_jacobian: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        size = reduced.shape[2:]
-        motions = self.sparse_motions(size, driving, source, driving_jacobian, source_jacobian)
-        difference = heatmaps(driving, size, self.variance) - source_heatmaps  # (K, h, w)
-        difference = paddle.concat([paddle.zeros([1, *size]), difference]).unsqueeze(1)
-        repeated = reduced.expand([self.motions, *reduced.shape[1:]])
-        deformed = grid_sample(repeated, motions, self.align_corners)  # (K + 1, C, h, w)
-        x = paddle.concat([difference, deformed], axis=1).reshape([1, -1, *size])
-        maps = self.heads(self.hourglass(x))  # (1, K + 1 or K + 2, h, w)
+        """Deformation (B, h, w, 2), mask (B, K + 1, h, w), deformed (B (K + 1), C, h, w), occlusion
+        (B, 1, h, w).
+        """
+        batch, size = driving.shape[0], tuple(reduced.shape[2:])
+        still, moved = self.sparse_motions(size, driving, source, driving_jacobian, source_jacobian)
+        background = still.expand([batch, *still.shape[1:]])
+        motions = paddle.concat([background, moved], axis=1).reshape([-1, *size, 2])
+        difference = heatmaps(driving, size, self.variance) - source_heatmaps  # (B, K, h, w)
+        difference = paddle.concat([paddle.zeros([batch, 1, *size]), difference], axis=1)
+        repeated = reduced.expand([batch * self.motions, *reduced.shape[1:]])
+        deformed = grid_sample(repeated, motions, self.align_corners)  # (B (K + 1), C, h, w)
+        x = paddle.concat([as_shape(difference, [-1, 1, *size]), deformed], axis=1)
+        maps = self.heads(self.hourglass(x.reshape([batch, -1, *size])))  # (B, K + 1 or 2, h, w)
         mask = F.softmax(maps[:, : self.motions], axis=1)
-        still, moved = motions[:1], motions[1:]  # see modules/dense_motion.py
-        deformation = ((moved - still) * mask[0, 1:].unsqueeze(-1)).sum(axis=0) + still[0]
+        share = mask[:, 1:].reshape([*moved.shape[:3], 1])  # see modules/dense_motion.py
+        deformation = ((moved - still) * share).sum(axis=1) + still[0]
+        deformation = as_shape(deformation, [batch, *size, 2])
         occlusion = None
         if maps.shape[1] > self.motions:
-            occlusion = F.sigmoid(maps[:, self.motions :])  # (1, 1, h, w)
+            occlusion = F.sigmoid(maps[:, self.motions :])
         return deformation, mask, deformed, occlusion
 
 
@@ -169,9 +176,10 @@ class FrameDecoder(nn.Layer):
     Args:
         size: (H, W) of the image.
         bf16: prepare for a predictor that computes convolutions in bfloat16.
-        explain: also return deformation (1, h, w, 2), mask, sparse_deformed and, where estimated,
+        explain: also return deformation (B, h, w, 2), mask, sparse_deformed and, where estimated,
             occlusion_map.
         onednn: prepare for a predictor that uses oneDNN.
+        batch: B, frames of a run.
     """
 
     def __init__(
@@ -181,6 +189,7 @@ class FrameDecoder(nn.Layer):
         bf16: bool = False,
         explain: bool = False,
         onednn: bool = True,
+        batch: int = 1,
     ):
         super().__init__()
         ups = list(generator.up_blocks)
@@ -192,17 +201,17 @@ class FrameDecoder(nn.Layer):
         self.motion = MotionProgram(generator.dense_motion_network, lean=onednn and not bf16)
         if self.tiled:
             self.bottleneck = nn.LayerList(
-                [WinogradTrunk(generator.bottleneck, self.features_size, bf16)]
+                [WinogradTrunk(generator.bottleneck, self.features_size, batch, bf16)]
             )
         else:
             self.bottleneck = nn.LayerList([FixedResBlock(b) for b in generator.bottleneck])
         self.tiled_up = None
         if self.tiled and len(ups) > 1:
             first = ups.pop(0)
-            self.tiled_up = TiledUpBlock(first, self.features_size, bf16)
+            self.tiled_up = TiledUpBlock(first, self.features_size, batch, bf16)
         self.up = nn.LayerList([FixedUpBlock(block) for block in ups[:-1]])
         if ups:
-            self.tail = FixedTail(ups[-1], generator.final, (size[0] // 2, size[1] // 2))
+            self.tail = FixedTail(ups[-1], generator.final, (size[0] // 2, size[1] // 2), batch)
         else:
             self.tail = FixedFinal(generator.final, size)
         self.align_corners = generator.align_corners
@@ -214,15 +223,15 @@ class FrameDecoder(nn.Layer):
             self.tail.final.apart = False  # it follows another
 
     def at_features(self, x: Tensor) -> Tensor:
-        """(h, w, n) -> (H', W', n), resized if need be."""
-        if tuple(x.shape[:2]) == self.features_size:
+        """(B, h, w, n) -> (B, H', W', n), resized if need be."""
+        if tuple(x.shape[1:3]) == self.features_size:
             return x
-        x = resize_bilinear(x.transpose([2, 0, 1]).unsqueeze(0), self.features_size)
-        return x[0].transpose([1, 2, 0])
+        x = resize_bilinear(x.transpose([0, 3, 1, 2]), self.features_size)
+        return x.transpose([0, 2, 3, 1])
 
     def warp(self, rows: Tensor, deformation: Tensor, occlusion: Tensor | None) -> Tensor:
-        """Features (H' W', F), warped and multiplied by the occlusion map: pixels of
-        tiles (16, I J, F) or (H', W', F).
+        """Features (H' W', F), warped and multiplied by the occlusion maps: pixels
+        of tiles (16, B I J, F) or (B, H', W', F).
 
         Paddle's grid sample runs on one thread and computes the weights anew for each channel.
         Gathering whole rows costs an eighth.
@@ -243,7 +252,7 @@ class FrameDecoder(nn.Layer):
             weight.append([1 - share, share])
         result: Any = None
         if occlusion is not None:
-            occlusion = self.at_features(occlusion[0].transpose([1, 2, 0]))
+            occlusion = self.at_features(occlusion.transpose([0, 2, 3, 1]))
             occlusion = (tile_order(occlusion) if self.tiled else occlusion).flatten()
         for i in (0, 1):
             for j in (0, 1):
@@ -269,16 +278,17 @@ class FrameDecoder(nn.Layer):
         """
         Args:
             reduced, rows: as SourceEncoder gives them.
-            source_heatmaps: (K, h, w)
-            driving, source: keypoints, (1, K, 2).
-            driving_jacobian, source_jacobian: (1, K, 2, 2) or both None.
+            source_heatmaps: (1, K, h, w)
+            driving: keypoints, (B, K, 2).
+            source: keypoints, (1, K, 2).
+            driving_jacobian, source_jacobian: (B, K, 2, 2) and (1, K, 2, 2), or both None.
         """
         deformation, mask, deformed, occlusion = self.motion(
             reduced, source_heatmaps, driving, source, driving_jacobian, source_jacobian
         )
         x = self.warp(rows, deformation, occlusion)
         if not self.tiled:
-            x = x.unsqueeze(0).transpose([0, 3, 1, 2])
+            x = x.transpose([0, 3, 1, 2])
         for block in self.bottleneck:
             x = block(x)
         if self.tiled_up is not None:
@@ -290,29 +300,32 @@ class FrameDecoder(nn.Layer):
         prediction = self.tail(x)
         if not self.explain:
             return (prediction,)
-        pictures = [deformation.unsqueeze(0), mask, deformed.unsqueeze(0)]
+        deformed = deformed.reshape([*mask.shape[:2], -1, *mask.shape[2:]])  # (B, K + 1, C, h, w)
+        pictures = [deformation, mask, deformed]
         return (prediction, *pictures, *([] if occlusion is None else [occlusion]))
 
 
 class TiledUpBlock(nn.Layer):
-    """UpBlock2d, from tiles to an image: (17, I J, in) -> (1, out, 8 I, 8 J).
+    """UpBlock2d, from tiles to an image: (17, B I J, in) -> (B, out, 8 I, 8 J).
 
     The four convolutions of the small image share their windows and transforms.
     """
 
-    def __init__(self, block: UpBlock2d, size: tuple[int, int], bf16: bool):
+    def __init__(self, block: UpBlock2d, size: tuple[int, int], batch: int, bf16: bool):
         super().__init__()
         kernel = split_doubled(kernel_of(block.conv, block.norm), taps=3)
-        self.conv = WinogradConv(kernel, size, bf16)
+        self.conv = WinogradConv(kernel, size, batch, bf16)
         h, w = size
-        # Where pixel (4 i + r, 4 j + s), phase (a, b), lies in (r, s, i, j, a, b).
-        place = np.arange(4 * h * w).reshape(TILE, TILE, h // TILE, w // TILE, 2, 2)
-        place = place.transpose(2, 0, 4, 3, 1, 5).flatten()
+        # Where pixel (4 i + r, 4 j + s) of image n, phase (a, b), lies in (r, s, n, i, j, a, b).
+        place = np.arange(4 * batch * h * w)
+        place = place.reshape(TILE, TILE, batch, h // TILE, w // TILE, 2, 2)
+        place = place.transpose(2, 3, 0, 5, 4, 1, 6).flatten()
         self.register_buffer('place', paddle.to_tensor(place.astype('int32')))
         self.size = size
 
     def forward(self, tiles: Tensor) -> Tensor:
         h, w = self.size
-        rows = self.conv(tiles).reshape([4 * h * w * PARTS // TILE**2, -1])
+        rows = self.conv(tiles)
+        rows = rows.reshape([4 * PARTS * rows.shape[1], -1])
         rows = paddle.gather(rows, self.place).astype('float32')  # it transposes bfloat16 slowly
-        return rows.reshape([1, 2 * h, 2 * w, -1]).transpose([0, 3, 1, 2])
+        return rows.reshape([-1, 2 * h, 2 * w, rows.shape[1]]).transpose([0, 3, 1, 2])

@@ -7,7 +7,7 @@ PRECISIONS = ('fp32', 'bf16', 'fp16')
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
-    """--engine and --precision."""
+    """--engine, --precision and --batch."""
     parser.add_argument(
         '--engine',
         choices=ENGINES,
@@ -22,3 +22,17 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         help='of the generator; bf16 is faster where the CPU has instructions for it, fp16 is for '
         'GPUs. Keypoints are always found in fp32',
     )
+    parser.add_argument(
+        '--batch',
+        type=_batch,
+        metavar='N',
+        help='frames computed at once, which changes results by rounding alone; memory grows with '
+        'N. If left out: one on most CPUs, several on GPUs and, with --precision bf16, on CPUs '
+        'with AMX, where that is faster',
+    )
+
+
+def _batch(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text}: give a whole number of at least 1')
+    return int(text)

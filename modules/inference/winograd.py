@@ -1,9 +1,9 @@
 """3x3 convolutions by Winograd's F(4x4, 3x3): a quarter of the multiplications, as matrix products.
 
-Between these layers an image stays in tiles of 4 x 4 pixels: (17, I J, C), where [4 r + s, J i + j]
-is pixel (4 i + r, 4 j + s), and [16] is zero: what surrounds the image. So cutting out the
-overlapping 6 x 6 windows is one gathering of rows, and what comes out of the products is in tiles
-again.
+Between these layers images stay in tiles of 4 x 4 pixels: (17, B I J, C), where
+[4 r + s, (I b + i) J + j] is pixel (4 i + r, 4 j + s) of image b, and [16] is zero: what surrounds
+the images. So cutting out the overlapping 6 x 6 windows is one gathering of rows, what comes out of
+the products is in tiles again, and a batch is nothing but more tiles.
 """
 
 from collections.abc import Iterable, Sequence
@@ -48,38 +48,40 @@ def suits_winograd(channels: int, h: int, w: int) -> bool:
 
 
 def tile_order(x: Tensor) -> Tensor:
-    """Small (h, w, C) -> (16, h w / 16, C), the pixels of tiles."""
-    h, w, channels = x.shape
-    x = x.reshape([h // TILE, TILE, w // TILE, TILE, channels])
-    return x.transpose([1, 3, 0, 2, 4]).reshape([TILE * TILE, -1, channels])
+    """Small (B, h, w, C) -> (16, B h w / 16, C), the pixels of tiles."""
+    batch, h, w, channels = x.shape
+    x = x.reshape([batch, h // TILE, TILE, w // TILE, TILE, channels])
+    return x.transpose([2, 4, 0, 1, 3, 5]).reshape([TILE * TILE, -1, channels])
 
 
 def surrounded(pixels: Tensor) -> Tensor:
-    """Pixels of tiles, (16, I J, C) -> tiles."""
+    """Pixels of tiles, (16, B I J, C) -> tiles."""
     return paddle.concat([pixels, paddle.zeros([1, *pixels.shape[1:]], pixels.dtype)])
 
 
-def window_places(size: tuple[int, int]) -> np.ndarray:
-    """Which row of tiles, seen as (17 I J, C), each pixel of the 6 x 6 windows is; outside the
-    image, one of zeros. (36 I J,), in the order (6, 6, I, J).
+def window_places(size: tuple[int, int], batch: int) -> np.ndarray:
+    """Which row of tiles, seen as (17 B I J, C), each pixel of the 6 x 6 windows is; outside the
+    image, one of zeros. (36 B I J,), in the order (6, 6, B, I, J).
     """
     h, w = size
-    place = np.arange(h * w).reshape(TILE, TILE, h // TILE, w // TILE)  # of r, s, i, j
-    image = place.transpose(2, 0, 3, 1).reshape(h, w)
-    image = np.pad(image, 1, constant_values=h * w)
-    windows = np.lib.stride_tricks.sliding_window_view(image, (TILE + 2, TILE + 2))
-    return windows[::TILE, ::TILE].transpose(2, 3, 0, 1).flatten()
+    pixels = batch * h * w
+    place = np.arange(pixels).reshape(TILE, TILE, batch, h // TILE, w // TILE)  # of r, s, b, i, j
+    images = place.transpose(2, 3, 0, 4, 1).reshape(batch, h, w)
+    images = np.pad(images, ((0, 0), (1, 1), (1, 1)), constant_values=pixels)
+    windows = np.lib.stride_tricks.sliding_window_view(images, (TILE + 2, TILE + 2), (1, 2))
+    return windows[:, ::TILE, ::TILE].transpose(3, 4, 0, 1, 2).flatten()
 
 
 class WinogradConv(nn.Layer):
-    """A 3x3 convolution of padding 1, of tiles: (17, I J, in) -> (17, I J, out).
+    """A 3x3 convolution of padding 1, of tiles: (17, B I J, in) -> (17, B I J, out).
 
     Args:
-        size: (4 I, 4 J), of the image.
+        size: (4 I, 4 J), of the images.
+        batch: B.
         bf16: hold and give everything in bfloat16. Sums are in float32 all the same.
     """
 
-    def __init__(self, kernel: Kernel, size: tuple[int, int], bf16: bool = False):
+    def __init__(self, kernel: Kernel, size: tuple[int, int], batch: int, bf16: bool = False):
         super().__init__()
         self.dtype = 'bfloat16' if bf16 else 'float32'
         products, bias = to_winograd(kernel)
@@ -94,11 +96,11 @@ class WinogradConv(nn.Layer):
         self.out = kernel.weight.shape[0]
         for name, array in arrays.items():
             self.register_buffer(name, constant(array).astype(self.dtype))
-        places = window_places(size).astype('int32')
+        places = window_places(size, batch).astype('int32')
         self.register_buffer('places', paddle.to_tensor(places))
 
     def products(self, tiles: Tensor) -> Tensor:
-        """(17, I J, in) -> (36, I J out). Nobody else may read the tiles."""
+        """(17, B I J, in) -> (36, B I J out). Nobody else may read the tiles."""
         _, count, channels = tiles.shape
         rows = as_shape(tiles, [PARTS * count, channels])
         x = as_shape(paddle.gather(rows, self.places), [36, count * channels])
@@ -114,7 +116,8 @@ class WinogradConv(nn.Layer):
 
 
 class WinogradTrunk(nn.Layer):
-    """ResBlock2d after ResBlock2d, from pixels of tiles (16, I J, C) to tiles (17, I J, C).
+    """ResBlock2d after ResBlock2d, from pixels of tiles (16, B I J, C) to tiles
+    (17, B I J, C).
 
     A block begins with relu(scale x + shift) = scale relu(x + shift / scale). The scale joins the
     convolution after it; x + shift / scale is what is handed from block to block, where the
@@ -122,7 +125,13 @@ class WinogradTrunk(nn.Layer):
     result and the next block's ReLU are by-products of matrix products.
     """
 
-    def __init__(self, blocks: Iterable[ResBlock2d], size: tuple[int, int], bf16: bool = False):
+    def __init__(
+        self,
+        blocks: Iterable[ResBlock2d],
+        size: tuple[int, int],
+        batch: int,
+        bf16: bool = False,
+    ):
         super().__init__()
         blocks = list(blocks)
         affines = [affine_of(block.norm1) for block in blocks]
@@ -141,14 +150,14 @@ class WinogradTrunk(nn.Layer):
                 scaled = first.weight * affine.scale[:, None, None]
                 first = first._replace(weight=scaled)
             second = second._replace(bias=second.bias + after - here)
-            convs += [WinogradConv(first, size, bf16), WinogradConv(second, size, bf16)]
+            convs += [WinogradConv(kernel, size, batch, bf16) for kernel in (first, second)]
         self.convs = nn.LayerList(convs)
         self.register_buffer('offset', constant(offsets[0]))
         self.register_buffer('scales', constant(np.stack([affine.scale for affine in affines])))
         self.register_buffer('shifts', constant(np.stack([affine.shift for affine in affines])))
 
     def begin(self, number: int, x: Tensor) -> Tensor:
-        """(17, I J C) -> the input of a block's first convolution, in tiles."""
+        """(17, B I J C) -> the input of a block's first convolution, in tiles."""
         channels = self.offset.shape[0]
         shape = [PARTS, x.shape[1] // channels, channels]
         if self.simple[number]:
@@ -183,7 +192,8 @@ def _is_simple(affine: Affine) -> bool:
 
 
 def undo_tiles(tiles: Tensor, size: tuple[int, int]) -> Tensor:
-    """(17, I J, C) -> (1, C, 4 I, 4 J), which is (1, C, *size)."""
+    """(17, B I J, C) -> (B, C, 4 I, 4 J), which is (B, C, *size)."""
     h, w = size
-    pixels = tiles[:-1].reshape([TILE, TILE, h // TILE, w // TILE, -1])
-    return pixels.transpose([4, 2, 0, 3, 1]).reshape([1, -1, h, w])
+    channels = tiles.shape[2]
+    pixels = tiles[:-1].reshape([TILE, TILE, -1, h // TILE, w // TILE, channels])
+    return pixels.transpose([2, 5, 3, 0, 4, 1]).reshape([-1, channels, h, w])

@@ -17,15 +17,18 @@ _ROWS_FROM = 16
 def grid_sample(
     image: Tensor, grid: Tensor, align_corners: bool, padding_mode: str = 'zeros'
 ) -> Tensor:
-    """Bilinear samples of `image` (B, C, H, W) at `grid` (B, h, w, 2): (B, C, h, w).
+    """Bilinear samples of `image` (B or 1, C, H, W) at `grid` (B, h, w, 2): (B, C, h, w).
 
-    They are computed in the grid's precision, and given in the image's.
+    A single image serves all grids. Samples are computed in the grid's precision, and given in the
+    image's.
     """
     if image.dtype != grid.dtype:
         samples = grid_sample(image.astype(grid.dtype), grid, align_corners, padding_mode)
         return samples.astype(image.dtype)
     if padding_mode == 'zeros' and image.shape[1] >= _ROWS_FROM and device.rearranges(image):
         return _sample_pixels(image, grid, align_corners)
+    if image.shape[0] != grid.shape[0]:
+        image = image.expand([grid.shape[0], *image.shape[1:]])
     if image.stop_gradient and not grid.stop_gradient:
         # Paddle's CPU kernel writes the image's gradient even where none is wanted, and crashes.
         image = image.detach()
@@ -41,12 +44,12 @@ def _sample_pixels(image: Tensor, grid: Tensor, align_corners: bool) -> Tensor:
 
     Forward and backward take a quarter of the time of Paddle's kernel on one core.
     """
-    batch, channels, height, width = image.shape
-    h, w = grid.shape[1:3]
-    pixels = image.transpose([0, 2, 3, 1]).reshape([batch * height * width, channels])
+    images, channels, height, width = image.shape
+    batch, h, w = grid.shape[:3]
+    pixels = image.transpose([0, 2, 3, 1]).reshape([images * height * width, channels])
     x = to_pixels(grid[..., 0], width, align_corners)
     y = to_pixels(grid[..., 1], height, align_corners)
-    first = (paddle.arange(batch, dtype='int32') * (height * width)).reshape([batch, 1, 1])
+    first = (paddle.arange(images, dtype='int32') * (height * width)).reshape([images, 1, 1])
     samples: Any = 0
     for row, row_weight, row_inside in _neighbours(y, height):
         for column, column_weight, column_inside in _neighbours(x, width):

@@ -56,7 +56,8 @@ def shortage_explained(mend: str) -> Iterator[None]:
 
 # Of demo.py, animate.py and tools/evaluate.py.
 ANIMATION_MEND = (
-    'end other programs that use it; on a GPU, --precision fp16 needs less and --cpu nothing of it'
+    'end other programs that use it, or give a smaller --batch; on a GPU, --precision fp16 needs '
+    'less and --cpu nothing of it'
 )
 
 

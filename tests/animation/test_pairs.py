@@ -140,13 +140,13 @@ def test_outputs_are_chosen_and_added(whole, tmp_path, monkeypatch):
     """Only a grid needs the deformed source; outputs that are added later equal those at once."""
     config, complete = whole
     kinds = []
-    original = animator.Animator.explain
+    original = animator.Animator.explain_batch
 
-    def explain(self, frame, with_deformed=True):
+    def explain(self, frames, with_deformed=True):
         kinds.append(with_deformed)
-        return original(self, frame, with_deformed)
+        return original(self, frames, with_deformed)
 
-    monkeypatch.setattr(animator.Animator, 'explain', explain)
+    monkeypatch.setattr(animator.Animator, 'explain_batch', explain)
     folder = run(config, tmp_path / 'run', '--outputs', 'result', 'png')
     assert set(kinds) == {False}
     assert sorted(p.name for p in folder.iterdir()) == ['png', 'result', 'run.json']

@@ -43,18 +43,18 @@ def test_frames_are_those_of_the_networks(name):
             np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=1e-4, err_msg=part)
 
 
-@pytest.mark.parametrize('bf16', [False, True])
+@pytest.mark.parametrize('bf16, batch', [(False, 1), (True, 1), (False, 3)])
 @pytest.mark.parametrize('scale', [1, 0])  # of a batch norm: 0 needs another way
-def test_what_is_reshaped_in_place_has_no_other_reader(scale, bf16):
+def test_what_is_reshaped_in_place_has_no_other_reader(scale, bf16, batch):
     config, size = CONFIGS['winograd']
     config = copy.deepcopy(config)
     config['model_params']['generator_params']['num_bottleneck_blocks'] = 3
     models = seeded_models(config, 1, 'float32')
     norm = models.generator.bottleneck[1].norm1
     norm.weight.set_value(norm.weight * scale)
-    decoder = FrameDecoder(models.generator.eval(), size, bf16, explain=True)
+    decoder = FrameDecoder(models.generator.eval(), size, bf16, explain=True, batch=batch)
     shapes = engine_module._decoder_inputs(
-        decoder, models.generator, config['model_params']['common_params'], size
+        decoder, models.generator, config['model_params']['common_params'], size, batch
     )
     specs = [InputSpec(shape, 'float32') for shape in shapes]
     static = paddle.jit.to_static(decoder, full_graph=True, input_spec=specs)
