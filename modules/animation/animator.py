@@ -42,7 +42,7 @@ class Animated(NamedTuple):
 
 def to_batch(*frames: np.ndarray) -> Tensor:
     """B frames (H, W, C) float in [0, 1] -> (B, C, H, W) float32."""
-    return paddle.to_tensor(np.stack(frames).astype('float32').transpose(0, 3, 1, 2))
+    return paddle.to_tensor(np.stack(frames).astype('float32', copy=False).transpose(0, 3, 1, 2))
 
 
 def _singly(parts: Sequence[Tensor | None], count: int) -> Iterator[Sequence[Any]]:

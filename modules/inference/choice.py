@@ -73,7 +73,7 @@ def choose_batch(
 ) -> int:
     """How many frames of a file a run takes: BATCHES, less of large frames or in little memory.
 
-    - On GPUs several: a single frame leaves most of their processors without work.
+    - On GPUs several: a single frame leaves most of their processors without work (not measured).
     - On CPUs with matrix units (AMX), in bf16, several: they compute faster than the weights (150
       MB of vox-256) come from memory, which a batch reads once.
     - On other CPUs one: they compute for longer than they read, and what a run needs beside the
@@ -98,13 +98,19 @@ def choose_batch(
     return max(1, min(limits))
 
 
+def _batch_of(wanted: _Wanted, gpu: int | None = None, bf16: bool = False) -> int:
+    if wanted.batch is not None:
+        return wanted.batch
+    return choose_batch(wanted.size, gpu, bf16, wanted.explain)
+
+
 def _memory_of_gpu(number: int) -> int:
     return paddle.device.cuda.get_device_properties(number).total_memory
 
 
 def _engine_on_gpu(number: int, wanted: _Wanted) -> Engine:
-    models, model_params, size, engine, precision, explain, batch = wanted
-    batch = batch or choose_batch(size, number, explain=explain)
+    models, model_params, size, engine, precision, explain, _ = wanted
+    batch = _batch_of(wanted, number)
     if engine == 'onednn':
         raise UserError('--engine onednn: runs on the CPU; add --cpu')
     if engine == 'cudnn':
@@ -121,14 +127,13 @@ def _engine_on_gpu(number: int, wanted: _Wanted) -> Engine:
 
 
 def _engine_on_cpu(wanted: _Wanted) -> Engine:
-    models, model_params, size, engine, precision, explain, batch = wanted
-    eager_batch = batch or choose_batch(size, explain=explain)
+    models, model_params, size, engine, precision, explain, _ = wanted
     if engine == 'cudnn':
         raise UserError('--engine cudnn: runs on GPUs, and Paddle sees none or was told --cpu')
     if engine == 'eager':
         if precision != 'fp32':
             note(f'--precision {precision}: the eager engine has only fp32 on the CPU')
-        return EagerEngine(loaded_models(models), batch=eager_batch)
+        return EagerEngine(loaded_models(models), batch=_batch_of(wanted))
     if precision == 'fp16':
         raise UserError('--precision fp16: is for GPUs; on the CPU choose bf16')
     lacks = _lack_of_onednn()
@@ -137,7 +142,7 @@ def _engine_on_cpu(wanted: _Wanted) -> Engine:
         precision = 'fp32'
     if lacks is None:
         bf16 = precision == 'bf16'
-        batch = batch or choose_batch(size, bf16=bf16, explain=explain)
+        batch = _batch_of(wanted, bf16=bf16)
         try:
             return CompiledEngine(models, model_params, size, bf16, explain, batch=batch)
         except COMPILER_ERRORS as error:
@@ -147,7 +152,7 @@ def _engine_on_cpu(wanted: _Wanted) -> Engine:
     if engine == 'onednn':
         raise UserError(f'--engine onednn: {lacks}; use --engine eager')
     note(f'the slow eager engine is used: {lacks}')
-    return EagerEngine(loaded_models(models), batch=eager_batch)
+    return EagerEngine(loaded_models(models), batch=_batch_of(wanted))
 
 
 def _failure(error: Exception) -> str:

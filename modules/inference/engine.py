@@ -27,7 +27,7 @@ from modules.runtime.heap import release_freed_memory
 from modules.runtime.process import describe_cpu
 from modules.util import Keypoints
 
-# After so many frames memory that fell to pieces goes back to the system: 30 ms for 50 MB.
+# After so many runs memory that fell to pieces goes back to the system: 30 ms for 50 MB.
 _TIDY_EVERY = 16
 _PROGRAMS = 3  # of an engine: keypoints, source, frame
 # What the networks are written in, beside the operations.
@@ -108,7 +108,7 @@ class CompiledEngine:
             name = f'frame{" explained" * explain}{" bf16" * bf16}{times}'
             self._decoder = store.program(name, decoder, bf16)
         self._encoded: CompiledSource | None = None  # what the decoder has got
-        self._frames = 0
+        self._runs = 0
 
     def detect(self, image: Tensor) -> Keypoints:
         """(B, C, H, W) in [0, 1], B at most `batch` -> keypoints."""
@@ -149,9 +149,9 @@ class CompiledEngine:
                 self._decoder.set(position, self._filled_up(driving))
                 self._decoder.set(position + 1, of_source.numpy())
                 position += 2
-        if self._frames % _TIDY_EVERY == 0:  # the first time, what compiling and the networks had
+        if self._runs % _TIDY_EVERY == 0:  # the first time, what compiling and the networks had
             release_freed_memory()
-        self._frames += 1
+        self._runs += 1
         prediction, *explained = self._run(self._decoder, len(kp_driving.value))
         if not explained:
             return Generated(prediction, None, None, None, None)

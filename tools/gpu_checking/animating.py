@@ -37,13 +37,13 @@ BARS: dict[str, dict[str, float]] = {
 @paddle.no_grad()
 def animated(engine: Engine) -> Animated:
     """The first frame of the small clips moves as each of the others."""
-    source, driving = (frames.astype('float32') for frames in small_frames())
-    image = paddle.to_tensor(source[:1])
+    frames = np.concatenate(small_frames()).astype('float32')
+    image = paddle.to_tensor(frames[:1])
     kp_source = engine.detect(image)
     encoded = engine.encode(image, kp_source)
     found = []
-    for frame in (*source, *driving):
-        kp = engine.detect(paddle.to_tensor(frame[None]))
+    for start in range(0, len(frames), engine.batch):
+        kp = engine.detect(paddle.to_tensor(frames[start : start + engine.batch]))
         generated = engine.decode(encoded, kp, kp_source, with_deformed=True)
         found.append((kp.value, generated.deformed, generated.prediction))
     parts = (np.concatenate([tensor.numpy() for tensor in part]) for part in zip(*found))
@@ -56,7 +56,7 @@ def relative_error(found: np.ndarray, wanted: np.ndarray) -> float:
 
 
 def programs(findings: Findings) -> None:
-    """--engine cudnn on GPUs, onednn on CPUs, beside the networks."""
+    """--engine cudnn on GPUs, onednn on CPUs, and frames in batches, beside the networks."""
     config = small_config()
     size = config['dataset_params']['frame_shape'][:2]
     models = small_models().eval()
@@ -68,6 +68,10 @@ def programs(findings: Findings) -> None:
         _tell_speed(findings, name, 'fp32')
     without_tf32()
     _compare(findings, '', engine, models, PROGRAM_BAR)
+    batch = None if on_gpu() else 3  # the automatic choice for CPUs may be one
+    engine = build_engine(models, config['model_params'], size, 'eager', batch=batch)
+    findings.fact('frames a run', engine.batch)
+    _compare(findings, 'in batches, ', engine, models, PROGRAM_BAR)
 
 
 def _compare(findings: Findings, how: str, engine: Engine, models: Models, bar: float) -> None:
