@@ -20,7 +20,7 @@ from modules.video.decoding import paced
 from modules.video.opening import damage_error
 from modules.video.pictures import Size, hides_all, ignores_alpha, open_picture, over_white
 from modules.video.survey import survey
-from modules.video.timing import find_pace, find_repeats
+from modules.video.timing import Repeats, find_pace
 
 # Browsers show what is to stay for 10 ms or less for 100 ms: its writer meant "as fast as can be".
 SHORT, INSTEAD = 10, 100
@@ -49,7 +49,7 @@ class Animation:
                 pace.slots.tolist(),
             )
             self.notes = list(pace.notes(path))
-        self.repeats = find_repeats(self._slots, self.frame_count or 0)
+        self.repeats = Repeats(self._slots, self.frame_count or 0)
         with contextlib.closing(self._decode()) as frames:
             first = next(frames)[1]
             self.size: Size = first.shape[:2]

@@ -8,7 +8,7 @@ import av
 
 from modules.runtime.files import PathLike
 from modules.video.opening import damage_error, errors_named, open_clip, picture_track
-from modules.video.packets import holds_picture
+from modules.video.packets import demux, holds_picture
 from modules.video.survey import Clip
 
 Frame = TypeVar('Frame')
@@ -74,7 +74,7 @@ def _packets(
     if start is not None:
         container.seek(start, stream=stream)
     codec = stream.codec_context.name
-    demuxed = container.demux(stream)
+    demuxed = demux(container, stream)
     packets: Iterator[Any] = (packet for packet in demuxed if holds_picture(packet, codec))
     if start is not None:
         landed = next(packets, None)
@@ -86,7 +86,7 @@ def _packets(
         if place in clip.joints:
             shift = clip.joints[place]
             yield None
-        if shift:
+        if shift and packet.pts is not None:
             packet.pts += shift
             packet.dts = None if packet.dts is None else packet.dts + shift
         yield packet

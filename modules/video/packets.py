@@ -1,8 +1,9 @@
 """The packets of a clip, on one line in time even where clips have been joined byte by byte."""
 
+import contextlib
 import itertools
 from fractions import Fraction
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional
 
 import av
 
@@ -83,6 +84,15 @@ def holds_picture(packet: av.Packet, codec: str) -> bool:
     return packet.size > 0 and not (codec == 'theora' and bytes(packet)[1:7] == b'theora')
 
 
+def demux(container: av.container.InputContainer, *streams: av.stream.Stream) -> Iterator[Any]:
+    """The packets of these streams, as PyAV's method gives them.
+
+    That fails at the end, when all packets are read, if another stream has appeared on the way.
+    """
+    with contextlib.suppress(IndexError):
+        yield from container.demux(*streams)
+
+
 def read_packets(container: av.container.InputContainer, stream: av.VideoStream) -> Packets:
     """Reads all packets without decoding them, up to one that is damaged.
 
@@ -98,7 +108,7 @@ def read_packets(container: av.container.InputContainer, stream: av.VideoStream)
     pictures: List[Packet] = []
     codec, track = stream.codec_context.name, stream.index
     try:
-        for packet in container.demux(*demuxed):
+        for packet in demux(container, *demuxed):
             if packet.stream_index != track:
                 if packet.pts is not None:
                     sound_end = max(sound_end or 0, packet.pts + (packet.duration or 0))

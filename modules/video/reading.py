@@ -6,7 +6,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import (
     Callable,
-    FrozenSet,
     Generator,
     Iterable,
     Iterator,
@@ -24,7 +23,7 @@ from modules.video.animations import Animation, is_for_pillow
 from modules.video.folders import Folder
 from modules.video.movies import Movie
 from modules.video.pictures import Size
-from modules.video.timing import FOLDER_FPS, Rate
+from modules.video.timing import FOLDER_FPS, Rate, Repeats
 
 S = TypeVar('S')
 T = TypeVar('T')
@@ -80,7 +79,7 @@ class VideoReader:
             self._source = Movie(self.path)
         self.fps: Fraction = self._source.fps
         self.frame_count: Optional[int] = self._source.frame_count
-        self.repeats: FrozenSet[int] = self._source.repeats
+        self.repeats: Repeats = self._source.repeats
         self.size: Size = self._source.size
         self.has_audio: bool = self._source.has_audio
 

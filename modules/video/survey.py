@@ -155,8 +155,10 @@ def _timeline(
     frame_count = pace.frame_count
     if packets.sound_end is not None:
         sound = packets.sound_end - int(stamps[0]) * tick
-        if sound - frame_count / pace.fps > STILL_END:
-            frame_count = round(sound * pace.fps)
+        held = round(sound * pace.fps)
+        is_sane = held < max(1000 * len(stamps), 3600 * pace.fps)
+        if is_sane and sound - frame_count / pace.fps > STILL_END:
+            frame_count = held
     is_seekable = kind in SEEKABLE and not packets.joints
     return clip._replace(
         fps=pace.fps,

@@ -92,7 +92,11 @@ def _segments(file: BinaryIO) -> Iterator[int]:
         content = size()
         if not content:
             return
-        yield file.seek(content, os.SEEK_CUR)
+        end = file.tell() + content
+        yield end
+        if end > os.path.getsize(file.name):
+            return
+        file.seek(end)
 
 
 def _is_gif_cut(data: bytes) -> bool:
