@@ -156,7 +156,7 @@ def _timeline(
     if packets.sound_end is not None:
         sound = packets.sound_end - int(stamps[0]) * tick
         held = round(sound * pace.fps)
-        is_sane = held < max(1000 * len(stamps), 3600 * pace.fps)
+        is_sane = held < max(Fraction(1000 * len(stamps)), 3600 * pace.fps)  # a broken stamp
         if is_sane and sound - frame_count / pace.fps > STILL_END:
             frame_count = held
     is_seekable = kind in SEEKABLE and not packets.joints
