@@ -17,11 +17,14 @@ ALPHA_DECODERS = {'vp8': 'libvpx', 'vp9': 'libvpx-vp9'}
 
 
 def decode(
-    path: PathLike, clip: Clip, start: Optional[int] = None
+    path: PathLike, clip: Clip, start: Optional[int] = None, is_short: bool = False
 ) -> Generator[Tuple[int, av.VideoFrame], None, None]:
     """Yields (number, frame) in order of display, from the keyframe stamped `start` if given.
 
     Numbers may be missing (nothing new to be shown there) or repeat (the last one is to be shown).
+
+    Args:
+        is_short: a few frames are wanted, which come sooner from a single thread.
 
     Raises:
         UserError: damage, when it is reached.
@@ -30,7 +33,7 @@ def decode(
     with open_clip(path) as container, errors_named(path):
         stream = picture_track(container, path)
         # A clip read through is worth all cores; a jump is short, and taken in several processes.
-        stream.thread_type = 'AUTO' if start is None else 'NONE'
+        stream.thread_type = 'NONE' if is_short or start is not None else 'AUTO'
         try:
             packets = _packets(container, stream, path, clip, start)
             for frame in _frames(_decoder(stream), packets):

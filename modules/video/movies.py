@@ -26,7 +26,8 @@ class Movie:
         self.fps, self.frame_count = self._clip.fps, self._clip.frame_count
         self.has_audio = self._clip.has_audio
         self.repeats = Repeats(self._clip.slots, self.frame_count or 0)
-        with contextlib.closing(decode(path, self._clip)) as frames, errors_named(path):
+        opening = decode(path, self._clip, is_short=True)
+        with contextlib.closing(opening) as frames, errors_named(path):
             _, first = next(frames)
             self._turn, self._stored = display_matrix(first), (first.height, first.width)
             self.size = to_rgb(first, self._turn).shape[:2]
