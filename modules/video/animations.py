@@ -107,7 +107,8 @@ def _animated_format(path: PathLike) -> Optional[str]:
             head = file.read(4096)
     except (OSError, ValueError):  # who opens it next says why
         return None
-    if head.startswith(b'RIFF') and head[8:16] == b'WEBPVP8X' and head[20] & 2:
+    is_extended = head.startswith(b'RIFF') and head[8:16] == b'WEBPVP8X' and len(head) > 20
+    if is_extended and head[20] & 2:
         return 'WEBP'
     if head.startswith(PNG) and b'acTL' in head.split(b'IDAT')[0]:
         return 'PNG'
