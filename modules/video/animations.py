@@ -49,6 +49,8 @@ class Animation:
                 pace.slots.tolist(),
             )
             self.notes = list(pace.notes(path))
+        if not self._slots:
+            raise damage_error(path, 0, None)
         self.repeats = Repeats(self._slots, self.frame_count or 0)
         with contextlib.closing(self._decode()) as frames:
             first = next(frames)[1]
