@@ -18,6 +18,7 @@ _CACHE = tempfile.mkdtemp()
 os.environ['XDG_CACHE_HOME'] = _CACHE
 atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
 
+_DEVICES = {k: v for k, v in os.environ.items() if k == 'CUDA_VISIBLE_DEVICES'}
 
 # What `make test-quick` runs of each room, beside the style and the types.
 QUICK = (
@@ -36,15 +37,15 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.quick)
 
 
-@pytest.fixture(autouse=True)
-def same_devices():
-    """A command with --cpu hides GPUs from all that its process starts: here from one test only."""
-    name = 'CUDA_VISIBLE_DEVICES'
-    before = os.environ.get(name)
-    yield
-    os.environ.pop(name, None)
-    if before is not None:
-        os.environ[name] = before
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    """
+    A command with --cpu hides GPUs from all that its process starts: here from one test only.
+
+    A hook and no fixture: fixtures of a module, which run commands too, come before those of a test.
+    """
+    os.environ.pop('CUDA_VISIBLE_DEVICES', None)
+    os.environ.update(_DEVICES)
 
 
 @pytest.fixture

@@ -27,8 +27,9 @@ def launched(tmp_path, *command):
         timeout=300,
         check=False,
     )
-    log = (tmp_path / 'logs' / 'workerlog.0').read_text(errors='replace')
-    return done.returncode, log
+    log = tmp_path / 'logs' / 'workerlog.0'
+    assert log.exists(), done.stdout + done.stderr  # the launcher refused
+    return done.returncode, log.read_text(errors='replace')
 
 
 @pytest.fixture(scope='module')
