@@ -21,6 +21,7 @@ from modules.video.opening import damage_error
 from modules.video.pictures import Size, hides_all, ignores_alpha, open_picture, over_white
 from modules.video.survey import survey
 from modules.video.timing import Repeats, find_pace
+from modules.video.wholeness import has_another_clip
 
 # Browsers show what is to stay for 10 ms or less for 100 ms: its writer meant "as fast as can be".
 SHORT, INSTEAD = 10, 100
@@ -49,6 +50,8 @@ class Animation:
                 pace.slots.tolist(),
             )
             self.notes = list(pace.notes(path))
+            if has_another_clip(path, 'webp'):
+                self.notes.append(f'{path}: another clip is joined to it, which is left out')
         if not self._slots:
             raise damage_error(path, 0, None)
         self.repeats = Repeats(self._slots, self.frame_count or 0)

@@ -7,6 +7,7 @@ from typing import Any, Generator, Iterator, Optional, Tuple, TypeVar
 import av
 
 from modules.runtime.files import PathLike
+from modules.video.colours import colour_tags, complete_tags
 from modules.video.opening import damage_error, errors_named, open_clip, picture_track
 from modules.video.packets import demux, holds_picture
 from modules.video.survey import Clip
@@ -32,11 +33,13 @@ def decode(
     number, first = -1, None
     with open_clip(path) as container, errors_named(path):
         stream = picture_track(container, path)
+        tags = colour_tags(stream)
         # A clip read through is worth all cores; a jump is short, and taken in several processes.
         stream.thread_type = 'NONE' if is_short or start is not None else 'AUTO'
         try:
             packets = _packets(container, stream, path, clip, start)
             for frame in _frames(_decoder(stream), packets):
+                complete_tags(frame, tags)
                 stamp = frame.dts if clip.by_dts else frame.pts
                 if frame.is_corrupt:
                     raise damage_error(path, number + 1, clip.frame_count)

@@ -48,8 +48,9 @@ class VideoReader:
     tracks of pictures the default one is read.
 
     Damage raises a UserError, a clip cut short already when it is opened. Not noticed is what a
-    format can't tell: GIF, VP8 and VP9 carry no checks on what they draw, and ts, mpg, flv and wmv
-    streams may end after any packet.
+    format can't tell: GIF, VP8 and VP9 carry no checks on what they draw, and ts, mpg, ogv, wmv and
+    live webm may end after any packet. An flv or mkv that lacks more than half a second at its end
+    has a line on it in `notes`.
 
     Attributes:
         fps: frames per second, exact; of a folder, `folder_fps`.

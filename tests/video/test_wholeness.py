@@ -50,6 +50,9 @@ def test_a_gif_cut_within_a_frame_is_refused(tmp_path):
         for cut in (start + 12, start + size // 2, start + size - 3):
             path.write_bytes(data[:cut])
             assert_refused(path)
+    middle = starts[6] + 1500  # in its pixels, behind its palette
+    path.write_bytes(data[:middle] + bytes(300) + data[middle + 300 :])
+    assert_refused(path)
     # Between two frames nobody can tell.
     path.write_bytes(data[: starts[7]])
     assert len(list(VideoReader(path))) == 7
