@@ -52,8 +52,7 @@ class _Line:
         rate = stream.average_rate or stream.guessed_rate or FOLDER_FPS
         tick = fraction(stream.time_base)
         self._step = max(1, round(1 / (fraction(rate) * tick)))
-        jumps = stream.container.format.flags & av.format.Flags.ts_discont.value
-        self._leap = LEAP / tick if jumps else None
+        self._leap = LEAP / tick if may_jump(stream.container) else None
         self._latest: Optional[int] = None  # in this clip's own time
         self.end = self.shift = 0  # end: on the line
 
@@ -77,6 +76,11 @@ class _Line:
     def hold(self, packet: av.Packet) -> None:
         """An empty packet: the frame before is shown for longer."""
         self.end = max(self.end, packet.pts + self.shift + (packet.duration or self._step))
+
+
+def may_jump(container: av.container.InputContainer) -> bool:
+    """Whether the clocks of such files may start anew on the way."""
+    return bool(container.format.flags & av.format.Flags.ts_discont.value)
 
 
 def holds_picture(packet: av.Packet, codec: str) -> bool:

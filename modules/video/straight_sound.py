@@ -1,4 +1,4 @@
-"""The sound of clips that have been joined byte by byte, on one line in time like the pictures."""
+"""Sound packets put on one line in time with the pictures, for ffmpeg to take."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -15,12 +15,13 @@ from modules.video.survey import Clip
 BACK = Fraction(1, 4)
 
 
-def write_joined_sound(path: PathLike, clip: Clip, target: Path) -> Optional[float]:
-    """Copies the sound of a joined clip to a file.
+def write_sound(path: PathLike, clip: Clip, run_up: float, target: Path) -> Optional[float]:
+    """Copies the sound of a clip, be it joined or not, to a file.
 
     Where it overlaps at a joint, by less than a packet as a rule, the later one gives way.
 
     Args:
+        run_up: seconds before the first picture that are copied as well.
         target: .nut, which holds every codec and keeps to the times given.
 
     Returns:
@@ -32,15 +33,16 @@ def write_joined_sound(path: PathLike, clip: Clip, target: Path) -> Optional[flo
         OSError: the disk is full, or fails.
     """
     try:
-        return _write(path, clip, target)
+        return _write(path, clip, run_up, target)
     except OSError:
         raise
     except av.FFmpegError:
         return None
 
 
-def _write(path: PathLike, clip: Clip, target: Path) -> Optional[float]:
+def _write(path: PathLike, clip: Clip, run_up: float, target: Path) -> Optional[float]:
     shifts = [Fraction(0), *(shift * clip.tick for shift in clip.joints.values())]
+    start = clip.stamps[0] * clip.tick
     part, latest, first, written = 0, None, None, 0
     with open_clip(path) as source, av.open(f'file:{target}', 'w', format='nut') as output:
         track = sound_track(source)
@@ -56,7 +58,9 @@ def _write(path: PathLike, clip: Clip, target: Path) -> Optional[float]:
                 if part == len(shifts):
                     return None
             latest = time
-            first = time if first is None else first
+            if time + shifts[part] < start - run_up:
+                continue
+            first = time + shifts[part] if first is None else first
             shown = round((time + shifts[part] - first) / tick)
             if shown >= written:
                 written = shown + (packet.duration or 1)
@@ -65,4 +69,4 @@ def _write(path: PathLike, clip: Clip, target: Path) -> Optional[float]:
                 output.mux(packet)
     if first is None or part < len(shifts) - 1:
         return None
-    return float(clip.stamps[0] * clip.tick - first)
+    return float(start - first)
