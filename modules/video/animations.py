@@ -20,11 +20,9 @@ from modules.video.decoding import paced
 from modules.video.opening import damage_error
 from modules.video.pictures import Size, hides_all, ignores_alpha, open_picture, over_white
 from modules.video.survey import survey
-from modules.video.timing import Repeats, find_pace
+from modules.video.timing import Repeats, browsers_delays, find_pace
 from modules.video.wholeness import has_another_clip
 
-# Browsers show what is to stay for 10 ms or less for 100 ms: its writer meant "as fast as can be".
-SHORT, INSTEAD = 10, 100
 PNG = b'\x89PNG\r\n\x1a\n'
 
 
@@ -138,11 +136,10 @@ def _webp_delays(path: PathLike) -> Optional[List[int]]:
             file.seek(place)
             name, size = struct.unpack('<4sI', file.read(8).ljust(8, b'\0'))
             if name == b'ANMF':
-                delay = int.from_bytes(file.read(15)[12:], 'little')
-                delays.append(delay if delay > SHORT else INSTEAD)
+                delays.append(int.from_bytes(file.read(15)[12:], 'little'))
             place += 8 + size + size % 2
             if not name.strip(b'\0'):  # beyond the file's end
                 break
     if not (is_whole and delays):
         raise damage_error(path, len(delays), None)
-    return delays
+    return browsers_delays(np.array(delays), Fraction(1, 1000)).tolist()

@@ -2,7 +2,7 @@
 
 import bisect
 from fractions import Fraction
-from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional
 
 import av
 import numpy as np
@@ -18,7 +18,7 @@ from modules.video.opening import (
     picture_tracks,
 )
 from modules.video.packets import AVI, TRANSPORT, Packet, Packets, read_packets
-from modules.video.timing import FOLDER_FPS, find_pace
+from modules.video.timing import FOLDER_FPS, browsers_delays, find_pace
 from modules.video.wholeness import (
     MATROSKA,
     MOV,
@@ -188,9 +188,11 @@ def _timeline(
     last = repeats + 1 if repeats else shown[-1].duration or None
     if packets.held_until is not None:
         last = max(last or 0, packets.held_until - int(stamps[-1]))
-    if kind == 'gif':
-        moments, last = _browsers_delays(stamps, last)
-    has_delays = kind in DELAYED or _is_avif(stream.container)
+    is_avif = _is_avif(stream.container)
+    if kind == 'gif' or is_avif:  # of a PNG, libav does so itself
+        delays = browsers_delays(np.append(np.diff(stamps), last or 0), tick)
+        moments, last = np.append(0, np.cumsum(delays[:-1])), int(delays[-1])
+    has_delays = kind in DELAYED or is_avif
     pace = find_pace(moments, tick, rates, last, is_last_exact=has_delays)
     if pace.frame_count > 1000 * len(packets.pictures):  # nearly all of them repeated
         raise UserError(f'{path}: its time stamps leap; re-encode it at a constant rate')
@@ -214,17 +216,6 @@ def _timeline(
 
 def _is_avif(container: av.container.InputContainer) -> bool:
     return container.metadata.get('major_brand') == 'avis'
-
-
-def _browsers_delays(stamps: np.ndarray, last: Optional[int]) -> Tuple[np.ndarray, int]:
-    """When the frames of a GIF are shown, and the last one's delay, in 1/100 s.
-
-    A delay of 1/100 s is meant as "as fast as can be": browsers show such a frame for 1/10 s; libav
-    does so for a delay of 0 only.
-    """
-    delays = np.append(np.diff(stamps), last or 0)
-    delays[delays <= 1] = 10
-    return np.append(0, np.cumsum(delays[:-1])), int(delays[-1])
 
 
 def _shown(packets: Packets) -> Iterator[Packet]:

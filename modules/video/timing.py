@@ -92,6 +92,14 @@ def find_pace(
     return _unsteady(np.append(times, times[-1] + (held or step)), rates)
 
 
+def browsers_delays(delays: np.ndarray, tick: Fraction) -> np.ndarray:
+    """How long browsers show the frames of an animated picture whose delays are these, in ticks.
+
+    What is to stay for 10 ms or less stays for 100 ms: its writer meant "as fast as can be".
+    """
+    return np.where(delays <= float(1 / (100 * tick)), round(1 / (10 * tick)), delays)
+
+
 class Repeats(AbstractSet[int]):
     """The numbers of frames that show the one before again; also of hours it takes little room.
 
