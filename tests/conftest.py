@@ -42,7 +42,7 @@ def pytest_runtest_setup():
     """
     A command with --cpu hides GPUs from all that its process starts: here from one test only.
 
-    A hook and no fixture: fixtures of a module, which run commands too, come before a test's.
+    A hook and no fixture: a module's fixtures, which run commands too, come before a test's.
     """
     os.environ.pop('CUDA_VISIBLE_DEVICES', None)
     os.environ.update(_DEVICES)
@@ -61,7 +61,7 @@ def interruptible():
 @pytest.fixture(scope='module')
 def official():
     """The tiny checkpoint's networks as states; test_checkpoint_reading.py checks that reading."""
-    from modules.checkpoints.reading import read_checkpoint
+    from modules.checkpoints.models import read_checkpoint
     from tests.support.tiny_checkpoint import LEGACY
 
     return read_checkpoint(LEGACY).networks
