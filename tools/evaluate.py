@@ -150,13 +150,18 @@ def build_measures(options: argparse.Namespace) -> List[Measure]:
     return measures
 
 
+def warn_above_bar(message: str) -> None:
+    with tqdm.external_write_mode(file=sys.stderr):
+        warn(message)
+
+
 def read_whole(clip: Clip) -> Iterator[np.ndarray]:
     """The frames of a clip; raises DamagedClip where they break off."""
     notes: List[str] = []
     try:
         yield from clip.frames(notes)
         for note in notes:
-            warn(note)
+            warn_above_bar(note)
     except UserError as error:
         raise DamagedClip(str(error)) from error
 
@@ -228,7 +233,7 @@ def evaluate(
                 rows.append(evaluate_clip(engine, clip, measures, place))
             except DamagedClip as error:
                 broken.append(str(error))
-                warn(f'{error} (left out)')
+                warn_above_bar(f'{error} (left out)')
                 continue
             bar.update()
     if not rows:

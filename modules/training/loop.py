@@ -100,7 +100,7 @@ def train(
         log = LossLog(folder, progress, curves.losses)
         batches = make_loader(dataset, order.epoch(epoch, progress.batch), workers)
         bar.start(epoch, progress.batch)
-        for number, batch in enumerate(batches, progress.batch + 1):
+        for number, batch in enumerate(bar.shown_over(batches), progress.batch + 1):
             source, driving = paddle.to_tensor(batch.source), paddle.to_tensor(batch.driving)
             step = checked_step(trainer, source, driving, log)
             log.add(trainer.step_count, step.losses, step.skipped)
@@ -117,7 +117,6 @@ def train(
                 saved_at = time.monotonic()
             if stopping:
                 stop.leave()
-        bar.close()
         rates = trainer.learning_rates()
         trainer.end_epoch()
         means = log.means()
