@@ -79,7 +79,11 @@ class DamagedClip(Exception):
 def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
     parser.add_argument('--config', type=Path, required=True)
-    parser.add_argument('--checkpoint', help="weights; the config's ckpt_model if left out")
+    parser.add_argument(
+        '--checkpoint',
+        help='weights: as for demo.py, such as the folder of a run (its newest ones); the '
+        "config's ckpt_model if left out",
+    )
     parser.add_argument('--out', type=Path, required=True, help='folder to create')
     parser.add_argument(
         '--metrics',
