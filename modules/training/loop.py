@@ -1,5 +1,7 @@
 """The training loop: step, log, save."""
 
+import contextlib
+import os
 import signal
 import sys
 import time
@@ -22,12 +24,19 @@ from modules.training.run_folder import Progress, RunFolder
 from modules.training.trainer import StepResult, Trainer
 from modules.visualizer import Visualizer
 
+STOPPING = b'\nstopping after this step, with a checkpoint; a second signal ends at once, without\n'
+
 
 class Stop:
-    """Notes SIGINT, SIGTERM and SIGHUP, so that the step under way ends before the run does."""
+    """Notes SIGINT, SIGTERM and SIGHUP, so that the step under way ends before the run does.
 
-    def __init__(self) -> None:
+    Args:
+        told: say on stderr what is waited for.
+    """
+
+    def __init__(self, told: bool = True) -> None:
         self.signal: Optional[int] = None
+        self._told = told
         for number in (signal.SIGINT, *ending_signals()):
             signal.signal(number, self._note)
 
@@ -35,6 +44,9 @@ class Stop:
         if self.signal is not None:  # asked twice: do not wait for the step
             sys.exit(128 + number)
         self.signal = number
+        if self._told:
+            with contextlib.suppress(OSError):  # print might interrupt itself
+                os.write(2, STOPPING)
 
     def leave(self) -> NoReturn:
         """Ends this process; one that got no signal itself follows another that did."""
@@ -92,7 +104,7 @@ def train(
     workers = cores_of_process() if params['num_workers'] is None else params['num_workers']
     visualizer = Visualizer(**config['visualizer_params'])
     main_process = distributed.rank() == 0
-    stop, saved_at = Stop(), time.monotonic()
+    stop, saved_at = Stop(main_process), time.monotonic()
     bar = ProgressBar(params['num_epochs'], len(order), order.batch_size, main_process)
     curves = Curves(scalars, len(order), order.batch_size)
     for epoch in range(progress.epoch, params['num_epochs']):
