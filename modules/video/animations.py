@@ -20,7 +20,8 @@ from modules.video.decoding import paced
 from modules.video.opening import damage_error
 from modules.video.pictures import Size, hides_all, ignores_alpha, open_picture, over_white
 from modules.video.survey import survey
-from modules.video.timing import find_pace, find_repeats
+from modules.video.timing import Repeats, find_pace
+from modules.video.wholeness import has_another_clip
 
 # Browsers show what is to stay for 10 ms or less for 100 ms: its writer meant "as fast as can be".
 SHORT, INSTEAD = 10, 100
@@ -49,7 +50,11 @@ class Animation:
                 pace.slots.tolist(),
             )
             self.notes = list(pace.notes(path))
-        self.repeats = find_repeats(self._slots, self.frame_count or 0)
+            if has_another_clip(path, 'webp'):
+                self.notes.append(f'{path}: another clip is joined to it, which is left out')
+        if not self._slots:
+            raise damage_error(path, 0, None)
+        self.repeats = Repeats(self._slots, self.frame_count or 0)
         with contextlib.closing(self._decode()) as frames:
             first = next(frames)[1]
             self.size: Size = first.shape[:2]
@@ -107,7 +112,8 @@ def _animated_format(path: PathLike) -> Optional[str]:
             head = file.read(4096)
     except (OSError, ValueError):  # who opens it next says why
         return None
-    if head.startswith(b'RIFF') and head[8:16] == b'WEBPVP8X' and head[20] & 2:
+    is_extended = head.startswith(b'RIFF') and head[8:16] == b'WEBPVP8X' and len(head) > 20
+    if is_extended and head[20] & 2:
         return 'WEBP'
     if head.startswith(PNG) and b'acTL' in head.split(b'IDAT')[0]:
         return 'PNG'

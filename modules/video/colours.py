@@ -1,7 +1,7 @@
 """Decoded frames of any pixel format as RGB."""
 
 import struct
-from typing import Any, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import av
 import numpy as np
@@ -36,6 +36,20 @@ if PYAV < 19:
         return cls._value2member_map_.setdefault(value, member)
 
     SideDataType._missing_ = classmethod(_unnamed)  # type: ignore[method-assign, assignment]
+
+
+def colour_tags(stream: av.VideoStream) -> Dict[str, int]:
+    """What a container says of a track's colours, before anything is decoded."""
+    context = stream.codec_context
+    tags = {name: getattr(context, name) for name in ('colorspace', 'color_trc', 'color_primaries')}
+    return {name: value for name, value in tags.items() if value != UNSPECIFIED}
+
+
+def complete_tags(frame: av.VideoFrame, tags: Dict[str, int]) -> None:
+    """Gives a frame the tags that it lacks: decoders of H.264 and HEVC forget the container's."""
+    for name, value in tags.items():
+        if getattr(frame, name) == UNSPECIFIED:
+            setattr(frame, name, value)
 
 
 def display_matrix(frame: av.VideoFrame) -> Tuple[int, int, int, int]:

@@ -7,8 +7,9 @@ from typing import Any, Generator, Iterator, Optional, Tuple, TypeVar
 import av
 
 from modules.runtime.files import PathLike
+from modules.video.colours import colour_tags, complete_tags
 from modules.video.opening import damage_error, errors_named, open_clip, picture_track
-from modules.video.packets import holds_picture
+from modules.video.packets import demux, holds_picture
 from modules.video.survey import Clip
 
 Frame = TypeVar('Frame')
@@ -17,11 +18,14 @@ ALPHA_DECODERS = {'vp8': 'libvpx', 'vp9': 'libvpx-vp9'}
 
 
 def decode(
-    path: PathLike, clip: Clip, start: Optional[int] = None
+    path: PathLike, clip: Clip, start: Optional[int] = None, is_short: bool = False
 ) -> Generator[Tuple[int, av.VideoFrame], None, None]:
     """Yields (number, frame) in order of display, from the keyframe stamped `start` if given.
 
     Numbers may be missing (nothing new to be shown there) or repeat (the last one is to be shown).
+
+    Args:
+        is_short: a few frames are wanted, which come sooner from a single thread.
 
     Raises:
         UserError: damage, when it is reached.
@@ -29,11 +33,13 @@ def decode(
     number, first = -1, None
     with open_clip(path) as container, errors_named(path):
         stream = picture_track(container, path)
+        tags = colour_tags(stream)
         # A clip read through is worth all cores; a jump is short, and taken in several processes.
-        stream.thread_type = 'AUTO' if start is None else 'NONE'
+        stream.thread_type = 'NONE' if is_short or start is not None else 'AUTO'
         try:
             packets = _packets(container, stream, path, clip, start)
             for frame in _frames(_decoder(stream), packets):
+                complete_tags(frame, tags)
                 stamp = frame.dts if clip.by_dts else frame.pts
                 if frame.is_corrupt:
                     raise damage_error(path, number + 1, clip.frame_count)
@@ -74,7 +80,7 @@ def _packets(
     if start is not None:
         container.seek(start, stream=stream)
     codec = stream.codec_context.name
-    demuxed = container.demux(stream)
+    demuxed = demux(container, stream)
     packets: Iterator[Any] = (packet for packet in demuxed if holds_picture(packet, codec))
     if start is not None:
         landed = next(packets, None)
@@ -86,7 +92,7 @@ def _packets(
         if place in clip.joints:
             shift = clip.joints[place]
             yield None
-        if shift:
+        if shift and packet.pts is not None:
             packet.pts += shift
             packet.dts = None if packet.dts is None else packet.dts + shift
         yield packet

@@ -22,8 +22,12 @@ import imageio_ffmpeg
 
 from modules.runtime.errors import OUTPUT_ERRORS, UserError
 from modules.runtime.files import PathLike
-from modules.video.opening import fraction, open_clip, picture_tracks, sound_track
+from modules.video.opening import fraction, open_clip, picture_track, sound_track
+from modules.video.packets import AVI, may_jump
 from modules.video.pictures import Size
+from modules.video.straight_sound import write_sound
+from modules.video.survey import Clip, survey
+from modules.video.wholeness import MOV
 
 # RGB to BT.709, 16-235. sRGB shares its primaries; its transfer function comes closest.
 BT709 = (
@@ -154,6 +158,8 @@ class Sound(NamedTuple):
     track: int
     codec: List[object]
     zero: float  # seconds from the clip's start, which is second 0 to ffmpeg
+    tracks: int = 1  # how many sound tracks the clip has
+    clip: Optional[Clip] = None  # what was found of one whose sound is put straight at first
 
     def add_to(self, movie: Path, seconds: Fraction) -> Optional[str]:
         """Adds the sound from the first picture to the end -> None, or a line on what is missing.
@@ -161,19 +167,32 @@ class Sound(NamedTuple):
         Raises:
             OSError: the disk is full, or fails.
         """
-        lead = min(self.zero, RUN_UP)
-        cut = ['-ss', f'{self.zero - lead:.4f}', '-itsoffset', -lead] if lead else []
+        source, track, zero = self.path, self.track, self.zero
+        missing = None
+        if self.tracks > 1:
+            missing = f'{self.path}: {self.tracks} sound tracks, of which the default one is kept'
         with tempfile.TemporaryDirectory(dir=movie.parent) as folder:
+            if self.clip is not None:
+                straight = Path(folder, 'sound.nut')
+                start = write_sound(self.path, self.clip, RUN_UP, straight)
+                if start is None:
+                    missing = f'{self.path}: gaps in its sound; it may be out of step'
+                else:
+                    source, track, zero = straight, 0, start
+            lead = min(zero, RUN_UP)
+            cut: List[object] = ['-itsoffset', -lead] if lead else []
+            if zero > lead:
+                cut += ['-ss', f'{zero - lead:.4f}']
             whole = Path(folder, movie.name)
             arguments = [
                 *('-i', _file(movie), *cut, '-t', f'{float(seconds) + lead:.6f}'),
                 # The option keeps playlists from reaching for the network.
-                *('-protocol_whitelist', 'file', '-i', _file(self.path)),
-                *('-map', '0:v', '-map', f'1:a:{self.track}', '-map_chapters', '-1'),
+                *('-protocol_whitelist', 'file', '-i', _file(source)),
+                *('-map', '0:v', '-map', f'1:a:{track}', '-map_chapters', '-1'),
                 *('-c:v', 'copy', *self.codec, *INDEX_IN_FRONT, _file(whole)),
             ]
             damaged = f'{self.path}: damaged sound track; some of it is missing'
-            for tolerance, told in ((['-xerror'], None), (['-max_error_rate', '1'], damaged)):
+            for tolerance, told in ((['-xerror'], missing), (['-max_error_rate', '1'], damaged)):
                 run = Ffmpeg(*tolerance, *arguments)
                 with contextlib.closing(run), contextlib.suppress(FfmpegError):
                     run.finish()
@@ -193,13 +212,22 @@ def find_sound(path: PathLike) -> Optional[Sound]:
         if track is None:
             return None
         number, codec, zero = clip.streams.audio.index(track), track.codec_context, 0.0
-        pictures = picture_tracks(clip)
-        if pictures and pictures[0].start_time is not None:
-            first = pictures[0].start_time * fraction(pictures[0].time_base)
-            zero = max(0.0, round(float(first - Fraction(clip.start_time, av.time_base)), 4))
+        tracks, found = len(clip.streams.audio), None
+        with contextlib.suppress(UserError):  # there are no pictures, or none of use
+            pictures = picture_track(clip, path)
+            if None not in (clip.start_time, pictures.start_time):
+                first = pictures.start_time * fraction(pictures.time_base)
+                zero = max(0.0, round(float(first - Fraction(clip.start_time, av.time_base)), 4))
+            if clip.format.name not in (MOV, AVI):  # of which only the first would be read
+                found = survey(path)
+                # Where clocks may jump, ffmpeg leaves out the time before the sound; where there is
+                # no index, it may leave out a part of the sound when it jumps to its start.
+                is_bent = found.joints or may_jump(clip) or zero > RUN_UP
+                found = found if found.stamps and is_bent else None
+        how: List[object] = ['-c:a', 'aac', '-ac', min(codec.channels, 2)]
         if codec.name in ('aac', 'mp3', 'mp3float'):
-            return Sound(path, number, ['-c:a', 'copy', '-copyinkf:a'], zero)
-        return Sound(path, number, ['-c:a', 'aac', '-ac', min(codec.channels, 2)], zero)
+            how = ['-c:a', 'copy', '-copyinkf:a']
+    return Sound(path, number, how, zero, tracks, found)
 
 
 def _file(path: PathLike) -> str:

@@ -4,20 +4,20 @@ import itertools
 import os
 import re
 from pathlib import Path
-from typing import Dict, FrozenSet, Generator, List, Optional, Sequence, Tuple, Union
+from typing import Dict, Generator, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from modules.runtime.errors import UserError
 from modules.video.pictures import IMAGE_SUFFIXES, Size, ignores_alpha, read_picture, stored_size
-from modules.video.timing import Rate, exact_rate
+from modules.video.timing import Rate, Repeats, exact_rate
 
 
 class Folder:
     """The pictures of a folder, one after another or at random; attributes as of VideoReader."""
 
     has_audio: bool = False
-    repeats: FrozenSet[int] = frozenset()
+    repeats = Repeats()
 
     def __init__(self, path: Path, fps: Rate):
         self.path, self.fps = path, exact_rate(fps)

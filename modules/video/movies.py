@@ -15,7 +15,7 @@ from modules.video.decoding import decode, paced
 from modules.video.opening import damage_error, errors_named
 from modules.video.pictures import ignores_alpha
 from modules.video.survey import survey
-from modules.video.timing import find_repeats
+from modules.video.timing import Repeats
 
 
 class Movie:
@@ -25,8 +25,9 @@ class Movie:
         self.path, self._clip = path, survey(path)
         self.fps, self.frame_count = self._clip.fps, self._clip.frame_count
         self.has_audio = self._clip.has_audio
-        self.repeats = find_repeats(self._clip.slots, self.frame_count or 0)
-        with contextlib.closing(decode(path, self._clip)) as frames, errors_named(path):
+        self.repeats = Repeats(self._clip.slots, self.frame_count or 0)
+        opening = decode(path, self._clip, is_short=True)
+        with contextlib.closing(opening) as frames, errors_named(path):
             _, first = next(frames)
             self._turn, self._stored = display_matrix(first), (first.height, first.width)
             self.size = to_rgb(first, self._turn).shape[:2]

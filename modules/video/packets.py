@@ -1,8 +1,9 @@
 """The packets of a clip, on one line in time even where clips have been joined byte by byte."""
 
+import contextlib
 import itertools
 from fractions import Fraction
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional
 
 import av
 
@@ -51,8 +52,7 @@ class _Line:
         rate = stream.average_rate or stream.guessed_rate or FOLDER_FPS
         tick = fraction(stream.time_base)
         self._step = max(1, round(1 / (fraction(rate) * tick)))
-        jumps = stream.container.format.flags & av.format.Flags.ts_discont.value
-        self._leap = LEAP / tick if jumps else None
+        self._leap = LEAP / tick if may_jump(stream.container) else None
         self._latest: Optional[int] = None  # in this clip's own time
         self.end = self.shift = 0  # end: on the line
 
@@ -78,9 +78,23 @@ class _Line:
         self.end = max(self.end, packet.pts + self.shift + (packet.duration or self._step))
 
 
+def may_jump(container: av.container.InputContainer) -> bool:
+    """Whether the clocks of such files may start anew on the way."""
+    return bool(container.format.flags & av.format.Flags.ts_discont.value)
+
+
 def holds_picture(packet: av.Packet, codec: str) -> bool:
     """Not the end of a stream, nor the headers of an Ogg that is joined to the one before."""
     return packet.size > 0 and not (codec == 'theora' and bytes(packet)[1:7] == b'theora')
+
+
+def demux(container: av.container.InputContainer, *streams: av.stream.Stream) -> Iterator[Any]:
+    """The packets of these streams, as PyAV's method gives them.
+
+    That fails at the end, when all packets are read, if another stream has appeared on the way.
+    """
+    with contextlib.suppress(IndexError):
+        yield from container.demux(*streams)
 
 
 def read_packets(container: av.container.InputContainer, stream: av.VideoStream) -> Packets:
@@ -98,7 +112,7 @@ def read_packets(container: av.container.InputContainer, stream: av.VideoStream)
     pictures: List[Packet] = []
     codec, track = stream.codec_context.name, stream.index
     try:
-        for packet in container.demux(*demuxed):
+        for packet in demux(container, *demuxed):
             if packet.stream_index != track:
                 if packet.pts is not None:
                     sound_end = max(sound_end or 0, packet.pts + (packet.duration or 0))

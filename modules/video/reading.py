@@ -6,7 +6,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import (
     Callable,
-    FrozenSet,
     Generator,
     Iterable,
     Iterator,
@@ -24,7 +23,7 @@ from modules.video.animations import Animation, is_for_pillow
 from modules.video.folders import Folder
 from modules.video.movies import Movie
 from modules.video.pictures import Size
-from modules.video.timing import FOLDER_FPS, Rate
+from modules.video.timing import FOLDER_FPS, Rate, Repeats
 
 S = TypeVar('S')
 T = TypeVar('T')
@@ -49,8 +48,9 @@ class VideoReader:
     tracks of pictures the default one is read.
 
     Damage raises a UserError, a clip cut short already when it is opened. Not noticed is what a
-    format can't tell: GIF, VP8 and VP9 carry no checks on what they draw, and ts, mpg, flv and wmv
-    streams may end after any packet.
+    format can't tell: GIF, VP8 and VP9 carry no checks on what they draw, and ts, mpg, ogv, wmv and
+    live webm may end after any packet. An flv or mkv that lacks more than half a second at its end
+    has a line on it in `notes`.
 
     Attributes:
         fps: frames per second, exact; of a folder, `folder_fps`.
@@ -80,7 +80,7 @@ class VideoReader:
             self._source = Movie(self.path)
         self.fps: Fraction = self._source.fps
         self.frame_count: Optional[int] = self._source.frame_count
-        self.repeats: FrozenSet[int] = self._source.repeats
+        self.repeats: Repeats = self._source.repeats
         self.size: Size = self._source.size
         self.has_audio: bool = self._source.has_audio
 

@@ -31,6 +31,8 @@ from modules.video.wholeness import (
 
 # Demuxers whose index leads exactly to a keyframe; other clips are decoded from their start.
 SEEKABLE = (MOV, MATROSKA)
+# Formats whose headers tell how long a clip is, and whose packets may end at any place.
+HEADED = (MATROSKA, 'flv', 'ivf', 'mxf', 'nut', 'rm')
 # Formats whose frames carry delays, the last one too.
 DELAYED = ('gif', 'apng')
 # Sound that goes on for longer after the last picture: players show that picture for as long.
@@ -76,23 +78,64 @@ def survey(path: PathLike) -> Clip:
         repeats = 0
         if kind == AVI:
             repeats = _empty_frames(packets, stream, path, notes)
-        elif packets.damaged is not None and (
-            kind != TRANSPORT or has_lost_packets(path, stream.id)
-        ):
-            raise damage_error(path, packets.damaged, stream.frames)
+        else:
+            damaged = _first_gap(packets, path, stream) if kind == TRANSPORT else packets.damaged
+            if damaged is not None:
+                raise damage_error(path, damaged, stream.frames)
         if is_cut_short(path, kind):
             raise damage_error(path, len(packets.pictures), stream.frames)
         if not packets.pictures:
             raise UserError(f'{path}: no frames in it; give a clip with moving pictures')
         if has_another_clip(path, kind):
             notes.append(f'{path}: another clip is joined to it, which is left out')
-        return _timeline(packets, stream, repeats, path, notes)
+        hidden = sum(packet.is_hidden for part in packets.parts[1:] for packet in part)
+        if hidden:  # by the first one's edit list
+            notes.append(f'{path}: {hidden} frames of a clip that is joined to it are left out')
+        clip = _timeline(packets, stream, repeats, path, notes)
+        notes += _missing_end(packets, clip, container, path)
+        return clip
 
 
 def _tracks_left_out(container: av.container.InputContainer, path: PathLike) -> Iterator[str]:
     tracks = [stream for stream in picture_tracks(container) if stream.frames != 1]
     if len(tracks) > 1 and not _is_avif(container):  # which has its transparency as a track
         yield f'{path}: {len(tracks)} tracks of pictures, of which the default one is used'
+
+
+def _first_gap(packets: Packets, path: PathLike, stream: av.VideoStream) -> Optional[int]:
+    """The number of a transport stream's first frame after lost packets; None: there are none.
+
+    What libav takes for damage may be a joint, and it doesn't notice all that is missing.
+    """
+    stamps = sorted(packet.stamp for packet in packets.pictures if packet.stamp is not None)
+    steps = np.diff(stamps)
+    gaps = np.flatnonzero(steps > 1.5 * np.median(steps)) if len(steps) else steps
+    if packets.damaged is None and not len(gaps):
+        return None
+    is_lost = has_lost_packets(path, stream.id)
+    if is_lost is None:  # it can't be told
+        return packets.damaged
+    found = int(gaps[0]) + 1 if packets.damaged is None else packets.damaged
+    return found if is_lost else None
+
+
+def _missing_end(
+    packets: Packets, clip: Clip, container: av.container.InputContainer, path: PathLike
+) -> Iterator[str]:
+    """A line if the clip ends before its header says: after damage, readers look for the next frame
+    in vain.
+    """
+    is_told = container.format.name in HEADED and container.duration and not packets.joints
+    if not is_told or not clip.stamps or len(container.streams) > 1 + clip.has_audio:
+        return
+    told = Fraction(container.duration, av.time_base)
+    end = clip.stamps[-1] * clip.tick + 1 / clip.fps
+    missing = told - max(end, packets.sound_end or 0)
+    if missing > STILL_END:
+        yield (
+            f'{path}: its last {float(missing):.3g} s are missing, of {float(told):.4g} s that its '
+            'header tells of'
+        )
 
 
 def _empty_frames(
@@ -155,8 +198,10 @@ def _timeline(
     frame_count = pace.frame_count
     if packets.sound_end is not None:
         sound = packets.sound_end - int(stamps[0]) * tick
-        if sound - frame_count / pace.fps > STILL_END:
-            frame_count = round(sound * pace.fps)
+        held = round(sound * pace.fps)
+        is_sane = held < max(Fraction(1000 * len(stamps)), 3600 * pace.fps)  # a broken stamp
+        if is_sane and sound - frame_count / pace.fps > STILL_END:
+            frame_count = held
     is_seekable = kind in SEEKABLE and not packets.joints
     return clip._replace(
         fps=pace.fps,

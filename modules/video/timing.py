@@ -1,12 +1,23 @@
 """When frames are shown: the constant rate of a clip, and the place of each frame at it."""
 
 from fractions import Fraction
-from typing import FrozenSet, Iterable, Iterator, NamedTuple, Optional, Sequence, Union
+from typing import (
+    AbstractSet,
+    FrozenSet,
+    Iterable,
+    Iterator,
+    NamedTuple,
+    Optional,
+    Sequence,
+    TypeVar,
+    Union,
+)
 
 import numpy as np
 
 from modules.runtime.files import PathLike
 
+T = TypeVar('T')
 Rate = Union[int, float, Fraction]
 FOLDER_FPS = 25
 # A frame may be shown so many seconds too early or too late.
@@ -81,9 +92,29 @@ def find_pace(
     return _unsteady(np.append(times, times[-1] + (held or step)), rates)
 
 
-def find_repeats(slots: Sequence[int], frame_count: int) -> FrozenSet[int]:
-    """The numbers of frames that show the one before again."""
-    return frozenset(range(frame_count)).difference(slots)
+class Repeats(AbstractSet[int]):
+    """The numbers of frames that show the one before again; also of hours it takes little room.
+
+    Args:
+        slots: the numbers of those that are new.
+        frame_count: of all of them.
+    """
+
+    def __init__(self, slots: Iterable[int] = (), frame_count: int = 0):
+        self._new, self._count = frozenset(slots), frame_count
+
+    @classmethod
+    def _from_iterable(cls, it: Iterable[T]) -> FrozenSet[T]:
+        return frozenset(it)
+
+    def __contains__(self, number: object) -> bool:
+        return number not in self._new and number in range(self._count)
+
+    def __iter__(self) -> Iterator[int]:
+        return (number for number in range(self._count) if number not in self._new)
+
+    def __len__(self) -> int:
+        return max(0, self._count - len(self._new))
 
 
 def _steady(times: np.ndarray, rates: Iterable[Fraction], held: Optional[float]) -> Optional[Pace]:
