@@ -76,6 +76,7 @@ demo-train: setup data/creatures-64 data/creatures-128
 	    $$(ls log/demo-adv-128/*.safetensors | tail -n 1)
 
 test: lint
+	@echo 'All tests: about 20 minutes on two cores; make test-quick takes under two'
 	@$(RUN) -m pytest -q
 
 test-quick: lint

@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 from modules.animation.results import OUTPUTS, AnimationFolder
-from modules.checkpoints.download import find_weights
+from modules.checkpoints.places import find_weights
 from modules.config import load_config
 from modules.inference.options import add_engine_options
 from modules.runtime.commands import ArgumentParser, run_command
@@ -25,8 +25,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument('--config', type=Path, required=True)
     parser.add_argument(
         '--checkpoint',
-        help='weights: a known name (vox, vox-512), .pth.tar, .pdparams, .safetensors, a folder of '
-        "a run or of .npz files; the config's ckpt_model if left out",
+        help='weights: a known name (vox, vox-512), .pth.tar, .pdparams, .safetensors, the folder '
+        "of a run (its newest ones) or of .npz files; the config's ckpt_model if left out",
     )
     parser.add_argument(
         '--save_dir',

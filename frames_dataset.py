@@ -3,37 +3,34 @@
 A clip is a video (mp4, gif, mov, ...), a folder of frames, or a picture of frames side by side.
 """
 
-import csv
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from modules.data.augmentation import AllAugmentationTransform
-from modules.data.clips import (
-    EXACT,
-    Clip,
-    Part,
-    Size,
-    decode_apart,
-    group_by_id,
-    list_part,
-    open_clip,
-    take_size,
-)
-from modules.data.frame_cache import GIGABYTE, FrameCache, is_cached, read_entry
+from modules.data.clips import EXACT, Clip, Size, group_by_id, list_part, take_size
+from modules.data.frame_cache import is_cached, read_entry
 from modules.data.loader import Key
-from modules.runtime.errors import UserError, reason_of
+from modules.data.opening import (
+    available_memory,
+    fill_cache,
+    open_cache,
+    open_clips,
+    preload_clips,
+    warn_all,
+)
+from modules.data.pairs import Pair, drawn_pairs, listed_pairs
+from modules.runtime.errors import UserError
 from modules.runtime.files import PathLike
 from modules.runtime.messages import warn
-from modules.runtime.process import available_cores, cores_of_process, local_processes
 from modules.video.levels import to_float
 
+__all__ = ['Damage', 'FramesDataset', 'Pair', 'Sample', 'animation_pairs']
+
 ATTEMPTS = 100  # clips in a row that can't be read, after which training gives up
-WARNINGS = 20  # lines of a kind that are printed
 
 
 class Sample(NamedTuple):
@@ -49,13 +46,6 @@ class Damage(NamedTuple):
 
     name: str
     message: str
-
-
-class Pair(NamedTuple):
-    """What to animate: positions of two clips in the dataset."""
-
-    source: int
-    driving: int
 
 
 class FramesDataset:
@@ -77,10 +67,10 @@ class FramesDataset:
         root_dir: PathLike,
         frame_shape: Sequence[int] = (256, 256, 3),
         id_sampling: bool = False,
-        pairs_list: Optional[PathLike] = None,
-        augmentation_params: Optional[Mapping[str, Any]] = None,
+        pairs_list: PathLike | None = None,
+        augmentation_params: Mapping[str, Any] | None = None,
         resize: str = EXACT,
-        cache_dir: Optional[PathLike] = None,
+        cache_dir: PathLike | None = None,
         cache_gb: float = 100,
         is_train: bool = True,
         preload: bool = False,
@@ -117,18 +107,22 @@ class FramesDataset:
         params = augmentation_params or {}
         self.transform = AllAugmentationTransform(**params)
         self.unreadable: Counter = Counter()
-        self._frames: Dict[int, np.ndarray] = {}
-        free = _available_memory()  # now, before other processes of this machine preload, too
-        self._cache = _open_cache(cache_dir, cache_gb) if is_train and not preload else None
-        self.clips, self.broken = self._open_clips(list_part(root_dir, is_train, random_seed))
+        self._frames: dict[int, np.ndarray] = {}
+        free = available_memory()  # now, before other processes of this machine preload, too
+        self._cache = open_cache(cache_dir, cache_gb) if is_train and not preload else None
+        part = list_part(root_dir, is_train, random_seed)
+        self.clips, self.broken = open_clips(part, self._size, resize, self._cache)
         if not is_train or params.get('crop_param') is None:
             self.clips, others = take_size(self.clips, self._size)
-            _warn_all(others, 'clips are of another size, left out')
+            warn_all(others, 'clips are of another size, left out')
             self.broken += others
         if is_train and preload:
-            self._preload(free)
+            self._frames = preload_clips(self.clips, free)
         elif self._cache:
-            self._fill_cache(self._cache)
+            self.clips, crashed = fill_cache(self._cache, self.clips)
+            if not self.clips:
+                raise UserError(f'{self.root_dir}: no clip can be decoded; {crashed[0]}')
+            self.broken += crashed
         self.names = [clip.name for clip in self.clips]
         self._entries = [self._entry(clip) for clip in self.clips]
         # The clips that a sample may come from.
@@ -157,7 +151,7 @@ class FramesDataset:
         """
         return self._sample_from(self._choose(index, rng), rng)
 
-    def draw(self, key: Key) -> Tuple[Sample, List[Damage]]:
+    def draw(self, key: Key) -> tuple[Sample, list[Damage]]:
         """The training sample of this key, and what could not be read on the way to it.
 
         Frames that can't be read give way to those of another index: drawn from the key as well, so
@@ -167,7 +161,7 @@ class FramesDataset:
             UserError: `ATTEMPTS` clips in a row can't be read.
         """
         index, (seed, epoch, position) = key
-        damage: List[Damage] = []
+        damage: list[Damage] = []
         for attempt in range(ATTEMPTS):
             entropy = np.random.SeedSequence(seed, spawn_key=(epoch, position, attempt))
             rng = np.random.default_rng(entropy)
@@ -209,7 +203,7 @@ class FramesDataset:
         source, driving = to_float(np.ascontiguousarray(frames.transpose(0, 3, 1, 2)))
         return Sample(source, driving, self.names[number])
 
-    def _read(self, number: int, indices: List[int]) -> np.ndarray:
+    def _read(self, number: int, indices: list[int]) -> np.ndarray:
         """(2, H, W, 3) uint8: from memory, from the cache, or else from the clip itself."""
         if number in self._frames:
             return self._frames[number][indices]
@@ -217,53 +211,7 @@ class FramesDataset:
         frames = read_entry(entry, indices) if entry else None
         return self.clips[number].read(indices) if frames is None else frames
 
-    def _open_clips(self, part: Part) -> Tuple[List[Clip], List[str]]:
-        """The clips of the part that can be opened, and a line for each that can't."""
-
-        def opened(name: str) -> Union[Clip, str]:
-            path = part.folder / name
-            try:
-                cache = self._cache
-                known = cache.find(path, self._size, self.resize) if cache else None
-                return known or decode_apart(path, open_clip, path, self._size, self.resize)
-            except UserError as error:
-                return str(error)
-
-        with ThreadPoolExecutor(cores_of_process()) as pool:
-            results = pool.map(opened, part.clips)
-            count = len(part.clips)
-            bar = tqdm(results, 'opening clips', count, leave=False, delay=2, disable=None)
-            found = list(bar)
-        clips = [clip for clip in found if isinstance(clip, Clip)]
-        broken = [message for message in found if isinstance(message, str)]
-        if part.others:
-            warn(f'{part.folder}: {len(part.others)} files are no clips, such as {part.others[0]}')
-        _warn_all(broken, f'of {len(part.clips)} clips in {part.folder} are broken, left out')
-        _warn_all([note for clip in clips for note in clip.notes], 'things are left out of clips')
-        if broken and not clips:
-            raise UserError(f'{part.folder}: no clip of {len(broken)} can be read; {broken[0]}')
-        return clips, broken
-
-    def _fill_cache(self, cache: FrameCache) -> None:
-        filled = cache.fill(self.clips, available_cores())  # one process at a time does
-        damaged = [message for _, message in filled.damaged]
-        _warn_all(damaged, 'clips are damaged midway, used up to there')
-        crashed = [message for _, message in filled.crashed]
-        _warn_all(crashed, 'clips end their decoder, left out')
-        if crashed:
-            kept = {clip.path for clip in self.clips} - {clip.path for clip, _ in filled.crashed}
-            self.clips = [clip for clip in self.clips if clip.path in kept]
-            self.broken += crashed
-        if not self.clips:
-            raise UserError(f'{self.root_dir}: no clip can be decoded; {crashed[0]}')
-        _warn_all(filled.notes, 'things are left out of clips')
-        if filled.left_out:
-            warn(
-                f'{filled.left_out} of {len(self.clips)} clips are not in the frame cache and will '
-                f'be read slowly: {filled.reason}'
-            )
-
-    def _entry(self, clip: Clip) -> Optional[Path]:
+    def _entry(self, clip: Clip) -> Path | None:
         """The cache entry to read the clip from."""
         if not self._cache or not is_cached(clip):
             return None
@@ -272,34 +220,8 @@ class FramesDataset:
         except OSError:  # taken away a moment ago: reported when it is read
             return None
 
-    def _preload(self, free: Optional[int]) -> None:
-        """Reads all frames; a clip that breaks off is left to be read, and reported, on the way.
 
-        Args:
-            free: bytes for all local processes together, each of which holds the frames.
-        """
-        need = sum(clip.frame_count * clip.size[0] * clip.size[1] * 3 for clip in self.clips)
-        processes = local_processes()
-        if free is not None and need * processes > free:
-            times = f' in each of {processes} processes' if processes > 1 else ''
-            raise UserError(
-                f'--preload: the frames take {need / GIGABYTE:.1f} GB{times} and '
-                f'{free / GIGABYTE:.1f} GB of memory are free; leave it out'
-            )
-
-        def frames(clip: Clip) -> Optional[np.ndarray]:
-            try:
-                return np.stack(list(clip.frames()))
-            except UserError:
-                return None
-
-        with ThreadPoolExecutor(cores_of_process()) as pool:
-            results = pool.map(frames, self.clips)
-            bar = tqdm(results, 'preload', len(self.clips), unit='clip', disable=None)
-            self._frames = {n: array for n, array in enumerate(bar) if array is not None}
-
-
-def animation_pairs(dataset: FramesDataset, num_pairs: int, seed: int = 0) -> List[Pair]:
+def animation_pairs(dataset: FramesDataset, num_pairs: int, seed: int = 0) -> list[Pair]:
     """The pairs to animate, at most `num_pairs`.
 
     They are the first ones of `dataset.pairs_list`, a csv file with columns source and driving,
@@ -311,79 +233,12 @@ def animation_pairs(dataset: FramesDataset, num_pairs: int, seed: int = 0) -> Li
     Raises:
         UserError: the list can't be read, or none of its pairs is in the dataset.
     """
-    if dataset.pairs_list is not None and not Path(dataset.pairs_list).exists():
+    if dataset.pairs_list is not None:
+        if Path(dataset.pairs_list).exists():
+            return listed_pairs(dataset.pairs_list, dataset.names, dataset.root_dir)[:num_pairs]
         warn(
             f'{dataset.pairs_list}: no such file; pairs are drawn at random. The lists of the '
             'published configs are in data/ of the official repository; dataset_params.pairs_list '
             'names them, null is for drawn ones'
         )
-    elif dataset.pairs_list is not None:
-        return _listed_pairs(dataset, dataset.pairs_list)[:num_pairs]
-    side = min(num_pairs, len(dataset.clips))
-    count = min(num_pairs, side**2)
-    chosen = np.random.RandomState(seed).choice(side**2, count, replace=False)
-    return [Pair(source=int(cell % side), driving=int(cell // side)) for cell in chosen]
-
-
-def _listed_pairs(dataset: FramesDataset, pairs_list: PathLike) -> List[Pair]:
-    number = {name: index for index, name in enumerate(dataset.names)}
-    try:
-        # Names are those on the disk, which need not be UTF-8; the columns' are.
-        with open(pairs_list, encoding='utf-8-sig', errors='surrogateescape', newline='') as file:
-            reader = csv.DictReader(file)
-            columns = list(reader.fieldnames or ())
-            ''.join(columns).encode()
-            if not {'source', 'driving'} <= set(columns):
-                raise UserError(f'{pairs_list}: needs the columns source and driving')
-            rows = [(row['source'], row['driving']) for row in reader]
-    except OSError as error:
-        reason = reason_of(error)
-        raise UserError(f'{pairs_list}: {reason}; dataset_params.pairs_list names it') from error
-    except (UnicodeError, csv.Error) as error:
-        raise UserError(f'{pairs_list}: not a csv file: {error}; save it as UTF-8 text') from error
-    pairs = [Pair(number[a], number[b]) for a, b in rows if a in number and b in number]
-    if not pairs:
-        example = f', such as {rows[0][0]} and {rows[0][1]}' if rows else ''
-        raise UserError(
-            f'{pairs_list}: none of its {len(rows)} pairs{example}, is in {dataset.root_dir}; '
-            'names must be those of clips there, with their extensions'
-        )
-    if len(pairs) < len(rows):
-        absent = next(name for row in rows for name in row if name not in number)
-        warn(
-            f'{pairs_list}: {len(rows) - len(pairs)} of {len(rows)} pairs are passed over, since '
-            f'{dataset.root_dir} lacks a clip of theirs, such as {absent}'
-        )
-    return pairs
-
-
-def _open_cache(cache_dir: Optional[PathLike], cache_gb: float) -> Optional[FrameCache]:
-    if cache_gb <= 0:
-        return None
-    try:
-        return FrameCache(cache_dir, int(cache_gb * GIGABYTE))
-    except UserError as error:
-        if cache_dir is not None:
-            raise
-        warn(f'{error}; until then videos are read slowly')
-        return None
-
-
-def _available_memory() -> Optional[int]:
-    """Bytes that can be had without swapping, where the system tells."""
-    try:
-        with open('/proc/meminfo', encoding='ascii') as file:
-            for line in file:
-                if line.startswith('MemAvailable:'):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return None
-
-
-def _warn_all(messages: Sequence[str], summary: str) -> None:
-    for message in messages[:WARNINGS]:
-        warn(message)
-    if messages:
-        rest = f' (the first {WARNINGS} are above)' if len(messages) > WARNINGS else ''
-        warn(f'{len(messages)} {summary}{rest}; tools/check_dataset.py lists all')
+    return drawn_pairs(len(dataset.clips), num_pairs, seed)

@@ -1,6 +1,9 @@
 """The one place where networks are built from a config."""
 
-from typing import Any, Mapping, NamedTuple
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from paddle import nn
 
@@ -16,12 +19,12 @@ class Models(NamedTuple):
     kp_detector: KPDetector
     discriminator: MultiScaleDiscriminator
 
-    def eval(self) -> 'Models':
+    def eval(self) -> Models:
         for network in self:
             network.eval()
         return self
 
-    def train(self) -> 'Models':
+    def train(self) -> Models:
         for network in self:
             network.train()
         return self

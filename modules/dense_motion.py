@@ -1,6 +1,6 @@
 """Dense motion network (paper Sec. 3.2)."""
 
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 import paddle
 import paddle.nn.functional as F
@@ -25,7 +25,7 @@ class DenseMotion(NamedTuple):
     deformation: Tensor  # (B, h, w, 2), coordinates in the source image
     mask: Tensor  # (B, K + 1, h, w), sums to 1 over the motions; the background comes first
     sparse_deformed: Tensor  # (B, K + 1, C, h, w), the source warped by each motion
-    occlusion_map: Optional[Tensor]  # (B, 1, h, w) in [0, 1]; 0 = to be inpainted
+    occlusion_map: Tensor | None  # (B, 1, h, w) in [0, 1]; 0 = to be inpainted
 
 
 class DenseMotionNetwork(nn.Layer):
@@ -71,7 +71,7 @@ class DenseMotionNetwork(nn.Layer):
         return source_image if self.scale_factor == 1 else self.down(source_image)
 
     def heatmap_representations(
-        self, size: Tuple[int, int], kp_driving: Keypoints, kp_source: Keypoints
+        self, size: tuple[int, int], kp_driving: Keypoints, kp_source: Keypoints
     ) -> Tensor:
         """Eq. 6: where each motion starts and ends, 0 for the background: (B, K + 1, 1, h, w)."""
         heatmap = kp2gaussian(kp_driving.value, size, self.kp_variance)
@@ -80,7 +80,7 @@ class DenseMotionNetwork(nn.Layer):
         return paddle.concat([background, heatmap], axis=1).unsqueeze(2)
 
     def sparse_motions(
-        self, size: Tuple[int, int], kp_driving: Keypoints, kp_source: Keypoints
+        self, size: tuple[int, int], kp_driving: Keypoints, kp_source: Keypoints
     ) -> Tensor:
         """Eq. 4: z -> kp_s + J_s J_d^-1 (z - kp_d), identity first: (B, K + 1, h, w, 2)."""
         h, w = size

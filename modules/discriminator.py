@@ -1,6 +1,7 @@
 """Multi-scale patch discriminator, similar to pix2pix's."""
 
-from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import paddle
 import paddle.nn.functional as F
@@ -12,7 +13,7 @@ from modules.util import Conv2D, Keypoints, kp2gaussian
 class Judgement(NamedTuple):
     """What the discriminator of one scale says of an image."""
 
-    feature_maps: List[Tensor]  # the output of every block
+    feature_maps: list[Tensor]  # the output of every block
     prediction_map: Tensor  # (B, 1, h', w'): 1 for real, 0 for generated
 
 
@@ -70,7 +71,7 @@ class Discriminator(nn.Layer):
         self.use_kp = use_kp
         self.kp_variance = kp_variance
 
-    def forward(self, x: Tensor, kp: Optional[Keypoints] = None) -> Judgement:
+    def forward(self, x: Tensor, kp: Keypoints | None = None) -> Judgement:
         """
         Args:
             x: (B, C, H, W) in [0, 1].
@@ -123,8 +124,8 @@ class MultiScaleDiscriminator(nn.Layer):
         )  # fmt: skip
 
     def forward(
-        self, pyramid: Mapping[float, Tensor], kp: Optional[Keypoints] = None
-    ) -> Dict[float, Judgement]:
+        self, pyramid: Mapping[float, Tensor], kp: Keypoints | None = None
+    ) -> dict[float, Judgement]:
         """
         Args:
             pyramid: the image at (at least) every scale judged, (B, C, H * scale, W * scale).

@@ -3,7 +3,7 @@
 Compiled engines (modules/inference/) answer to the same methods.
 """
 
-from typing import Any, Protocol, Union, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from paddle import Tensor
 
@@ -70,6 +70,6 @@ class EagerEngine:
         return Generated(*(part if part is None else part.astype('float32') for part in generated))
 
 
-def as_engine(models: Union[Models, Engine]) -> Engine:
+def as_engine(models: Models | Engine) -> Engine:
     """An engine as it is; networks alone are computed eagerly."""
     return models if isinstance(models, Engine) else EagerEngine(models)

@@ -1,7 +1,8 @@
 """Occlusion-aware generator (paper Sec. 3.2), after Johnson et al."""
 
 import itertools
-from typing import Any, Mapping, NamedTuple, Optional
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import paddle.nn.functional as F
 from paddle import Tensor, nn
@@ -30,10 +31,10 @@ class Generated(NamedTuple):
     """The frame in the driving pose, and what explains it."""
 
     prediction: Tensor  # (B, C, H, W) in [0, 1]
-    deformed: Optional[Tensor]  # (B, C, H, W), the source image warped; None if not asked for
+    deformed: Tensor | None  # (B, C, H, W), the source image warped; None if not asked for
     mask: Tensor  # (B, K + 1, h, w)
-    sparse_deformed: Optional[Tensor]  # (B, K + 1, C, h, w); None: not to be shown
-    occlusion_map: Optional[Tensor]  # (B, 1, h, w)
+    sparse_deformed: Tensor | None  # (B, K + 1, C, h, w); None: not to be shown
+    occlusion_map: Tensor | None  # (B, 1, h, w)
 
 
 def deform(x: Tensor, deformation: Tensor, align_corners: bool) -> Tensor:

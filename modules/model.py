@@ -1,7 +1,10 @@
 """The losses of the generator step and of the discriminator step (paper Sec. 3.3)."""
 
+from __future__ import annotations
+
 import contextlib
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import paddle
@@ -18,8 +21,8 @@ from modules.transform import Transform
 from modules.util import AntiAliasInterpolation2d, Keypoints
 from modules.vgg import Vgg19
 
-Losses = Dict[str, Tensor]
-Pyramid = Dict[float, Tensor]
+Losses = dict[str, Tensor]
+Pyramid = dict[float, Tensor]
 
 
 class GeneratorStep(NamedTuple):
@@ -29,10 +32,10 @@ class GeneratorStep(NamedTuple):
     generated: Generated
     kp_source: Keypoints
     kp_driving: Keypoints
-    transformed_frame: Optional[Tensor]  # (B, C, H, W); None without equivariance losses
-    transformed_kp: Optional[Keypoints]
+    transformed_frame: Tensor | None  # (B, C, H, W); None without equivariance losses
+    transformed_kp: Keypoints | None
 
-    def detach(self) -> 'GeneratorStep':
+    def detach(self) -> GeneratorStep:
         """The values alone, without what backward needs."""
         return _detach(self)
 
@@ -94,7 +97,7 @@ class TrainingLosses(nn.Layer):
         vgg: needed where a perceptual weight is not 0.
     """
 
-    def __init__(self, config: Mapping[str, Any], vgg: Optional[Vgg19] = None):
+    def __init__(self, config: Mapping[str, Any], vgg: Vgg19 | None = None):
         super().__init__()
         common = config['model_params']['common_params']
         self.align_corners = common['align_corners']
@@ -114,14 +117,14 @@ class TrainingLosses(nn.Layer):
     def equivariant(self) -> bool:
         return bool(self.weights['equivariance_value'] or self.weights['equivariance_jacobian'])
 
-    def random_transform(self, rng: np.random.Generator, batch_size: int) -> Optional[Transform]:
+    def random_transform(self, rng: np.random.Generator, batch_size: int) -> Transform | None:
         """The transforms of one batch; None where no loss needs them."""
         if not self.equivariant:
             return None
         return Transform.random(rng, batch_size, **self.transform_params)
 
     def generator_step(
-        self, models: Models, source: Tensor, driving: Tensor, transform: Optional[Transform]
+        self, models: Models, source: Tensor, driving: Tensor, transform: Transform | None
     ) -> GeneratorStep:
         """Losses for the generator and the keypoint detector; call backward on their sum.
 
@@ -195,7 +198,7 @@ class TrainingLosses(nn.Layer):
     ) -> Losses:
         """LSGAN and feature matching; the discriminator's weights get no gradient here."""
         with frozen(models.discriminator):
-            fake_judgements: Dict[float, Judgement] = models.discriminator(fake, kp)
+            fake_judgements: dict[float, Judgement] = models.discriminator(fake, kp)
             with paddle.no_grad():
                 real_judgements = models.discriminator(real, kp)
         gan = matching = 0
@@ -233,7 +236,7 @@ class TrainingLosses(nn.Layer):
         return self.pyramid(image, [s for s in self.disc_scales if s not in pyramid])
 
 
-def _weighted_l1(weights: Sequence[float], a: List[Tensor], b: List[Tensor]) -> Tensor:
+def _weighted_l1(weights: Sequence[float], a: list[Tensor], b: list[Tensor]) -> Tensor:
     """Sum over feature maps of weight * mean |a - b|; a map that weighs 0 costs nothing."""
     total = 0
     for weight, x, y in zip(weights, a, b):

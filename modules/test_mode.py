@@ -4,13 +4,16 @@ The one switch is the environment variable TEST_MODE=1. The code marks what can 
 `tap` (a named result) and `tap_op` (a grid sample or an interpolation, numbered in the order of the
 calls); with no tape running both return their argument and do nothing else.
 
-Weights come from names, not from files: see modules/parity/weights.py.
+Weights come from names, not from files: see seed_networks in modules/parity/record.py.
 """
+
+from __future__ import annotations
 
 import contextlib
 import os
 import zipfile
-from typing import Dict, Iterator, Mapping, NamedTuple, Optional
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import paddle
@@ -20,14 +23,14 @@ from modules.runtime.errors import UserError
 ENABLED = os.environ.get('TEST_MODE') == '1'
 PIN_FILE = os.environ.get('TEST_MODE_PIN') or None
 
-_tape: Optional['Tape'] = None
+_tape: Tape | None = None
 
 
 class Pins(NamedTuple):
     """What TEST_MODE_PIN's file holds; None where nothing is pinned."""
 
-    inputs: Optional[Dict[str, np.ndarray]]  # frames and noise of the step
-    results: Optional[Dict[str, np.ndarray]]  # by tap name
+    inputs: dict[str, np.ndarray] | None  # frames and noise of the step
+    results: dict[str, np.ndarray] | None  # by tap name
 
 
 def read_pins() -> Pins:
@@ -46,7 +49,7 @@ def read_pins() -> Pins:
     return Pins(arrays if 'source' in arrays else None, results_of_step(arrays))
 
 
-def results_of_step(arrays: Mapping[str, np.ndarray]) -> Dict[str, np.ndarray]:
+def results_of_step(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Of a `nets` file, what can be pinned in a training step, by tap name."""
     step = {name[len('train.') :]: a for name, a in arrays.items() if name.startswith('train.')}
     return {n: a for n, a in step.items() if not n.startswith(('loss.', 'grad.', 'buffer.'))}
@@ -62,9 +65,9 @@ class Tape:
         values: what the computation found, by name, in its order and before any replacement.
     """
 
-    def __init__(self, pins: Optional[Mapping[str, np.ndarray]] = None):
+    def __init__(self, pins: Mapping[str, np.ndarray] | None = None):
         self.pins = pins or {}
-        self.values: Dict[str, paddle.Tensor] = {}
+        self.values: dict[str, paddle.Tensor] = {}
         self._num_ops = 0
 
     def take(self, name: str, tensor: paddle.Tensor) -> paddle.Tensor:
@@ -100,7 +103,7 @@ def tap_op(kind: str, tensor: paddle.Tensor) -> paddle.Tensor:
 
 
 @contextlib.contextmanager
-def record(pins: Optional[Mapping[str, np.ndarray]] = None) -> Iterator[Tape]:
+def record(pins: Mapping[str, np.ndarray] | None = None) -> Iterator[Tape]:
     """Runs a tape for the block."""
     global _tape
     previous, _tape = _tape, Tape(pins)

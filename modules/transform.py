@@ -1,6 +1,6 @@
 """Random affine and thin-plate transform for the equivariance losses (paper Sec. 3.1)."""
 
-from typing import Optional
+from __future__ import annotations
 
 import numpy as np
 import paddle
@@ -21,7 +21,7 @@ class Transform:
         control_params: (B, 1, P * P) weights of the control points, or None for an affine map.
     """
 
-    def __init__(self, affine_noise: Tensor, control_params: Optional[Tensor] = None):
+    def __init__(self, affine_noise: Tensor, control_params: Tensor | None = None):
         self.affine_noise = affine_noise
         self.theta = affine_noise + paddle.eye(2, 3, dtype=affine_noise.dtype)
         self.control_params = control_params
@@ -36,9 +36,9 @@ class Transform:
         rng: np.random.Generator,
         batch_size: int,
         sigma_affine: float,
-        sigma_tps: Optional[float] = None,
-        points_tps: Optional[int] = None,
-    ) -> 'Transform':
+        sigma_tps: float | None = None,
+        points_tps: int | None = None,
+    ) -> Transform:
         """Draws normal noise from `rng`; without both tps arguments an affine map."""
         affine_noise = rng.normal(0, sigma_affine, (batch_size, 2, 3))
         control_params = None
@@ -47,7 +47,7 @@ class Transform:
             control_params = paddle.to_tensor(control_params, paddle.get_default_dtype())
         return cls(paddle.to_tensor(affine_noise, paddle.get_default_dtype()), control_params)
 
-    def __getitem__(self, samples: slice) -> 'Transform':
+    def __getitem__(self, samples: slice) -> Transform:
         """The transforms of some samples of the batch."""
         control_params = self.control_params
         return Transform(

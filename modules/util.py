@@ -5,7 +5,9 @@ Images are float in [0, 1], NCHW. Coordinates are (x, y) in [-1, 1]; -1 and 1 ar
 border pixels.
 """
 
-from typing import List, NamedTuple, Optional, Tuple
+from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import paddle
@@ -22,13 +24,13 @@ class Keypoints(NamedTuple):
     """Keypoints and the local affine maps around them (paper Sec. 3.1)."""
 
     value: Tensor  # (B, K, 2), coordinates in [-1, 1]
-    jacobian: Optional[Tensor] = None  # (B, K, 2, 2), row-major; None in the zero-order model
+    jacobian: Tensor | None = None  # (B, K, 2, 2), row-major; None in the zero-order model
 
-    def detach(self) -> 'Keypoints':
+    def detach(self) -> Keypoints:
         return Keypoints(*(None if part is None else part.detach() for part in self))
 
 
-def make_coordinate_grid(size: Tuple[int, int], dtype: paddle.dtype) -> Tensor:
+def make_coordinate_grid(size: tuple[int, int], dtype: paddle.dtype) -> Tensor:
     """Coordinates (x, y) of every pixel of an image of `size` (h, w): (h, w, 2) in [-1, 1]."""
     h, w = size
     x = 2 * (paddle.arange(w).astype(dtype) / (w - 1)) - 1
@@ -36,7 +38,7 @@ def make_coordinate_grid(size: Tuple[int, int], dtype: paddle.dtype) -> Tensor:
     return paddle.stack([x.unsqueeze(0).expand([h, w]), y.unsqueeze(1).expand([h, w])], axis=-1)
 
 
-def kp2gaussian(kp_value: Tensor, size: Tuple[int, int], kp_variance: float) -> Tensor:
+def kp2gaussian(kp_value: Tensor, size: tuple[int, int], kp_variance: float) -> Tensor:
     """Keypoints as heatmaps exp(-|z - kp|^2 / (2 variance)): (B, K, 2) -> (B, K, h, w)."""
     grid = make_coordinate_grid(size, kp_value.dtype)
     distance = grid - kp_value.unsqueeze([2, 3])  # (B, K, h, w, 2)
@@ -127,7 +129,7 @@ class Encoder(nn.Layer):
             [DownBlock2d(a, b) for a, b in zip([in_features, *widths], widths)]
         )
 
-    def forward(self, x: Tensor) -> List[Tensor]:
+    def forward(self, x: Tensor) -> list[Tensor]:
         """(B, in, h, w) -> the input and every block's output, num_blocks + 1 tensors."""
         outs = [x]
         for block in self.down_blocks:
@@ -148,7 +150,7 @@ class Decoder(nn.Layer):
         self.up_blocks = nn.LayerList(up_blocks)
         self.out_filters = block_expansion + in_features
 
-    def forward(self, skips: List[Tensor]) -> Tensor:
+    def forward(self, skips: list[Tensor]) -> Tensor:
         """The encoder's outputs -> (B, block_expansion + in_features, h, w)."""
         out = skips[-1]
         for block, skip in zip(self.up_blocks, reversed(skips[:-1])):

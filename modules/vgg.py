@@ -1,7 +1,5 @@
 """VGG19 features for the perceptual loss (Johnson et al. 2016; paper Sec. 3.3)."""
 
-from typing import List
-
 import paddle
 from paddle import Tensor, nn
 from paddle.vision.models import vgg19
@@ -25,7 +23,7 @@ class Vgg19(nn.Layer):
             parameter.stop_gradient = True
         self.eval()
 
-    def forward(self, image: Tensor, levels: int = 5) -> List[Tensor]:
+    def forward(self, image: Tensor, levels: int = 5) -> list[Tensor]:
         """(B, 3, H, W) in [0, 1] -> the first `levels` feature maps; H, W >= 16 for all five."""
         x = (image - self.mean) / self.std
         outs = []

@@ -1,6 +1,6 @@
 """Pictures of what the networks do, laid out as the official visualiser does."""
 
-from typing import Callable, List, Optional, Tuple
+from collections.abc import Callable
 
 import numpy as np
 from paddle import Tensor
@@ -31,7 +31,7 @@ def to_images(tensor: Tensor) -> np.ndarray:
     return np.repeat(images, 3, axis=3) if images.shape[3] == 1 else images
 
 
-def resize_nearest(images: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+def resize_nearest(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(B, h, w, C) -> (B, *size, C), as F.interpolate(mode='nearest') does."""
     rows = np.arange(size[0]) * images.shape[1] // size[0]
     columns = np.arange(size[1]) * images.shape[2] // size[1]
@@ -86,9 +86,9 @@ class Visualizer:
         generated: Generated,
         kp_source: Keypoints,
         kp_driving: Keypoints,
-        kp_norm: Optional[Keypoints] = None,
-        transformed_frame: Optional[Tensor] = None,
-        transformed_kp: Optional[Keypoints] = None,
+        kp_norm: Keypoints | None = None,
+        transformed_frame: Tensor | None = None,
+        transformed_kp: Keypoints | None = None,
     ) -> np.ndarray:
         """One picture of a batch.
 
@@ -120,10 +120,10 @@ class Visualizer:
         return (255 * picture.clip(0, 1)).astype('uint8')
 
     def _motions(
-        self, sparse_deformed: Tensor, masks: Tensor, size: Tuple[int, int]
-    ) -> List[np.ndarray]:
+        self, sparse_deformed: Tensor, masks: Tensor, size: tuple[int, int]
+    ) -> list[np.ndarray]:
         """Every motion's image and mask, the background's first, and the sum of the masks."""
-        columns: List[np.ndarray] = []
+        columns: list[np.ndarray] = []
         all_masks = np.zeros(1)
         num_motions = masks.shape[1]
         for k in range(num_motions):
@@ -138,7 +138,7 @@ class Visualizer:
         return [*columns, all_masks]
 
 
-def _matplotlib_map(name: str) -> Callable[[float], Tuple[float, ...]]:
+def _matplotlib_map(name: str) -> Callable[[float], tuple[float, ...]]:
     try:
         import matplotlib
     except ImportError as error:

@@ -371,7 +371,7 @@ def test_preload_reads_no_file_afterwards_and_holds_bytes(root):
 
 def test_preload_beyond_the_memory_is_an_error(root, monkeypatch):
     write_video(root / 'train' / 'a.mp4', frames(5))
-    monkeypatch.setattr(frames_dataset, '_available_memory', lambda: 1000)
+    monkeypatch.setattr(frames_dataset, 'available_memory', lambda: 1000)
     with pytest.raises(UserError, match='--preload'):
         dataset(root, preload=True)
 

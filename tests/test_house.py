@@ -1,8 +1,8 @@
 """Who may import whom: doc/architecture.md, kept by reading every import of the project."""
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Dict, Iterator, List, Set, Tuple
 
 import pytest
 
@@ -13,7 +13,7 @@ NETWORKS = ('build', 'dense_motion', 'discriminator', 'eager', 'generator', 'key
 LOSSES = ('model', 'transform', 'util', 'vgg', 'visualizer')
 
 # A room, and the rooms that it may import beside itself.
-ALLOWED: Dict[str, Set[str]] = {
+ALLOWED: dict[str, set[str]] = {
     'runtime': set(),
     'video': {'runtime'},
     'config': {'runtime'},
@@ -48,13 +48,13 @@ def name_of(path: Path, root: Path) -> str:
     return '.'.join(parts[:-1] if parts[-1] == '__init__' else parts)
 
 
-def sources(root: Path) -> Dict[str, Path]:
+def sources(root: Path) -> dict[str, Path]:
     """Every module of the project by its dotted name, but the tests."""
     files = [*root.glob('*.py'), *root.glob('modules/**/*.py'), *root.glob('tools/**/*.py')]
     return {name_of(path, root): path for path in files if path.name != 'hubconf.py'}
 
 
-def imports(path: Path, known: Dict[str, Path]) -> Iterator[str]:
+def imports(path: Path, known: dict[str, Path]) -> Iterator[str]:
     """The project's modules that a file imports, wherever in the file it does."""
     for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
         if isinstance(node, ast.Import):
@@ -67,14 +67,14 @@ def imports(path: Path, known: Dict[str, Path]) -> Iterator[str]:
         yield from (name for name in names if name in known)
 
 
-def arrows(root: Path) -> List[Tuple[str, str]]:
+def arrows(root: Path) -> list[tuple[str, str]]:
     known = sources(root)
     # tools/official/ runs beside the official repository, whose `modules` it means.
     mine = {name: path for name, path in known.items() if not name.startswith('tools.official.')}
     return [(name, other) for name, path in mine.items() for other in imports(path, known)]
 
 
-def forbidden(pairs: List[Tuple[str, str]]) -> List[str]:
+def forbidden(pairs: list[tuple[str, str]]) -> list[str]:
     """The arrows that point upwards or to a door."""
     found = []
     for name, other in pairs:
@@ -86,13 +86,13 @@ def forbidden(pairs: List[Tuple[str, str]]) -> List[str]:
     return found
 
 
-def circles(pairs: List[Tuple[str, str]]) -> List[str]:
+def circles(pairs: list[tuple[str, str]]) -> list[str]:
     """Modules that import one another, directly or around."""
-    after: Dict[str, Set[str]] = {}
+    after: dict[str, set[str]] = {}
     for name, other in pairs:
         after.setdefault(name, set()).add(other)
 
-    def reach(start: str) -> Set[str]:
+    def reach(start: str) -> set[str]:
         seen, todo = set(), [*after.get(start, ())]
         while todo:
             module = todo.pop()
@@ -146,3 +146,31 @@ def test_a_circle_is_found(tmp_path):
     (tmp_path / 'modules' / 'ops' / 'a.py').write_text('from modules.ops import b')
     (tmp_path / 'modules' / 'ops' / 'b.py').write_text('from modules.ops.a import x')
     assert circles(arrows(tmp_path)) == ['modules.ops.a', 'modules.ops.b']
+
+
+def late_imports(source: str) -> list[str]:
+    """What a file imports within functions, and in blocks that run for type checkers alone."""
+    tree = ast.parse(source)
+    blocks = (node for node in tree.body if not isinstance(node, ast.Import | ast.ImportFrom))
+    names = []
+    for node in (node for block in blocks for node in ast.walk(block)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names.append(str(node.module))
+    return names
+
+
+def test_modules_import_at_the_top():
+    """All but Paddle, which reads its environment once, and packages that need not be there."""
+    optional = {'paddle', 'google', 'matplotlib', 'pillow_heif', 'tensorboardX', 'visualdl'}
+    for path in (ROOT / 'modules').rglob('*.py'):
+        source = path.read_text(encoding='utf-8')
+        late = {name.split('.')[0] for name in late_imports(source)}
+        assert late <= optional, path
+        assert 'TYPE_CHECKING' not in source, path
+
+
+@pytest.mark.parametrize('block', ['def f():', 'if TYPE_CHECKING:', 'class A:'])
+def test_a_late_import_is_found(block):
+    assert late_imports(f'import sys\n{block}\n    from os import path') == ['os']

@@ -15,7 +15,6 @@ from modules.eager import EagerEngine
 from modules.inference.choice import build_engine
 from modules.model import TrainingLosses
 from modules.ops import precision
-from modules.parity.emulated_amp import AMP_NAMES, emulated_amp
 from modules.runtime.errors import UserError
 from modules.training.setup import check_amp
 from modules.training.trainer import Trainer
@@ -25,6 +24,7 @@ from modules.video import VideoReader, read_image
 from tests.support.places import ROOT
 from tests.support.tiny import tiny_config
 from tests.support.training_runs import run, write_clips, write_config
+from tools.gpu_checking.emulated_amp import AMP_NAMES, emulated_amp
 
 
 def images(count=2, size=32, seed=0):

@@ -7,7 +7,8 @@ Prints Markdown tables. Sections, chosen by --only:
     loading    training samples per second by two worker processes, beside decoding whole clips
     training   time and peak memory of a training step, beside the official PyTorch code's
     animation  time and peak memory of the frames of an animation by each engine, beside the
-               official PyTorch code's, and how far the frames are from the reference engine's
+               official PyTorch code's in the forms that are used where it is to be fast (as it is,
+               compiled, by OpenVINO, ...), and how far the frames are from the reference engine's
 
 What is compared runs in turns (A B A B ...), --repeats times, and medians are shown; (largest -
 smallest) / median is the spread. Networks are measured on the CPU, in processes of their own which
@@ -20,8 +21,9 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Sequence
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -41,6 +43,7 @@ from tools.benchmarking.ours import ENGINES
 from tools.benchmarking.runs import find_official
 from tools.benchmarking.training import compare_training
 from tools.markdown import table
+from tools.official.forms import FORMS
 
 SECTIONS = ('loading', 'training', 'animation')
 NOISY = 0.25  # spread above which a warning is printed
@@ -53,7 +56,7 @@ LEAST = {  # of the options that are numbers
 def list_of(choices: Sequence[str]):
     """What argparse makes of 'a,b': those of the choices, in their order."""
 
-    def parse(text: str) -> List[str]:
+    def parse(text: str) -> list[str]:
         names = text.split(',')
         for name in names:
             if name not in choices:
@@ -95,14 +98,22 @@ def parse_arguments() -> argparse.Namespace:
         metavar='A,B',
         help=f'of {", ".join(ENGINES)}; all if left out',
     )
+    add(
+        '--peer',
+        dest='peers',
+        action='append',
+        choices=FORMS,
+        help=f'also: {"; ".join(FORMS)}; repeat it for several; all that can be had if left out',
+    )
     options = parser.parse_args()
+    options.peers = options.peers or list(FORMS)
     for name, least in LEAST.items():
         if getattr(options, name) < least:
             parser.error(f'--{name} {getattr(options, name)}: give a number of at least {least}')
     return options
 
 
-def describe_machine() -> Dict[str, Any]:
+def describe_machine() -> dict[str, Any]:
     """What the figures depend on."""
     return {
         'cpu': _cpu_model(),
@@ -137,7 +148,7 @@ def _version_of(*packages: str) -> str:
     return 'absent'
 
 
-def machine_line(machine: Dict[str, Any]) -> str:
+def machine_line(machine: dict[str, Any]) -> str:
     text = (
         '{cpu}, {cores} cores, {gigabytes:.0f} GB of memory, load {load:.1f}; {system}; '
         'Python {python}, paddle {paddle}, numpy {numpy}, torch {torch}'
@@ -145,7 +156,7 @@ def machine_line(machine: Dict[str, Any]) -> str:
     return text.format(gigabytes=machine['memory_bytes'] / 1e9, **machine)
 
 
-def spread_lines(report: Report) -> List[str]:
+def spread_lines(report: Report) -> list[str]:
     """The spread of all that was timed, and a warning for each that is too large."""
     if all(len(series.values) == 1 for series in report.series.values()):
         return ['Measured once: no spread.']
@@ -170,7 +181,7 @@ def main() -> None:
         'training': lambda: compare_training(config, official, options),
         'animation': lambda: compare_animation(config, official, options),
     }
-    figures: Dict[str, Any] = {'machine': machine, 'config': str(options.config)}
+    figures: dict[str, Any] = {'machine': machine, 'config': str(options.config)}
     for section in options.only:
         report = compare[section]()
         figures[section] = report.figures

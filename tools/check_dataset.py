@@ -8,10 +8,11 @@ dataset can be trained on, whatever the warnings, else 2.
 
 import sys
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -50,12 +51,12 @@ SHRINKING = 5
 class Inspected(NamedTuple):
     """What became of one clip."""
 
-    clip: Optional[Clip]  # None: can't be opened
-    problem: Optional[str]
-    notes: List[str]  # what is left out of it
+    clip: Clip | None  # None: can't be opened
+    problem: str | None
+    notes: list[str]  # what is left out of it
 
 
-def inspect(path: Path, frame_size: Optional[Size], resize: str) -> Inspected:
+def inspect(path: Path, frame_size: Size | None, resize: str) -> Inspected:
     """Opens a clip and reads all of its frames."""
     clip, notes = None, []
     try:
@@ -66,16 +67,14 @@ def inspect(path: Path, frame_size: Optional[Size], resize: str) -> Inspected:
     return Inspected(clip, None, notes)
 
 
-def inspect_part(
-    part: Part, title: str, frame_size: Optional[Size], resize: str
-) -> List[Inspected]:
+def inspect_part(part: Part, title: str, frame_size: Size | None, resize: str) -> list[Inspected]:
     paths = [part.folder / name for name in part.clips]
     with ThreadPoolExecutor(available_cores()) as pool:
         results = pool.map(lambda path: inspect(path, frame_size, resize), paths)
         return list(tqdm(results, title, len(paths), unit='clip', leave=False, disable=None))
 
 
-def describe(clips: Sequence[Clip]) -> Iterator[Tuple[str, str]]:
+def describe(clips: Sequence[Clip]) -> Iterator[tuple[str, str]]:
     """Rows of the table: what, and how much of it."""
     lengths = [clip.frame_count for clip in clips]
     yield 'clips', _tally(Counter(clip.kind for clip in clips))
@@ -92,7 +91,7 @@ def describe(clips: Sequence[Clip]) -> Iterator[Tuple[str, str]]:
     yield 'disk', f'about {cached / GIGABYTE:.2g} GB for the frame cache, without --preload'
 
 
-def warnings_of(clips: Sequence[Clip], dataset: Optional[Dict[str, Any]]) -> Iterator[str]:
+def warnings_of(clips: Sequence[Clip], dataset: dict[str, Any] | None) -> Iterator[str]:
     """What to know about the training clips that does not stop training."""
     single = [clip.name for clip in clips if clip.frame_count == 1]
     if single:
@@ -120,8 +119,8 @@ def _bytes(clips: Sequence[Clip]) -> int:
 
 
 def report(
-    part: Part, title: str, frame_size: Optional[Size] = None, resize: str = EXACT
-) -> List[Clip]:
+    part: Part, title: str, frame_size: Size | None = None, resize: str = EXACT
+) -> list[Clip]:
     """Prints the part's table and its problems -> the clips that can be opened."""
     results = inspect_part(part, title, frame_size, resize)
     clips = [result.clip for result in results if result.clip]
@@ -157,7 +156,7 @@ def where_sizes_fit(clips: Sequence[Clip]) -> str:
     return f'with dataset_params.frame_shape: {[*sizes.pop(), 3]}, or with resize: crop or pad'
 
 
-def print_problems(label: str, problems: Sequence[Optional[str]]) -> None:
+def print_problems(label: str, problems: Sequence[str | None]) -> None:
     if problems:
         print(f'  warning: {len(problems)} {label}:')
         for problem in problems:
@@ -171,7 +170,7 @@ def main() -> None:
     args = parser.parse_args()
     config = load_config(args.config, ['dataset_params']) if args.config else {}
     dataset = config.get('dataset_params')
-    how: Tuple[Any, ...] = ()
+    how: tuple[Any, ...] = ()
     if dataset:
         how = tuple(dataset['frame_shape'][:2]), dataset['resize']
 

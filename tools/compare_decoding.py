@@ -14,8 +14,9 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Iterator, List, NamedTuple, Sequence, Tuple
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -57,7 +58,7 @@ class Kind(NamedTuple):
     chroma: str = 'unspecified'
 
 
-KINDS: Tuple[Kind, ...] = (
+KINDS: tuple[Kind, ...] = (
     Kind('H.264', '.mp4', H264),
     Kind('H.264, no B-frames', '.mp4', f'{H264} -bf 0'),
     Kind('H.264, many B-frames', '.mov', f'{H264} -bf 8 -b_strategy 0'),
@@ -166,7 +167,7 @@ def make(kind: Kind, folder: Path) -> Path:
     return path
 
 
-def decode(path: Path, size: Tuple[int, int], chroma: str) -> np.ndarray:
+def decode(path: Path, size: tuple[int, int], chroma: str) -> np.ndarray:
     """(N, H, W, 3) uint8: what ffmpeg makes of a clip."""
     scale = 'scale=flags=bicubic'
     if chroma != 'unspecified':
@@ -175,7 +176,7 @@ def decode(path: Path, size: Tuple[int, int], chroma: str) -> np.ndarray:
     return np.frombuffer(raw, np.uint8).reshape(-1, *size, 3)
 
 
-def times(path: Path) -> List[float]:
+def times(path: Path) -> list[float]:
     """When each frame is shown, in seconds after the first."""
     lines = ffmpeg('-i', path, *EVERY_FRAME, '-f', 'framecrc', '-')
     found, tick = [], 0.0

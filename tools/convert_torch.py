@@ -9,8 +9,8 @@ import contextlib
 import functools
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, List, Tuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -20,12 +20,12 @@ require_packages(paddle=False)
 
 import numpy as np
 
-from modules.checkpoints.download import find_weights
-from modules.checkpoints.models import Checkpoint, read_checkpoint, save_checkpoint, save_pdparams
 from modules.checkpoints.npz_file import write_npz
-from modules.checkpoints.reading import NPZ_FILES
+from modules.checkpoints.places import find_weights
+from modules.checkpoints.reading import NPZ_FILES, Checkpoint, read_checkpoint
 from modules.checkpoints.torch_file import write_torch
 from modules.checkpoints.weight_names import COUNTER, NETWORKS, State, to_paddle_names
+from modules.checkpoints.writing import save_checkpoint, save_pdparams
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.errors import UserError, reason_of
 from modules.runtime.files import atomic_output
@@ -33,7 +33,7 @@ from modules.runtime.process import prepare_process
 
 SUFFIXES = ('.pth.tar', '.pth', '.pt', '.tar', '.npz', '.pdparams', '.safetensors')
 
-Output = Tuple[str, Callable[[Path], None]]  # a file's name, and what writes it
+Output = tuple[str, Callable[[Path], None]]  # a file's name, and what writes it
 
 
 def with_counters(state: State) -> State:
@@ -47,7 +47,7 @@ def with_counters(state: State) -> State:
     return counted
 
 
-def list_outputs(checkpoint: Checkpoint, form: str, stem: str) -> List[Output]:
+def list_outputs(checkpoint: Checkpoint, form: str, stem: str) -> list[Output]:
     """The files to write for --to `form`."""
     networks = checkpoint.networks
     if form == 'npz':
@@ -67,7 +67,7 @@ def list_outputs(checkpoint: Checkpoint, form: str, stem: str) -> List[Output]:
     return [(f'{stem}.safetensors', lambda path: save(path, networks, config, extra_meta=meta))]
 
 
-def write_outputs(outputs: List[Output], folder: Path, source: Path) -> List[Path]:
+def write_outputs(outputs: list[Output], folder: Path, source: Path) -> list[Path]:
     """Writes all files or none, nor a folder for them.
 
     Raises:
@@ -100,7 +100,7 @@ def make_folder(folder: Path) -> None:
         raise UserError(f'{folder}: {reason_of(error)}; choose another --out') from error
 
 
-def describe_rest(checkpoint: Checkpoint, form: str) -> List[str]:
+def describe_rest(checkpoint: Checkpoint, form: str) -> list[str]:
     """A line for each thing that the user may have expected in the output and won't find."""
     lines = []
     rest = list(checkpoint.left_out)

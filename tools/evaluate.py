@@ -21,8 +21,8 @@ import itertools
 import json
 import sys
 from collections import deque
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Deque, Iterator, List, Optional, Sequence
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -72,14 +72,18 @@ from tools.evaluation.report import (
 )
 
 
-class DamagedClip(Exception):
+class DamagedClipError(Exception):
     """The clip can't be read to its end."""
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
     parser.add_argument('--config', type=Path, required=True)
-    parser.add_argument('--checkpoint', help="weights; the config's ckpt_model if left out")
+    parser.add_argument(
+        '--checkpoint',
+        help='weights: as for demo.py, such as the folder of a run (its newest ones); the '
+        "config's ckpt_model if left out",
+    )
     parser.add_argument('--out', type=Path, required=True, help='folder to create')
     parser.add_argument(
         '--metrics',
@@ -113,7 +117,7 @@ def parse_arguments() -> argparse.Namespace:
     return options
 
 
-def choose_metrics(options: argparse.Namespace) -> List[str]:
+def choose_metrics(options: argparse.Namespace) -> list[str]:
     """The metrics to measure, in the order of FIGURES.
 
     Raises:
@@ -135,10 +139,10 @@ def choose_metrics(options: argparse.Namespace) -> List[str]:
     return [metric for metric in FIGURES if metric in chosen]
 
 
-def build_measures(options: argparse.Namespace) -> List[Measure]:
+def build_measures(options: argparse.Namespace) -> list[Measure]:
     """What computes the chosen metrics."""
     simple = {'l1': measure_l1, 'psnr': measure_psnr, 'ssim': measure_ssim}
-    measures: List[Measure] = [simple[name] for name in options.metrics if name in simple]
+    measures: list[Measure] = [simple[name] for name in options.metrics if name in simple]
     if 'lpips' in options.metrics:
         from tools.evaluation.perceptual_distance import LpipsMeasure, build_lpips
 
@@ -150,15 +154,20 @@ def build_measures(options: argparse.Namespace) -> List[Measure]:
     return measures
 
 
+def warn_above_bar(message: str) -> None:
+    with tqdm.external_write_mode(file=sys.stderr):
+        warn(message)
+
+
 def read_whole(clip: Clip) -> Iterator[np.ndarray]:
-    """The frames of a clip; raises DamagedClip where they break off."""
-    notes: List[str] = []
+    """The frames of a clip; raises DamagedClipError where they break off."""
+    notes: list[str] = []
     try:
         yield from clip.frames(notes)
         for note in notes:
-            warn(note)
+            warn_above_bar(note)
     except UserError as error:
-        raise DamagedClip(str(error)) from error
+        raise DamagedClipError(str(error)) from error
 
 
 def reconstruct(engine, clip: Clip) -> Iterator[FramePair]:
@@ -168,7 +177,7 @@ def reconstruct(engine, clip: Clip) -> Iterator[FramePair]:
 
     frames = read_whole(clip)
     first = next(frames)
-    waiting: Deque[np.ndarray] = deque()  # for their reconstructions
+    waiting: deque[np.ndarray] = deque()  # for their reconstructions
 
     def driving() -> Iterator[np.ndarray]:
         for frame in itertools.chain([first], frames):
@@ -182,11 +191,11 @@ def reconstruct(engine, clip: Clip) -> Iterator[FramePair]:
     assert not waiting, 'a frame without its reconstruction'
 
 
-def evaluate_clip(engine, clip: Clip, measures: Sequence[Measure], folder: Optional[Path]) -> Row:
+def evaluate_clip(engine, clip: Clip, measures: Sequence[Measure], folder: Path | None) -> Row:
     """A clip's figures; its reconstruction goes to `folder` unless that is None.
 
     Raises:
-        DamagedClip: it can't be read to its end; no folder is left behind.
+        DamagedClipError: it can't be read to its end; no folder is left behind.
     """
     figures: Tallies = {}
     count = 0
@@ -204,9 +213,9 @@ def evaluate_clip(engine, clip: Clip, measures: Sequence[Measure], folder: Optio
 def evaluate(
     engine,
     dataset: FramesDataset,
-    wanted: Optional[int],
+    wanted: int | None,
     measures: Sequence[Measure],
-    folder: Optional[Path] = None,
+    folder: Path | None = None,
 ) -> Evaluation:
     """Reconstructs and measures the first `wanted` clips that can be read; all if None.
 
@@ -216,7 +225,7 @@ def evaluate(
     Raises:
         UserError: no clip can be read.
     """
-    rows: List[Row] = []
+    rows: list[Row] = []
     broken = list(dataset.broken)
     total = len(dataset.clips) if wanted is None else min(wanted, len(dataset.clips))
     with tqdm(total=total, unit='clip', disable=None) as bar:
@@ -226,9 +235,9 @@ def evaluate(
             place = None if folder is None else folder / frames_name(len(rows), clip)
             try:
                 rows.append(evaluate_clip(engine, clip, measures, place))
-            except DamagedClip as error:
+            except DamagedClipError as error:
                 broken.append(str(error))
-                warn(f'{error} (left out)')
+                warn_above_bar(f'{error} (left out)')
                 continue
             bar.update()
     if not rows:

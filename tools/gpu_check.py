@@ -14,7 +14,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -56,7 +56,7 @@ def page_path(out: Path) -> Path:
     return out.with_suffix('.md')
 
 
-def write(report: Dict[str, Any], out: Path) -> None:
+def write(report: dict[str, Any], out: Path) -> None:
     """Writes the figures and the page, each of them whole."""
     with atomic_output(out) as path:
         path.write_text(json.dumps(report, indent=1) + '\n', encoding='utf-8')
@@ -72,7 +72,7 @@ def main() -> None:
             print(f'{entry.name:14s} {entry.proves}')
         return
     check_output(options.out)
-    report: Dict[str, Any] = {
+    report: dict[str, Any] = {
         'format': 1,
         'date': datetime.datetime.now(datetime.timezone.utc).strftime('%Y-%m-%d %H:%M UTC'),
         'seconds': 0.0,

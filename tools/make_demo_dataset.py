@@ -12,10 +12,11 @@ and the true results. OUT/joints/test holds the exact joints of each test clip, 
 import os
 import sys
 from argparse import Namespace
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Iterator, List, NamedTuple, Optional
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -59,7 +60,7 @@ class Item(NamedTuple):
 class Clip(NamedTuple):
     name: str
     frames: np.ndarray  # uint8 (T, size, size, 3)
-    joints: Optional[Joints]  # of a test clip
+    joints: Joints | None  # of a test clip
 
 
 def parse_args() -> Namespace:
@@ -122,9 +123,9 @@ def check(args: Namespace) -> None:
         raise UserError(f'more than {MOST_CREATURES} creatures; lower --train or --test')
 
 
-def items(args: Namespace) -> List[Item]:
+def items(args: Namespace) -> list[Item]:
     """The creatures of both parts; a creature is never in both."""
-    todo: List[Item] = []
+    todo: list[Item] = []
     for part, count in (('train', args.train), ('test', args.test)):
         for index, first in enumerate(range(0, count, args.clips_per_creature)):
             clips = min(args.clips_per_creature, count - first)

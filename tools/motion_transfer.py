@@ -22,8 +22,9 @@ import argparse
 import contextlib
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -62,7 +63,11 @@ class Errors(NamedTuple):
 def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
     parser.add_argument('--config', type=Path, default=ROOT / 'config' / 'demo-128.yaml')
-    parser.add_argument('--checkpoint', help="weights; the config's ckpt_model if left out")
+    parser.add_argument(
+        '--checkpoint',
+        help='weights: as for demo.py, such as the folder of a run (its newest ones); the '
+        "config's ckpt_model if left out",
+    )
     parser.add_argument('--cases', type=int, default=20, help='creatures to animate')
     parser.add_argument('--frames', type=int, default=32, help='of each clip')
     parser.add_argument('--seed', type=int, default=0, help='another one gives other cases')
@@ -134,9 +139,9 @@ def run_cases(
     models,
     cases: Iterator[HeldOutCase],
     count: int,
-    videos: Optional[Path],
-    animate_theirs: Optional[Animate] = None,
-) -> List[Dict[str, Any]]:
+    videos: Path | None,
+    animate_theirs: Animate | None = None,
+) -> list[dict[str, Any]]:
     """All tasks of all cases -> a row for each case: its name and its errors by task.
 
     Args:
@@ -145,7 +150,7 @@ def run_cases(
     """
     rows = []
     for case in tqdm(cases, total=count, unit='case', disable=None):
-        row: Dict[str, Any] = {'case': case.name}
+        row: dict[str, Any] = {'case': case.name}
         truth = to_float(case.clip)
         animations = [animation_of(case, task) for task in TASKS]
         results = [transfer(models, animation) for animation in animations]
@@ -163,7 +168,7 @@ def run_cases(
     return rows
 
 
-def means_table(rows: List[Dict[str, Any]]) -> str:
+def means_table(rows: list[dict[str, Any]]) -> str:
     """The means over the cases as a Markdown table."""
     means = []
     tasks = [title for task in TASKS for title in (task, THEIRS.format(task)) if title in rows[0]]

@@ -13,8 +13,9 @@ import struct
 import sys
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -31,7 +32,7 @@ from modules.runtime.errors import UserError
 from modules.runtime.gpu import switch_tf32_off
 from modules.runtime.process import prepare_process
 
-Arrays = Dict[str, np.ndarray]
+Arrays = dict[str, np.ndarray]
 
 # Largest error accepted, by set; 'demo' frames in levels of 255. See error() for its definition.
 BARS = {'unit': 2e-5, 'nets': 1e-6, 'full': 2e-5, 'trajectory': 1e-5, 'demo': 2e-5}
@@ -77,7 +78,7 @@ def error(ours: np.ndarray, golden: np.ndarray, floor: float) -> float:
 
 def compare(golden: Arrays, ours: Arrays, set_name: str) -> Iterator[Outcome]:
     """Compares every array of `golden`; one that was not computed fails."""
-    largest: Dict[str, float] = {}
+    largest: dict[str, float] = {}
     for name, array in golden.items():
         largest[group_of(name)] = max(largest.get(group_of(name), 0.0), peak(array))
     for name, array in golden.items():
@@ -96,7 +97,7 @@ def compare(golden: Arrays, ours: Arrays, set_name: str) -> Iterator[Outcome]:
             yield Outcome(name, error(ours[name], array, floor), bar)
 
 
-def read_golden(path: Path) -> Tuple[dict, Arrays]:
+def read_golden(path: Path) -> tuple[dict, Arrays]:
     """The meta and the arrays of a recorded file; nothing in it is executed.
 
     Raises:
@@ -113,7 +114,7 @@ def read_golden(path: Path) -> Tuple[dict, Arrays]:
     return meta, arrays
 
 
-def check_file(path: Path, engine: str = 'eager') -> List[Outcome]:
+def check_file(path: Path, engine: str = 'eager') -> list[Outcome]:
     """Computes and compares one file; a file that can't be compared is one failed outcome.
 
     What the file lacks is told and no failure: a recording may be of a part.
@@ -140,14 +141,14 @@ def check_file(path: Path, engine: str = 'eager') -> List[Outcome]:
     return outcomes
 
 
-def shorten(names: List[str]) -> str:
+def shorten(names: list[str]) -> str:
     """How many, and the groups that the first ones belong to."""
     groups = list(dict.fromkeys(map(group_of, names)))
     more = ', ...' if len(groups) > 4 else ''
     return f'{len(names)} arrays ({", ".join(groups[:4])}{more})'
 
 
-def first_differing_op(meta: dict, golden: Arrays, path: Path) -> Optional[str]:
+def first_differing_op(meta: dict, golden: Arrays, path: Path) -> str | None:
     """The first result of the training step that differs when all before it are as recorded."""
     from modules.parity import sets as parity_sets
     from modules.test_mode import results_of_step
@@ -157,9 +158,9 @@ def first_differing_op(meta: dict, golden: Arrays, path: Path) -> Optional[str]:
     return next((o.name for o in compare(taps, ours, 'nets') if not o.ok), None)
 
 
-def report(outcomes: List[Outcome]) -> None:
+def report(outcomes: list[Outcome]) -> None:
     """A line per group of arrays: its worst error, the bar, the verdict."""
-    groups: Dict[str, List[Outcome]] = {}
+    groups: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         groups.setdefault(group_of(outcome.name), []).append(outcome)
     for name, members in groups.items():
@@ -176,8 +177,8 @@ def badness(outcome: Outcome) -> float:
     return float('inf') if np.isnan(ratio) else ratio
 
 
-def check(files: List[Path], engine: str = 'eager') -> bool:
-    outcomes: List[Outcome] = []
+def check(files: list[Path], engine: str = 'eager') -> bool:
+    outcomes: list[Outcome] = []
     for path in files:
         print(f'== {path}')
         found = check_file(path, engine)

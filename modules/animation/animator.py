@@ -1,7 +1,8 @@
 """The one animation loop (paper Sec. 3.4): arrays in, arrays out, one frame at a time."""
 
+from collections.abc import Iterable, Iterator
 from operator import attrgetter
-from typing import Iterable, Iterator, NamedTuple, Optional, Tuple, Union
+from typing import NamedTuple
 
 import numpy as np
 import paddle
@@ -45,8 +46,8 @@ def to_batch(frame: np.ndarray) -> Tensor:
 
 @paddle.no_grad()
 def find_best_frame(
-    models: Union[Models, Engine], source: np.ndarray, driving: Iterable[np.ndarray]
-) -> Tuple[int, np.ndarray]:
+    models: Models | Engine, source: np.ndarray, driving: Iterable[np.ndarray]
+) -> tuple[int, np.ndarray]:
     """The driving frame whose pose is most like the source's: its number and itself.
 
     Poses are compared by the model's own keypoints, centred and scaled to a hull of area 1. Frames
@@ -94,7 +95,7 @@ class Animator:
     @paddle.no_grad()
     def __init__(
         self,
-        models: Union[Models, Engine],
+        models: Models | Engine,
         source: np.ndarray,
         initial: np.ndarray,
         normalization: Normalization = ABSOLUTE,
@@ -107,10 +108,6 @@ class Animator:
         self.encoded = self.engine.encode(self.source, self.kp_source)
         adapt = normalization.adapt_movement_scale and normalization.use_relative_movement
         self.scale = movement_scale(self.kp_source, self.kp_initial) if adapt else 1.0
-
-    def __call__(self, frame: np.ndarray) -> np.ndarray:
-        """A driving frame -> the source in its pose; both (H, W, C) float in [0, 1]."""
-        return self.explain(frame, with_deformed=False).frame
 
     @paddle.no_grad()
     def explain(self, frame: np.ndarray, with_deformed: bool = True) -> Animated:
@@ -129,11 +126,11 @@ class Animator:
 
 
 def explained_animation(
-    models: Union[Models, Engine],
+    models: Models | Engine,
     source: np.ndarray,
     driving: Iterable[np.ndarray],
     normalization: Normalization = ABSOLUTE,
-    initial: Optional[np.ndarray] = None,
+    initial: np.ndarray | None = None,
     with_deformed: bool = True,
 ) -> Iterator[Animated]:
     """Animates `source` by the frames of `driving` as they come, holding one at a time.
@@ -159,11 +156,11 @@ def explained_animation(
 
 
 def animate(
-    models: Union[Models, Engine],
+    models: Models | Engine,
     source: np.ndarray,
     driving: Iterable[np.ndarray],
     normalization: Normalization = ABSOLUTE,
-    initial: Optional[np.ndarray] = None,
+    initial: np.ndarray | None = None,
 ) -> Iterator[np.ndarray]:
     """The frames of `explained_animation` alone: (H, W, C) float32 in [0, 1], one by one."""
     steps = explained_animation(

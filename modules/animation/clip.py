@@ -2,7 +2,8 @@
 
 import argparse
 import itertools
-from typing import Any, Mapping, Optional, Tuple
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -24,13 +25,13 @@ def initial_frame(
     engine: Engine,
     source: np.ndarray,
     reader: VideoReader,
-    size: Tuple[int, int],
-) -> Optional[np.ndarray]:
+    size: tuple[int, int],
+) -> np.ndarray | None:
     """The driving frame that movement is measured from; None for the first."""
     driving = read_resized(reader, size, options.frames)
     if options.find_best_frame:
-        bar = tqdm(driving, 'best frame', count_of(options, reader), unit='frame', disable=None)
         print('looking for the best frame', flush=True)
+        bar = tqdm(driving, 'best frame', count_of(options, reader), unit='frame', disable=None)
         number, frame = find_best_frame(engine, source, bar)
         print(f'best frame: {number}')
         return frame
@@ -47,7 +48,7 @@ def initial_frame(
     return frame
 
 
-def count_of(options: argparse.Namespace, reader: VideoReader) -> Optional[int]:
+def count_of(options: argparse.Namespace, reader: VideoReader) -> int | None:
     """How many frames are animated; None where that is not known."""
     known = [count for count in (reader.frame_count, options.frames) if count is not None]
     return min(known, default=None)
@@ -56,7 +57,7 @@ def count_of(options: argparse.Namespace, reader: VideoReader) -> Optional[int]:
 def animate_clip(
     options: argparse.Namespace,
     config: Mapping[str, Any],
-    size: Tuple[int, int],
+    size: tuple[int, int],
     source: np.ndarray,
     reader: VideoReader,
     writer: VideoWriter,

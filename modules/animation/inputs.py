@@ -4,8 +4,9 @@ import argparse
 import functools
 import itertools
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, Sequence, Tuple
+from typing import Any
 
 import numpy as np
 
@@ -33,8 +34,8 @@ def add_animation_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--checkpoint',
-        help='weights: a known name (vox, vox-512), .pth.tar, .pdparams, .safetensors, a folder of '
-        "a run or of .npz files; the config's ckpt_model if left out",
+        help='weights: a known name (vox, vox-512), .pth.tar, .pdparams, .safetensors, the folder '
+        "of a run (its newest ones) or of .npz files; the config's ckpt_model if left out",
     )
     parser.add_argument(
         '--source_image', type=Path, default=BUNDLED / 'source.png', help='the picture'
@@ -88,7 +89,11 @@ def _config_of(checkpoint: str) -> Path:
     if checkpoint in CONFIGS and not os.path.exists(checkpoint):
         return ROOT / 'config' / CONFIGS[checkpoint]
     beside = (path if os.path.isdir(path) else path.parent) / 'config.yaml'
-    return beside if os.path.isfile(beside) else BUNDLED_CONFIG
+    if os.path.isfile(beside):
+        return beside
+    if path.exists():  # else who reads it says so
+        note(f'{checkpoint}: without --config, {BUNDLED_CONFIG.name} is taken')
+    return BUNDLED_CONFIG
 
 
 def _is_same(path: PathLike, other: Path) -> bool:
@@ -97,7 +102,7 @@ def _is_same(path: PathLike, other: Path) -> bool:
 
 def read_config_and_source(
     options: argparse.Namespace,
-) -> Tuple[Dict[str, Any], Tuple[int, int], np.ndarray]:
+) -> tuple[dict[str, Any], tuple[int, int], np.ndarray]:
     """The config, the model's (H, W), and the picture of that size, float32 in [0, 1]."""
     config = load_config(options.config, need=('dataset_params.frame_shape',))
     size = tuple(config['dataset_params']['frame_shape'][:2])
@@ -111,7 +116,7 @@ def read_config_and_source(
     return config, size, resize_frame(picture, size)
 
 
-def note_squeezed(path: Path, shape: Sequence[int], size: Tuple[int, int]) -> None:
+def note_squeezed(path: Path, shape: Sequence[int], size: tuple[int, int]) -> None:
     """Says that a picture or clip will be distorted, where that is by more than SQUEEZED.
 
     Args:
@@ -127,7 +132,7 @@ def note_squeezed(path: Path, shape: Sequence[int], size: Tuple[int, int]) -> No
 
 
 def read_resized(
-    reader: VideoReader, size: Tuple[int, int], count: Optional[int] = None
+    reader: VideoReader, size: tuple[int, int], count: int | None = None
 ) -> Iterator[np.ndarray]:
     """The frames of a clip as they are decoded, float32 in [0, 1] of the model's size.
 

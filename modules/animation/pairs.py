@@ -1,7 +1,8 @@
 """Pairs of a test set: the first frame of one clip, animated by another clip."""
 
 import sys
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -11,12 +12,11 @@ from modules.animation.animator import Animated, explained_animation
 from modules.animation.normalization import Normalization
 from modules.animation.results import AnimationFolder, Writer, name_pairs
 from modules.build import Models
-from modules.checkpoints.models import StoredModels
+from modules.checkpoints.models import StoredModels, weights_hash
 from modules.data.clips import Clip
 from modules.eager import Engine
 from modules.inference.choice import build_engine
 from modules.runtime.errors import UserError
-from modules.runtime.hashing import weights_hash
 from modules.video import map_repeated
 from modules.video.levels import to_bytes, to_float
 from modules.visualizer import Visualizer
@@ -40,7 +40,7 @@ def animate_pair(
     driving: Clip,
     normalization: Normalization,
     with_deformed: bool,
-    notes: List[str],
+    notes: list[str],
 ) -> Iterator[Animated]:
     """The first frame of one clip, animated by another clip.
 
@@ -75,7 +75,7 @@ def draw(visualizer: Visualizer, step: Animated) -> np.ndarray:
 def write_pair(
     writers: Mapping[str, Writer], steps: Iterable[Animated], visualizer: Visualizer
 ) -> None:
-    def pictures(step: Animated) -> Dict[str, np.ndarray]:
+    def pictures(step: Animated) -> dict[str, np.ndarray]:
         drawn = {'grid': draw(visualizer, step)} if 'grid' in writers else {}
         return {**dict.fromkeys(writers, to_bytes(step.frame)), **drawn}
 
@@ -86,13 +86,13 @@ def write_pair(
 
 def animate_pairs(
     engine: Engine,
-    clips: List[Clip],
+    clips: list[Clip],
     pairs: Mapping[str, Pair],
     folder: AnimationFolder,
     normalization: Normalization,
     visualizer: Visualizer,
     device: str,
-) -> Tuple[int, int]:
+) -> tuple[int, int]:
     """Writes the outputs of all pairs that are not finished.
 
     Returns:
@@ -104,7 +104,7 @@ def animate_pairs(
     failed = 0
     for name, pair in tqdm(todo.items(), f'on {device}', unit='pair', disable=None):
         source, driving = clips[pair.source], clips[pair.driving]
-        notes: List[str] = []
+        notes: list[str] = []
         steps = animate_pair(
             engine, source, driving, normalization, 'grid' in folder.outputs, notes
         )
@@ -119,7 +119,7 @@ def animate_pairs(
     return len(todo) - failed, failed
 
 
-def run_of(config: Mapping[str, Any], models: Models, pairs: Iterable[str]) -> Dict[str, Any]:
+def run_of(config: Mapping[str, Any], models: Models, pairs: Iterable[str]) -> dict[str, Any]:
     """What the results depend on, as the folder's run.json holds it."""
     networks = {k: v for k, v in config['model_params'].items() if k != 'discriminator_params'}
     dataset = {key: config['dataset_params'][key] for key in ('root_dir', 'frame_shape')}
@@ -130,14 +130,14 @@ def run_of(config: Mapping[str, Any], models: Models, pairs: Iterable[str]) -> D
         'model_params': networks,
         'animate_params': config['animate_params'],
         'visualizer_params': config['visualizer_params'],
-        'weights_sha256': weights_hash([models.generator, models.kp_detector]),
+        'weights_sha256': weights_hash(models),
         'pairs': list(pairs),
     }
 
 
 def animate_test_set(
     config: Mapping[str, Any],
-    checkpoint: Optional[str],
+    checkpoint: str | None,
     folder: AnimationFolder,
     seed: int,
     engine: str,

@@ -1,24 +1,17 @@
 """The folder of an animated test set: what each pair leaves there, whole or not at all."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 import os
 import reprlib
 import shutil
 import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import (
-    Any,
-    Dict,
-    Iterable,
-    Iterator,
-    List,
-    Mapping,
-    Optional,
-    Sequence,
-    Union,
-)
+from typing import Any
 
 import numpy as np
 
@@ -33,8 +26,6 @@ RUN_FILE = 'run.json'
 UNFINISHED = '.unfinished'  # ends the names of the hidden folders in which outputs grow
 LONGEST_NAME = 230  # bytes of a pair's name; file systems take 255, with an extension and more
 
-Writer = Union['Strip', VideoWriter]
-
 
 class Strip:
     """Writes a PNG of all frames side by side, lossless, as datasets may hold clips.
@@ -44,18 +35,21 @@ class Strip:
 
     def __init__(self, path: PathLike):
         self.path = Path(path)
-        self._frames: List[np.ndarray] = []
+        self._frames: list[np.ndarray] = []
 
-    def __enter__(self) -> 'Strip':
+    def __enter__(self) -> Strip:
         return self
 
     def write(self, frame: np.ndarray) -> None:
         """Adds a frame (H, W, 3) uint8."""
         self._frames.append(frame)
 
-    def __exit__(self, kind: Optional[type], *exception: object) -> None:
+    def __exit__(self, kind: type | None, *exception: object) -> None:
         if kind is None:
             write_picture(self.path, np.concatenate(self._frames, axis=1))
+
+
+Writer = Strip | VideoWriter
 
 
 class AnimationFolder:
@@ -97,7 +91,7 @@ class AnimationFolder:
         return all(self._place(kind, name).is_file() for kind in self.outputs)
 
     @contextlib.contextmanager
-    def pair(self, name: str, fps: Fraction) -> Iterator[Dict[str, Writer]]:
+    def pair(self, name: str, fps: Fraction) -> Iterator[dict[str, Writer]]:
         """Writers by kind for the outputs of a pair; these appear together when the block succeeds.
 
         Raises:
@@ -106,7 +100,7 @@ class AnimationFolder:
         with tempfile.TemporaryDirectory(prefix='.', suffix=UNFINISHED, dir=self.path) as scratch:
             grown = {kind: Path(scratch, kind + self._suffix(kind)) for kind in self.outputs}
             with contextlib.ExitStack() as stack:
-                writers: Dict[str, Writer] = {}
+                writers: dict[str, Writer] = {}
                 for kind, path in grown.items():
                     if kind == 'png':
                         writers[kind] = stack.enter_context(Strip(path))
@@ -149,13 +143,13 @@ class AnimationFolder:
             )
 
 
-def name_pairs(clips: Sequence[str], pairs: Iterable[Pair]) -> Dict[str, Pair]:
+def name_pairs(clips: Sequence[str], pairs: Iterable[Pair]) -> dict[str, Pair]:
     """Pairs by the name of their outputs, DRIVING-SOURCE; `clips` are the names of all clips.
 
     Raises:
         UserError: two pairs would have the same name, or one is too long for a file.
     """
-    named: Dict[str, Pair] = {}
+    named: dict[str, Pair] = {}
     for pair in pairs:
         name = f'{clips[pair.driving]}-{clips[pair.source]}'
         if named.setdefault(name, pair) != pair:
@@ -168,7 +162,7 @@ def name_pairs(clips: Sequence[str], pairs: Iterable[Pair]) -> Dict[str, Pair]:
     return named
 
 
-def _difference(there: Any, here: Any, path: str = '') -> Optional[str]:
+def _difference(there: Any, here: Any, path: str = '') -> str | None:
     """The first value, by its dotted path, in which two runs differ; None if there is none."""
     if there == here:
         return None

@@ -1,6 +1,5 @@
 """Published weights by name: downloaded once into a cache, resumed, verified."""
 
-import difflib
 import errno
 import http.client
 import os
@@ -9,12 +8,12 @@ import socket
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Callable, Iterator, NamedTuple, Optional, Tuple
+from typing import BinaryIO, NamedTuple
 
 from tqdm import tqdm
 
-from modules.checkpoints.of_runs import newest_of_run
 from modules.checkpoints.reading import read_checkpoint, read_weights
 from modules.runtime.errors import UserError
 from modules.runtime.files import PathLike
@@ -35,7 +34,7 @@ TIMEOUT = 30  # seconds without a byte
 CHUNK = 2**18
 
 
-class _Interrupted(Exception):
+class _BrokenOffError(Exception):
     """The transfer broke off; another attempt may go on from there, unless it is `final`."""
 
     def __init__(self, reason: object, final: bool = False):
@@ -43,27 +42,7 @@ class _Interrupted(Exception):
         self.final = final
 
 
-def find_weights(path_or_name: PathLike) -> Path:
-    """What has the weights: a file or folder as it is, the newest checkpoint in the folder of a
-    training run, or the file of a name in KNOWN_WEIGHTS.
-
-    Raises:
-        UserError: it is neither, or the download fails.
-    """
-    if os.path.exists(path_or_name):  # False too for a name that no file can have
-        return newest_of_run(Path(path_or_name))
-    name = str(path_or_name)
-    if name in KNOWN_WEIGHTS:
-        return fetch_weights(name)
-    known = ', '.join(KNOWN_WEIGHTS)
-    near = difflib.get_close_matches(name, KNOWN_WEIGHTS, 1)
-    hint = f'did you mean {near[0]}? ' if near else ''
-    raise UserError(f'{name}: no such file or folder; {hint}the names of known weights are {known}')
-
-
-def fetch_weights(
-    name: str, cache: Optional[PathLike] = None, base_url: Optional[str] = None
-) -> Path:
+def fetch_weights(name: str, cache: PathLike | None = None, base_url: str | None = None) -> Path:
     """The file of known weights, downloaded unless it is in the cache.
 
     Args:
@@ -82,7 +61,7 @@ def fetch_weights(
 
 
 def fetch(
-    url: str, cache: Optional[PathLike] = None, verify: Callable[[Path], object] = read_weights
+    url: str, cache: PathLike | None = None, verify: Callable[[Path], object] = read_weights
 ) -> Path:
     """The file at an address, downloaded unless it is in the cache; see fetch_weights.
 
@@ -116,7 +95,7 @@ def _download(url: str, target: Path, verify: Callable[[Path], object]) -> None:
         try:
             _transfer(url, part)
             break
-        except _Interrupted as error:
+        except _BrokenOffError as error:
             failures = 0 if part.size() > size else failures + 1
             if error.final or failures == ATTEMPTS:
                 raise UserError(
@@ -155,7 +134,7 @@ class _Part(NamedTuple):
 
 
 def _transfer(url: str, part: _Part) -> None:
-    """Fetches the file, or the rest of it where a beginning is here. Raises _Interrupted."""
+    """Fetches the file, or the rest of it where a beginning is here. Raises _BrokenOffError."""
     request = urllib.request.Request(url)
     tag = part.read_tag()
     start = part.size() if tag else 0
@@ -171,9 +150,9 @@ def _transfer(url: str, part: _Part) -> None:
                 return  # it was all here
             part.tag_path.unlink(missing_ok=True)  # so that the next attempt starts anew
         final = 400 <= error.code < 500 and error.code != 416
-        raise _Interrupted(f'HTTP status {error.code}', final) from error
+        raise _BrokenOffError(f'HTTP status {error.code}', final) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise _Interrupted(_why(getattr(error, 'reason', None) or error)) from error
+        raise _BrokenOffError(_why(getattr(error, 'reason', None) or error)) from error
     with response:
         start, total = _find_range(response, start)
         tag = response.headers.get('ETag', '')
@@ -188,7 +167,7 @@ def _transfer(url: str, part: _Part) -> None:
                 file.write(chunk)
                 bar.update(len(chunk))
     if total is not None and part.size() != total:
-        raise _Interrupted(f'{part.size()} of {total} bytes came')
+        raise _BrokenOffError(f'{part.size()} of {total} bytes came')
 
 
 def _why(reason: object) -> str:
@@ -199,12 +178,12 @@ def _why(reason: object) -> str:
     return str(reason)
 
 
-def _find_range(response: http.client.HTTPResponse, start: int) -> Tuple[int, Optional[int]]:
+def _find_range(response: http.client.HTTPResponse, start: int) -> tuple[int, int | None]:
     """(first byte that comes, size of the whole file if told) of a response."""
     if response.status == 206:
         match = re.fullmatch(r'bytes (\d+)-\d+/(\d+)', response.headers.get('Content-Range', ''))
         if match is None or int(match[1]) != start:
-            raise _Interrupted('the server sent another part of the file than asked for')
+            raise _BrokenOffError('the server sent another part of the file than asked for')
         return start, int(match[2])
     length = response.headers.get('Content-Length', '')
     return 0, int(length) if length.isdigit() else None
@@ -215,7 +194,7 @@ def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
         try:
             chunk = response.read(CHUNK)
         except (OSError, http.client.HTTPException) as error:  # not those of our own disk
-            raise _Interrupted(error) from error
+            raise _BrokenOffError(error) from error
         if not chunk:
             return
         yield chunk

@@ -1,19 +1,21 @@
 """Which config is that of a checkpoint that fits another one."""
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Tuple
+from typing import Any
 
+from paddle.nn import Layer
+
+from modules.build import build_network
 from modules.checkpoints.weight_names import State, is_constant, is_counter
 from modules.config import load_config
 from modules.runtime.errors import UserError
 
-if TYPE_CHECKING:
-    from paddle.nn import Layer
-
 CONFIGS = Path(__file__).resolve().parents[2] / 'config'
 SHOWN = 2
-Shapes = Mapping[str, Tuple[int, ...]]
+CHEAPEST_FIRST = ('discriminator', 'kp_detector', 'generator')  # to build
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 def shapes_of(state: State) -> Shapes:
@@ -43,9 +45,7 @@ def fitting_configs(networks: Mapping[str, Shapes], checkpoint: Path) -> str:
 
 
 def _published(networks: Mapping[str, Shapes]) -> Iterator[Path]:
-    from modules.build import build_network
-
-    known: Dict[str, bool] = {}  # many configs have the same networks
+    known: dict[str, bool] = {}  # many configs have the same networks
 
     def fits(name: str, params: Mapping[str, Any]) -> bool:
         parts = [params['common_params'], params[f'{name}_params']]
@@ -59,16 +59,11 @@ def _published(networks: Mapping[str, Shapes]) -> Iterator[Path]:
             params = load_config(path)['model_params']
         except UserError:  # a user's own
             continue
-        if all(fits(name, params) for name in _cheapest_first(networks)):
+        if all(fits(name, params) for name in CHEAPEST_FIRST if name in networks):
             yield path
 
 
-def _cheapest_first(names: Mapping[str, Shapes]) -> List[str]:
-    order = ('discriminator', 'kp_detector', 'generator')
-    return [name for name in order if name in names]
-
-
-def _fits(layer: 'Layer', shapes: Shapes) -> bool:
+def _fits(layer: Layer, shapes: Shapes) -> bool:
     """Whether these are the layer's shapes; constants may be absent."""
     own = {key: tuple(tensor.shape) for key, tensor in layer.state_dict().items()}
     return shapes == {

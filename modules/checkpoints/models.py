@@ -1,21 +1,20 @@
-"""Checkpoints: loaded strictly into networks, and written.
+"""Networks loaded strictly from checkpoints: all weights, or a line that says what does not fit."""
 
-Our own format is a safetensors file, for inference and training alike: nothing in it can execute,
-and its metadata carries the format's version, the config, a checksum of each tensor and whatever
-else JSON can hold.
-"""
-
-import json
+import hashlib
 import os
-import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, NamedTuple
 
 import numpy as np
+import paddle
+from paddle import Tensor
+from paddle.nn import Layer
 
-from modules.checkpoints.download import find_weights
+from modules.build import Models, build_models
 from modules.checkpoints.fitting import fitting_configs, shapes_of
-from modules.checkpoints.reading import FORMAT, VERSION, Checkpoint, content_hash, read_checkpoint
+from modules.checkpoints.places import find_weights, listed_weights
+from modules.checkpoints.reading import content_hash, read_checkpoint
 from modules.checkpoints.weight_names import (
     NETWORKS,
     State,
@@ -24,47 +23,28 @@ from modules.checkpoints.weight_names import (
     to_paddle_names,
 )
 from modules.runtime.errors import UserError
-from modules.runtime.files import PathLike, atomic_output
+from modules.runtime.files import PathLike
 from modules.runtime.messages import note
 
-if TYPE_CHECKING:  # a mistake in a path is reported before Paddle is imported
-    from paddle import Tensor
-    from paddle.nn import Layer
-
-    from modules.build import Models
-
-__all__ = [
-    'Checkpoint',
-    'Loaded',
-    'StoredModels',
-    'listed_weights',
-    'load_checkpoint',
-    'load_models',
-    'read_checkpoint',
-    'save_checkpoint',
-    'save_pdparams',
-]
-
 ANIMATING = ('generator', 'kp_detector')  # networks that an animation needs
-Network = Union['Layer', Mapping[str, np.ndarray]]
 
 
 class Loaded(NamedTuple):
     """What load_checkpoint found besides the weights."""
 
     path: Path
-    missing: Tuple[str, ...]  # networks that the file lacks and that were not required
-    config: Optional[Dict[str, Any]]
-    meta: Dict[str, Any]
-    tensors: Dict[str, np.ndarray]
+    missing: tuple[str, ...]  # networks that the file lacks and that were not required
+    config: dict[str, Any] | None
+    meta: dict[str, Any]
+    tensors: dict[str, np.ndarray]
 
 
 def load_checkpoint(
     path_or_name: PathLike,
     *,
-    generator: Optional['Layer'] = None,
-    kp_detector: Optional['Layer'] = None,
-    discriminator: Optional['Layer'] = None,
+    generator: Layer | None = None,
+    kp_detector: Layer | None = None,
+    discriminator: Layer | None = None,
     required: Sequence[str] = ANIMATING,
     training_state: bool = False,
     rescaled: bool = False,
@@ -112,7 +92,9 @@ def load_checkpoint(
         else:
             missing.append(name)
     for layer, tensors in fitting:
-        _set_state(layer, tensors)
+        for key, tensor in layer.state_dict().items():
+            if key in tensors:
+                tensor.set_value(tensors[key])
     return Loaded(path, tuple(missing), checkpoint.config, checkpoint.meta, checkpoint.tensors)
 
 
@@ -120,14 +102,12 @@ class _MisfitError(Exception):
     """Weights of other names or shapes than the network's; the message lacks a mend."""
 
 
-def _fit(layer: 'Layer', state: State, what: str) -> Dict[str, 'Tensor']:
+def _fit(layer: Layer, state: State, what: str) -> dict[str, Tensor]:
     """The part of `state` that goes into `layer`, cast to its dtype.
 
     `state` is emptied. _MisfitError unless keys and shapes agree, UserError unless all values are
     finite.
     """
-    import paddle
-
     for key in list(filter(is_counter, state)):
         del state[key]
     shapes = {key: tuple(tensor.shape) for key, tensor in layer.state_dict().items()}
@@ -163,19 +143,13 @@ def _show(shape: Sequence[int]) -> str:
     return ' x '.join(map(str, shape)) or 'a number'
 
 
-def _set_state(layer: 'Layer', tensors: Mapping[str, 'Tensor']) -> None:
-    for key, tensor in layer.state_dict().items():
-        if key in tensors:
-            tensor.set_value(tensors[key])
-
-
 def load_models(
     config: Mapping[str, Any],
-    models: 'Models',
-    checkpoint: Optional[PathLike] = None,
+    models: Models,
+    checkpoint: PathLike | None = None,
     rescaled: bool = False,
     names: Sequence[str] = NETWORKS,
-) -> Tuple[str, ...]:
+) -> tuple[str, ...]:
     """Loads networks from `checkpoint`, else from the config's ckpt_model.
 
     Args:
@@ -211,7 +185,7 @@ class StoredModels:
         UserError: no weights are given, or they are not there.
     """
 
-    def __init__(self, config: Mapping[str, Any], checkpoint: Optional[PathLike] = None):
+    def __init__(self, config: Mapping[str, Any], checkpoint: PathLike | None = None):
         self._config = config
         self._checkpoint = None if checkpoint is None else find_weights(checkpoint)
         if self._checkpoint and os.path.isdir(checkpoint or '') and self._checkpoint.is_file():
@@ -219,7 +193,7 @@ class StoredModels:
         listed = listed_weights(config) if checkpoint is None else {}
         paths = [self._checkpoint or listed[name] for name in ANIMATING]
         self._paths = [find_weights(path) for path in paths if path is not None]
-        self._told: Optional[str] = None
+        self._told: str | None = None
 
     def identity(self) -> str:
         """SHA-256 of what the files of generator and keypoint detector hold: where it is the same,
@@ -232,14 +206,12 @@ class StoredModels:
         self._told = ' '.join(held[path] for path in self._paths)
         return self._told
 
-    def load(self) -> 'Models':
+    def load(self) -> Models:
         """The networks, built and loaded; the discriminator has initial weights.
 
         Raises:
             UserError: as load_models, or the files have changed since `identity` told of them.
         """
-        from modules.build import build_models
-
         models = build_models(self._config)
         load_models(self._config, models, self._checkpoint, names=ANIMATING)
         told = self._told
@@ -248,89 +220,11 @@ class StoredModels:
         return models
 
 
-def listed_weights(config: Mapping[str, Any]) -> Dict[str, Optional[str]]:
-    """Where the config's ckpt_model has the weights of each network; None: nowhere.
-
-    Raises:
-        UserError: it has none for the generator or the keypoint detector.
-    """
-    section = config.get('ckpt_model') or {}
-    keys = {'generator': 'generator', 'kp_detector': 'kp', 'discriminator': 'discriminator'}
-    paths = {name: section.get(key) for name, key in keys.items()}
-    if not (paths['generator'] and paths['kp_detector']):
-        raise UserError(
-            'no weights: give --checkpoint, or ckpt_model.generator and ckpt_model.kp in the config'
-        )
-    return paths
-
-
-def save_checkpoint(
-    path: PathLike,
-    networks: Mapping[str, Network],
-    config: Optional[Mapping[str, Any]] = None,
-    extra_tensors: Optional[Mapping[str, np.ndarray]] = None,
-    extra_meta: Optional[Mapping[str, Any]] = None,
-) -> None:
-    """Writes our own format, a safetensors file: whole, or not at all.
-
-    The same contents give the same bytes.
-
-    Args:
-        networks: by name ('generator', ...): a Layer, or a state as read_checkpoint gives it.
-        config: kept with the weights.
-        extra_tensors: training state; comes back bit for bit as `tensors`. No name may start with
-            a network's and a dot.
-        extra_meta: training state that JSON can hold; comes back as `meta` (tuples as lists).
-    """
-    from safetensors.numpy import save
-
-    tensors = {
-        f'{name}.{key}': array
-        for name, network in networks.items()
-        for key, array in _arrays(network).items()
-    }
-    for key, array in (extra_tensors or {}).items():
-        if key.partition('.')[0] in NETWORKS:
-            raise ValueError(f'{key}: this prefix is reserved for the networks')
-        tensors[key] = np.asarray(array, order='C')
-    metadata = {
-        'format': FORMAT,
-        'version': str(VERSION),
-        'config': json.dumps(config),
-        'meta': json.dumps(dict(extra_meta or {})),
-        'crc32': json.dumps({key: zlib.crc32(tensors[key].data) for key in sorted(tensors)}),
-    }
-    data = memoryview(save(tensors, metadata))  # save_file hides which error the disk gives
-    begin = 8 + int.from_bytes(data[:8], 'little')
-    # The package leaves the order of metadata to chance.
-    ordered = {**json.loads(bytes(data[8:begin])), '__metadata__': metadata}
-    header = json.dumps(ordered, separators=(',', ':')).encode()
-    header += b' ' * (-len(header) % 8)
-    with atomic_output(path) as target, open(target, 'wb') as file:
-        file.write(len(header).to_bytes(8, 'little') + header)
-        file.write(data[begin:])
-
-
-def save_pdparams(path: PathLike, networks: Mapping[str, Network]) -> None:
-    """Writes {network: state dict} as paddle.load and PaddleGAN read it: whole, or not at all."""
-    import paddle
-
-    tree = {
-        name: {key: paddle.to_tensor(array) for key, array in _arrays(network).items()}
-        for name, network in networks.items()
-    }
-    with atomic_output(path) as target:
-        paddle.save(tree, str(target))
-
-
-def _arrays(network: Network) -> State:
-    """A network's weights with Paddle's names, for writing."""
-    if isinstance(network, Mapping):
-        state = to_paddle_names(network)
-    else:
-        # NumPy lacks bfloat16, for which Paddle gives it the bits as integers.
-        state = {
-            key: (tensor.astype('float32') if 'bfloat16' in str(tensor.dtype) else tensor).numpy()
-            for key, tensor in network.state_dict().items()
-        }
-    return {k: np.asarray(v, order='C') for k, v in state.items() if not is_counter(k)}
+def weights_hash(models: Models) -> str:
+    """SHA-256 of the weights that animate, whatever file they came from."""
+    digest = hashlib.sha256()
+    for network in (models.generator, models.kp_detector):
+        for name, tensor in network.state_dict().items():
+            digest.update(f'{name} {tensor.shape}\n'.encode())
+            digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()

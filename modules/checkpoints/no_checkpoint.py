@@ -1,7 +1,7 @@
 """Names what users take for a checkpoint, and says where the checkpoint is."""
 
 import re
-from typing import Iterable, Optional
+from collections.abc import Iterable
 
 from modules.checkpoints.safe_pickle import shorten
 
@@ -45,7 +45,7 @@ def describe(head: bytes) -> str:
     return 'is no checkpoint: not a .pth.tar, .npz, .pdparams or .safetensors file'
 
 
-def describe_archive(names: Iterable[str]) -> Optional[str]:
+def describe_archive(names: Iterable[str]) -> str | None:
     """The same of a zip archive with these members; None if none of them looks like weights."""
     found = [name for name in names if _WEIGHTS.search(name) and not name.startswith('__MACOSX')]
     if not found:

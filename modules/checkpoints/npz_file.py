@@ -7,13 +7,14 @@ import re
 import struct
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Dict, Mapping
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from modules.checkpoints.numpy_pickle import ArrayStandIn, check_dtype, check_shape, numpy_table
-from modules.checkpoints.safe_pickle import Budget, Machine, Reader, Refused, Unread, shorten
+from modules.checkpoints.safe_pickle import Budget, Machine, Reader, RefusedError, Unread, shorten
 from modules.runtime.files import PathLike
 
 # zipfile's own, for an encrypted member or an unknown compression (RuntimeError), and struct's.
@@ -33,39 +34,43 @@ class Archive:
         file: the archive, `size` bytes; it must stay open.
 
     Raises:
-        Refused: it is no such archive.
+        RefusedError: it is no such archive.
     """
 
     def __init__(self, file: BinaryIO, size: int):
         try:
             self._archive = zipfile.ZipFile(file)
         except ZIP_ERRORS as error:
-            raise Refused(f'the zip archive is damaged or cut off ({shorten(error)})') from error
+            raise RefusedError(
+                f'the zip archive is damaged or cut off ({shorten(error)})'
+            ) from error
         members = self._archive.infolist()
         for member in members:
             name = member.filename
             # Other compressions are inflated by zipfile without bound.
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise Refused(f'{shorten(name)} is compressed in an unusual way')
+                raise RefusedError(f'{shorten(name)} is compressed in an unusual way')
             if name.startswith(('/', '\\')) or ':' in name or '..' in re.split(r'[/\\]', name):
-                raise Refused(f'the archive has a member outside of it, {shorten(name)}')
+                raise RefusedError(f'the archive has a member outside of it, {shorten(name)}')
         self.sizes = {member.filename: member.file_size for member in members}
         if len(self.sizes) < len(members):
-            raise Refused('the archive has two members of the same name')
+            raise RefusedError('the archive has two members of the same name')
         self.total = sum(self.sizes.values())
         if self.total > MAX_RATIO * size + 2**20:
-            raise Refused('the archive would grow far beyond the size of the file')
+            raise RefusedError('the archive would grow far beyond the size of the file')
 
     def read(self, name: str) -> bytes:
-        """All of a member. Raises Refused where it is damaged."""
+        """All of a member. Raises RefusedError where it is damaged."""
         size = self.sizes[name]
         try:
             with self._archive.open(name) as member:
                 data = member.read(size)  # without the size, a false one would not bound it
         except ZIP_ERRORS as error:
-            raise Refused(f'{shorten(name)} is damaged or cut off ({shorten(error)})') from error
+            raise RefusedError(
+                f'{shorten(name)} is damaged or cut off ({shorten(error)})'
+            ) from error
         if len(data) != size:
-            raise Refused(f'{shorten(name)} is cut off')
+            raise RefusedError(f'{shorten(name)} is cut off')
         return data
 
 
@@ -77,8 +82,8 @@ class Unpacked:
     """
 
     def __init__(self, folder: Path):
-        self._files: Dict[str, Path] = {}
-        self.sizes: Dict[str, int] = {}
+        self._files: dict[str, Path] = {}
+        self.sizes: dict[str, int] = {}
         for part, place in (('', folder), ('data/', folder / 'data')):
             if not place.is_dir():
                 continue
@@ -91,20 +96,20 @@ class Unpacked:
         self.total = sum(self.sizes.values())
 
     def read(self, name: str) -> bytes:
-        """All of a file. Raises Refused where that has changed meanwhile."""
+        """All of a file. Raises RefusedError where that has changed meanwhile."""
         data = self._files[name].read_bytes()
         if len(data) != self.sizes[name]:
-            raise Refused(f'{shorten(name)} is cut off')
+            raise RefusedError(f'{shorten(name)} is cut off')
         return data
 
 
-def read_npz(archive: Archive) -> Dict[str, Any]:
+def read_npz(archive: Archive) -> dict[str, Any]:
     """An .npz archive as name -> array, or the dict that numpy.savez pickled into its only array.
 
     The values of a pickled dict are whatever it holds; arrays are ArrayStandIn there.
 
     Raises:
-        Refused: it holds anything but plain numbers.
+        RefusedError: it holds anything but plain numbers.
     """
     names = list(archive.sizes)
     if names == ['arr_0.npy']:
@@ -120,15 +125,15 @@ def write_npz(path: PathLike, arrays: Mapping[str, np.ndarray]) -> None:
                 np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
 
 
-def _read_header(data: bytes) -> 're.Match[str]':
+def _read_header(data: bytes) -> re.Match[str]:
     """Matches the header of an .npy file; `data` without it starts at _header_size(data)."""
     if data[:6] != b'\x93NUMPY' or len(data) < 12:
-        raise Refused('it has a member that is no .npy file')
+        raise RefusedError('it has a member that is no .npy file')
     start = 10 if data[6] == 1 else 12
     header = data[start : _header_size(data)].decode('latin1')
     match = NPY_HEADER.fullmatch(header)
     if match is None:
-        raise Refused(f'it has an .npy file with the header {shorten(header.strip())}')
+        raise RefusedError(f'it has an .npy file with the header {shorten(header.strip())}')
     return match
 
 
@@ -145,20 +150,22 @@ def _read_npy(name: str, data: bytes) -> np.ndarray:
     shape = check_shape(tuple(int(length[:20]) for length in digits))
     raw = memoryview(data)[_header_size(data) :]
     if len(raw) != math.prod(shape) * dtype.itemsize:
-        raise Refused(f'{shorten(name)} has {len(raw)} bytes, which do not make its shape {shape}')
+        raise RefusedError(
+            f'{shorten(name)} has {len(raw)} bytes, which do not make its shape {shape}'
+        )
     array = np.frombuffer(raw, dtype).reshape(shape, order='F' if fortran == 'True' else 'C')
     return array.astype(dtype.newbyteorder('='), copy=False)
 
 
-def _read_pickled_dict(data: bytes) -> Dict[str, Any]:
+def _read_pickled_dict(data: bytes) -> dict[str, Any]:
     descr, _, lengths = _read_header(data).groups()
     if descr != '|O' or lengths:
-        raise Refused('its arrays have no names')
+        raise RefusedError('its arrays have no names')
     file = io.BytesIO(data)
     file.seek(_header_size(data))
     value = Machine(numpy_table(Budget(len(data)))).load(Reader(file, len(data)))
     if isinstance(value, Unread):
-        raise Refused(value.reason)
+        raise RefusedError(value.reason)
     if not isinstance(value, ArrayStandIn) or type(value.boxed) is not dict:
-        raise Refused('the object pickled in it is no dict')
+        raise RefusedError('the object pickled in it is no dict')
     return value.boxed

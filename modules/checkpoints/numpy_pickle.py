@@ -1,14 +1,14 @@
 """The arrays of a pickle, rebuilt by functions that check what NumPy's own would believe."""
 
 import math
-from typing import Any, Dict, Optional, Tuple
+from typing import Any
 
 import numpy as np
 
 from modules.checkpoints.safe_pickle import (
     Budget,
     Function,
-    Refused,
+    RefusedError,
     StandIn,
     Unread,
     dict_stand_in,
@@ -18,20 +18,22 @@ from modules.checkpoints.safe_pickle import (
 MAX_AXES = 16
 
 
-def check_shape(shape: Any) -> Tuple[int, ...]:
-    """`shape` where it is a tuple of axis lengths that an array may have; Refused otherwise."""
+def check_shape(shape: Any) -> tuple[int, ...]:
+    """`shape`. Raises RefusedError unless it is a tuple of axis lengths that an array may have."""
     if type(shape) is not tuple or len(shape) > MAX_AXES:
-        raise Refused('it has an array whose shape is no short tuple')
+        raise RefusedError('it has an array whose shape is no short tuple')
     if not all(type(length) is int and 0 < length < 2**31 for length in shape):
-        raise Refused('it has an array with an empty or impossible axis')
+        raise RefusedError('it has an array with an empty or impossible axis')
     return shape
 
 
 def check_dtype(name: Any) -> np.dtype:
-    """The dtype of a NumPy code such as 'f4' or '<f4', of plain numbers; Refused otherwise."""
+    """The dtype of a NumPy code such as 'f4' or '<f4', of plain numbers; RefusedError otherwise."""
     plain = name.lstrip('<>|=') if type(name) is str else ''
     if plain not in ('f2', 'f4', 'f8', 'i1', 'i2', 'i4', 'i8', 'u1', 'u2', 'b1'):
-        raise Refused(f'it has an array of dtype {shorten(name)}, which holds no plain numbers')
+        raise RefusedError(
+            f'it has an array of dtype {shorten(name)}, which holds no plain numbers'
+        )
     return np.dtype(name)
 
 
@@ -44,7 +46,7 @@ class DtypeStandIn(StandIn):
     def build(self, state: Any) -> None:
         """`state` is (version, byte order, subarray, names, fields, ...)."""
         if type(state) is not tuple or len(state) < 5 or any(x is not None for x in state[2:5]):
-            raise Refused('it has an array of records')
+            raise RefusedError('it has an array of records')
         if self.dtype is not None and state[1] == '>':
             self.dtype = self.dtype.newbyteorder('>')
 
@@ -56,7 +58,7 @@ class ArrayStandIn(StandIn):
     """
 
     def __init__(self) -> None:
-        self._array: Optional[np.ndarray] = None
+        self._array: np.ndarray | None = None
         self.boxed: Any = None
 
     @property
@@ -67,49 +69,49 @@ class ArrayStandIn(StandIn):
     def build(self, state: Any) -> None:
         """`state` is (version, shape, dtype, Fortran order, bytes or list of objects)."""
         if type(state) is tuple and len(state) == 5 and isinstance(state[2], Unread):
-            raise Refused(state[2].reason)
+            raise RefusedError(state[2].reason)
         if type(state) is not tuple or len(state) != 5 or not isinstance(state[2], DtypeStandIn):
-            raise Refused('it has a damaged array')
+            raise RefusedError('it has a damaged array')
         _, shape, stand_in, fortran, raw = state
         if stand_in.dtype is None:
             if shape != () or type(raw) is not list or len(raw) != 1:
-                raise Refused('it has an array of Python objects')
+                raise RefusedError('it has an array of Python objects')
             self.boxed = raw[0]
             return
         size = math.prod(check_shape(shape)) * stand_in.dtype.itemsize
         if type(raw) is not bytes or len(raw) != size:
-            raise Refused(f'it has an array of shape {shape} without the {size} bytes for it')
+            raise RefusedError(f'it has an array of shape {shape} without the {size} bytes for it')
         array = np.frombuffer(raw, stand_in.dtype)
         self._array = array.reshape(shape, order='F' if fortran is True else 'C')
 
     def array(self) -> np.ndarray:
         """The numbers, in this machine's byte order; uint16 is how Paddle keeps bfloat16."""
         if self._array is None:
-            raise Refused('it has an array without numbers')
+            raise RefusedError('it has an array without numbers')
         if self._array.dtype == np.uint16:
             return (self._array.astype('<u4') << 16).view('<f4')
         return self._array.astype(self._array.dtype.newbyteorder('='), copy=False)
 
 
-def numpy_table(budget: Budget) -> Dict[str, Any]:
+def numpy_table(budget: Budget) -> dict[str, Any]:
     """What a pickle with NumPy arrays, or paddle.save's, may name."""
 
     def encode(text: Any, encoding: Any) -> bytes:
         # Python 3 writes bytes so in protocol 2.
         if type(text) is not str or encoding != 'latin1':
-            raise Refused('its pickle encodes a text in an unusual way')
+            raise RefusedError('its pickle encodes a text in an unusual way')
         budget.spend(len(text))
         return text.encode('latin1')
 
-    def as_tuple(items: Any) -> Tuple[Any, ...]:
+    def as_tuple(items: Any) -> tuple[Any, ...]:
         if type(items) is not tuple:
-            raise Refused('its pickle makes a tuple of something else')
+            raise RefusedError('its pickle makes a tuple of something else')
         return items
 
     def scalar(stand_in: Any, raw: Any) -> Any:
         dtype = stand_in.dtype if isinstance(stand_in, DtypeStandIn) else None
         if dtype is None or type(raw) is not bytes or len(raw) != dtype.itemsize:
-            raise Refused('it has a damaged number')
+            raise RefusedError('it has a damaged number')
         return np.frombuffer(raw, dtype)[0].item()
 
     table = {

@@ -12,15 +12,16 @@ import os
 import re
 import warnings
 import zlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from modules.checkpoints.no_checkpoint import HEAD, describe, describe_archive
 from modules.checkpoints.npz_file import Archive, Unpacked, read_npz
 from modules.checkpoints.numpy_pickle import ArrayStandIn, numpy_table
-from modules.checkpoints.safe_pickle import Budget, Machine, Reader, Refused, Unread, shorten
+from modules.checkpoints.safe_pickle import Budget, Machine, Reader, RefusedError, Unread, shorten
 from modules.checkpoints.safetensors_file import TensorFile
 from modules.checkpoints.torch_file import (
     LEGACY_MAGIC,
@@ -37,8 +38,7 @@ from modules.checkpoints.weight_names import (
     without_wrappers,
 )
 from modules.runtime.errors import UserError
-from modules.runtime.files import PathLike
-from modules.runtime.hashing import file_hash
+from modules.runtime.files import PathLike, file_hash
 
 FORMAT, VERSION = 'first-order-model', 1  # of our own files, in their metadata
 NPZ_FILES = {'generator': 'G.npz', 'discriminator': 'D.npz', 'kp_detector': 'KP.npz'}
@@ -49,11 +49,11 @@ WEIGHT_NAME = re.compile(r'[\w.-]{1,200}', re.ASCII)
 class Checkpoint(NamedTuple):
     """What a file holds."""
 
-    networks: Dict[str, State]  # by name ('generator', ...), with official names in each
-    config: Optional[Dict[str, Any]]  # our own files carry it
-    meta: Dict[str, Any]  # 'epoch' and other numbers and texts; any JSON in our own files
-    tensors: Dict[str, np.ndarray]  # training state of our own files, where asked for
-    left_out: Tuple[str, ...]  # parts that were not read, such as 'optimizer_generator'
+    networks: dict[str, State]  # by name ('generator', ...), with official names in each
+    config: dict[str, Any] | None  # our own files carry it
+    meta: dict[str, Any]  # 'epoch' and other numbers and texts; any JSON in our own files
+    tensors: dict[str, np.ndarray]  # training state of our own files, where asked for
+    left_out: tuple[str, ...]  # parts that were not read, such as 'optimizer_generator'
 
 
 def read_checkpoint(path: PathLike, training_state: bool = False) -> Checkpoint:
@@ -76,7 +76,7 @@ def read_checkpoint(path: PathLike, training_state: bool = False) -> Checkpoint:
             return _find_networks(tree, budget)
 
 
-def read_run_state(path: PathLike) -> Tuple[Optional[Dict[str, Any]], Dict[str, Any]]:
+def read_run_state(path: PathLike) -> tuple[dict[str, Any] | None, dict[str, Any]]:
     """Config and training numbers of one of our own files, without its tensors; else (None, {}).
 
     Raises:
@@ -128,7 +128,7 @@ def _telling_errors(path: Path) -> Iterator[None]:
     """Makes a UserError with the path of what goes wrong in reading it."""
     try:
         yield
-    except Refused as error:
+    except RefusedError as error:
         raise UserError(f'{path}: {error}') from error
     except FileNotFoundError as error:
         raise UserError(f'{path}: no such file or folder') from error
@@ -138,11 +138,11 @@ def _telling_errors(path: Path) -> Iterator[None]:
 
 def _open_file(path: Path) -> BinaryIO:
     if path.exists() and not path.is_file():
-        raise Refused('is no file')
+        raise RefusedError('is no file')
     return open(path, 'rb')
 
 
-def _only(networks: Dict[str, State]) -> Checkpoint:
+def _only(networks: dict[str, State]) -> Checkpoint:
     return Checkpoint(networks, None, {}, {}, ())
 
 
@@ -158,12 +158,12 @@ def _is_safetensors(file: BinaryIO) -> bool:
     return head[4:9] == b'\0\0\0\0{'
 
 
-def _read_tree(file: BinaryIO) -> Tuple[Any, Budget]:
+def _read_tree(file: BinaryIO) -> tuple[Any, Budget]:
     """The object in a file of any format but safetensors, and the memory that it may fill."""
     size = os.fstat(file.fileno()).st_size
     head = _peek(file)
     if size == 0:
-        raise Refused('is empty; get it again')
+        raise RefusedError('is empty; get it again')
     if head[:4] in (b'PK\x03\x04', b'PK\x05\x06'):
         archive = Archive(file, size)
         budget = Budget(archive.total)
@@ -172,22 +172,22 @@ def _read_tree(file: BinaryIO) -> Tuple[Any, Budget]:
         if not any(name.endswith('/data.pkl') for name in archive.sizes):
             around = describe_archive(archive.sizes)
             if around is not None:
-                raise Refused(around)
+                raise RefusedError(around)
         return read_torch_zip(archive, budget), budget
     budget = Budget(size)
     if head == LEGACY_MAGIC:
         return read_torch_legacy(file, size, budget), budget
     if head[:1] == b'\x80':
         return Machine(numpy_table(budget)).load(Reader(file, size)), budget
-    raise Refused(describe(file.read(HEAD)))
+    raise RefusedError(describe(file.read(HEAD)))
 
 
-def _find_unpacked(path: Path) -> Optional[Path]:
+def _find_unpacked(path: Path) -> Path | None:
     """The folder that some programs make of a .pth.tar, which is a zip archive: it, or in it."""
     try:
         folders = [path, *sorted(folder for folder in path.iterdir() if folder.is_dir())]
     except PermissionError as error:
-        raise Refused('no permission to read it; change its permissions') from error
+        raise RefusedError('no permission to read it; change its permissions') from error
     return next((folder for folder in folders if (folder / 'data.pkl').is_file()), None)
 
 
@@ -197,15 +197,15 @@ def _read_folder(path: Path) -> Checkpoint:
         archive = Unpacked(unpacked)
         budget = Budget(archive.total)
         return _find_networks(read_torch_zip(archive, budget), budget)
-    networks: Dict[str, State] = {}
+    networks: dict[str, State] = {}
     for name, file in NPZ_FILES.items():
         if (path / file).exists():
             found = read_checkpoint(path / file).networks
             if list(found) != [name]:
-                raise Refused(f'its {file} holds {" and ".join(found)} instead of {name}')
+                raise RefusedError(f'its {file} holds {" and ".join(found)} instead of {name}')
             networks.update(found)
     if not networks:
-        raise Refused(
+        raise RefusedError(
             'a folder without G.npz and KP.npz, nor with the data.pkl of an unpacked .pth.tar; '
             'give one with them, or a file'
         )
@@ -215,14 +215,14 @@ def _read_folder(path: Path) -> Checkpoint:
 def _find_networks(tree: Any, budget: Budget) -> Checkpoint:
     """A checkpoint from the object in a file."""
     if isinstance(tree, Unread):
-        raise Refused(tree.reason)
+        raise RefusedError(tree.reason)
     if type(tree) is not dict:
-        raise Refused('holds no dict of networks')
+        raise RefusedError('holds no dict of networks')
     networks = {name: _read_state(tree[name], name, budget) for name in NETWORKS if name in tree}
     if not networks:
         if tree and all(isinstance(value, dict) for value in tree.values()):
             names = ', '.join(shorten(name) for name in list(tree)[:5])
-            raise Refused(f'holds none of {", ".join(NETWORKS)}, but {names}')
+            raise RefusedError(f'holds none of {", ".join(NETWORKS)}, but {names}')
         return _only(_name_network(tree, budget))
     rest = {name: value for name, value in tree.items() if name not in networks}
     meta = {
@@ -242,30 +242,32 @@ def _is_plain(name: Any) -> bool:
 def _read_state(items: Any, network: str, budget: Budget) -> State:
     """A network's arrays with official names, whatever stands for them in the file."""
     if isinstance(items, Unread):
-        raise Refused(items.reason)
+        raise RefusedError(items.reason)
     if type(items) is not dict:
-        raise Refused(f'its {network} is no dict of weights')
+        raise RefusedError(f'its {network} is no dict of weights')
     state = {}
     for name, value in items.items():
         if name == PADDLE_NAME_TABLE:
             continue
         if not _is_plain(name):
-            raise Refused(f'its {network} has a weight called {shorten(name)}')
+            raise RefusedError(f'its {network} has a weight called {shorten(name)}')
         if type(value) is tuple and len(value) == 2:  # paddle.save: (the parameter's name, array)
             value = value[1]
         if isinstance(value, Unread):
-            raise Refused(value.reason)
+            raise RefusedError(value.reason)
         if not isinstance(value, (ArrayStandIn, TensorStandIn, np.ndarray)):
-            raise Refused(f'its {network} has {shorten(name)}, which is no array')
+            raise RefusedError(f'its {network} has {shorten(name)}, which is no array')
         budget.spend(value.nbytes)
         state[name] = value if isinstance(value, np.ndarray) else value.array()
     official = to_official_names(without_wrappers(state))
     if len(official) < len(state):
-        raise Refused(f"its {network} has a weight twice, by its official and by Paddle's name")
+        raise RefusedError(
+            f"its {network} has a weight twice, by its official and by Paddle's name"
+        )
     return official
 
 
-def _name_network(items: Any, budget: Budget) -> Dict[str, State]:
+def _name_network(items: Any, budget: Budget) -> dict[str, State]:
     """{network: state} of the one network that a file holds without saying which."""
     state = _read_state(items, 'network', budget)
     network = identify(state)
@@ -273,7 +275,7 @@ def _name_network(items: Any, budget: Budget) -> Dict[str, State]:
         return {network: state}
     names = name_keypoint_detector(list(state.values()))
     if names is None:
-        raise Refused(f'holds the weights of none of {", ".join(NETWORKS)}')
+        raise RefusedError(f'holds the weights of none of {", ".join(NETWORKS)}')
     warnings.warn(
         "a keypoint detector's weights are under other names, as an earlier port saves them: they"
         ' are taken by their order, with their shapes checked',
@@ -283,7 +285,7 @@ def _name_network(items: Any, budget: Budget) -> Dict[str, State]:
 
 
 def _read_safetensors(path: Path, training_state: bool) -> Checkpoint:
-    states: Dict[str, Dict[str, np.ndarray]] = {}
+    states: dict[str, dict[str, np.ndarray]] = {}
     tensors, left_out = {}, set()
     with TensorFile(path) as file:
         config, meta, sums = _read_metadata(file.metadata)
@@ -295,13 +297,13 @@ def _read_safetensors(path: Path, training_state: bool) -> Checkpoint:
                 continue
             array = file.read(key)
             if sums and zlib.crc32(array.data) != sums.get(key):
-                raise Refused(f'its {shorten(key)} is damaged; take another checkpoint')
+                raise RefusedError(f'its {shorten(key)} is damaged; take another checkpoint')
             if network in NETWORKS:
                 states.setdefault(network, {})[name] = array
             else:
                 tensors[key] = array
     if not states:
-        raise Refused(f'holds none of {", ".join(NETWORKS)}')
+        raise RefusedError(f'holds none of {", ".join(NETWORKS)}')
     budget = Budget(path.stat().st_size)
     networks = {n: _read_state(states[n], n, budget) for n in NETWORKS if n in states}
     return Checkpoint(networks, config, meta, tensors, tuple(sorted(left_out)))
@@ -309,22 +311,22 @@ def _read_safetensors(path: Path, training_state: bool) -> Checkpoint:
 
 def _read_metadata(
     metadata: Mapping[str, str],
-) -> Tuple[Optional[Dict[str, Any]], Dict[str, Any], Dict[str, int]]:
+) -> tuple[dict[str, Any] | None, dict[str, Any], dict[str, int]]:
     """Config, training numbers and tensors' checksums of our own files; nothing of another's."""
     if metadata.get('format') != FORMAT:
         return None, {}, {}
     version = metadata.get('version', '')
     if version != str(VERSION):
-        raise Refused(
+        raise RefusedError(
             f'is of version {shorten(version)}, and this program reads version {VERSION}: update it'
         )
     try:
         config, meta = json.loads(metadata['config']), json.loads(metadata['meta'])
         sums = json.loads(metadata.get('crc32', '{}'))  # the first files of ours had none
     except (KeyError, ValueError, RecursionError) as error:
-        raise Refused(f'its metadata is damaged ({shorten(error)})') from error
+        raise RefusedError(f'its metadata is damaged ({shorten(error)})') from error
     if not (
         isinstance(config, (dict, type(None))) and isinstance(meta, dict) and isinstance(sums, dict)
     ):
-        raise Refused('its metadata is damaged')
+        raise RefusedError('its metadata is damaged')
     return config, meta, sums

@@ -4,31 +4,31 @@ A pickle is a program, and `pickle` runs it. Here its opcodes are decoded by pic
 executes nothing, and run by a small machine of our own that knows no imports: a global name is
 looked up in a table of our functions, and what is not in the table gives an inert `Unread`, as does
 all that is made of it. So nothing but containers, numbers, texts, arrays and those can come out. A
-filtered `pickle.Unpickler` would not be
-enough: its C code reserves gigabytes for a memo slot of 2**32, and overflows the stack on the hash
-of a deeply nested tuple.
+filtered `pickle.Unpickler` would not be enough: its C code reserves gigabytes for a memo slot of
+2**32, and overflows the stack on the hash of a deeply nested tuple.
 """
 
 import pickletools
 import reprlib
-from typing import Any, BinaryIO, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple, cast
+from collections.abc import Callable, Mapping
+from typing import Any, BinaryIO, NamedTuple, cast
 
 MAX_OPCODES = 500_000  # a full-size checkpoint with its optimizers takes about 27 000
 MAX_LINE = 1000
 
 
-class Refused(ValueError):
+class RefusedError(ValueError):
     """A file that isn't what it should be, in one line to which the caller adds the path."""
 
 
-class TooLargeError(Refused):
+class TooLargeError(RefusedError):
     """A file whose content would fill far more memory than the file."""
 
 
 class Unread:
     """Stands for what a pickle makes that is of no use here. It knows nothing and does nothing.
 
-    Who needs what it stands for raises Refused with `reason`.
+    Who needs what it stands for raises RefusedError with `reason`.
     """
 
     def __init__(self, reason: str):
@@ -45,26 +45,26 @@ class StandIn:
     """Stands for an object whose state a pickle sets; nothing of the real one is ever called."""
 
     def build(self, state: Any) -> None:
-        raise Refused('its pickle sets the state of an object that has none')
+        raise RefusedError('its pickle sets the state of an object that has none')
 
 
-def dict_stand_in(pairs: Any = ()) -> Dict[Any, Any]:
+def dict_stand_in(pairs: Any = ()) -> dict[Any, Any]:
     """An OrderedDict as pickles make it: empty, or from Python 2's list of [key, value]."""
     items = {}
     if type(pairs) not in (list, tuple):
-        raise Refused('its pickle makes a dict of what is no list')
+        raise RefusedError('its pickle makes a dict of what is no list')
     for pair in pairs:
         if type(pair) is not list or len(pair) != 2:
-            raise Refused('its pickle makes a dict of what are no keys and values')
+            raise RefusedError('its pickle makes a dict of what are no keys and values')
         check_key(pair[0])
         items[pair[0]] = pair[1]
     return items
 
 
 def check_key(key: Any) -> None:
-    """Raises Refused unless this is a key for a dict: others can have hashes without end."""
+    """Raises RefusedError unless this is a key for a dict: others can have hashes without end."""
     if type(key) not in (str, int):
-        raise Refused(_odd_key(key))
+        raise RefusedError(_odd_key(key))
 
 
 def _odd_key(key: Any) -> str:
@@ -82,7 +82,7 @@ class Budget:
         self._left = 4 * size + 2**16
 
     def spend(self, size: int) -> None:
-        """Called before `size` bytes are made. Raises Refused when the file becomes too big."""
+        """To be called before `size` bytes are made. Raises RefusedError when they are too many."""
         self._left -= size
         if self._left < 0:
             raise TooLargeError('its tensors take far more memory than the file has data for')
@@ -116,34 +116,34 @@ class Machine:
         persistent: builds the object of a persistent id; without it they are refused.
     """
 
-    def __init__(self, table: Mapping[str, Any], persistent: Optional[Callable[[Any], Any]] = None):
+    def __init__(self, table: Mapping[str, Any], persistent: Callable[[Any], Any] | None = None):
         self._table = table
         self._persistent = persistent
-        self._stack: List[Any] = []
-        self._outer: List[List[Any]] = []  # the stacks below each mark
-        self._memo: Dict[int, Any] = {}
+        self._stack: list[Any] = []
+        self._outer: list[list[Any]] = []  # the stacks below each mark
+        self._memo: dict[int, Any] = {}
 
     def load(self, reader: Reader) -> Any:
         """The object of the pickle that starts at the reader's position, which moves behind it.
 
         Raises:
-            Refused: the pickle is damaged, or does what no checkpoint needs.
+            RefusedError: the pickle is damaged, or does what no checkpoint needs.
         """
         try:
             for count, (opcode, argument, _) in enumerate(pickletools.genops(cast(Any, reader))):
                 if opcode.name == 'STOP':
                     return self._stack.pop()
                 if count >= MAX_OPCODES:
-                    raise Refused(f'its pickle has over {MAX_OPCODES} opcodes')
+                    raise RefusedError(f'its pickle has over {MAX_OPCODES} opcodes')
                 step = getattr(self, f'do_{opcode.name}', None)
                 if step is None:
-                    raise Refused(f'its pickle uses {opcode.name}, which no checkpoint needs')
+                    raise RefusedError(f'its pickle uses {opcode.name}, which no checkpoint needs')
                 step(argument)
-        except Refused:
+        except RefusedError:
             raise
         except (ValueError, IndexError) as error:  # from genops; from an empty stack
-            raise Refused(f'its pickle is damaged or cut off ({shorten(error)})') from error
-        raise Refused('its pickle is cut off')
+            raise RefusedError(f'its pickle is damaged or cut off ({shorten(error)})') from error
+        raise RefusedError('its pickle is cut off')
 
     # One method an opcode, named as pickletools names them.
 
@@ -189,7 +189,7 @@ class Machine:
     def do_ADDITEMS(self, _: Any) -> None:
         self._pop_to_mark()
         if not isinstance(self._stack[-1], Unread):
-            raise Refused('its pickle adds to what is no set')
+            raise RefusedError('its pickle adds to what is no set')
 
     def do_FROZENSET(self, _: Any) -> None:
         self._pop_to_mark()
@@ -199,7 +199,7 @@ class Machine:
         self._outer.append(self._stack)
         self._stack = []
 
-    def _pop_to_mark(self) -> List[Any]:
+    def _pop_to_mark(self) -> list[Any]:
         items, self._stack = self._stack, self._outer.pop()
         return items
 
@@ -219,11 +219,11 @@ class Machine:
     def do_TUPLE(self, _: Any) -> None:
         self._push(tuple(self._pop_to_mark()))
 
-    def _extend(self, items: List[Any]) -> None:
+    def _extend(self, items: list[Any]) -> None:
         if isinstance(self._stack[-1], Unread):
             return
         if type(self._stack[-1]) is not list:
-            raise Refused('its pickle appends to what is no list')
+            raise RefusedError('its pickle appends to what is no list')
         self._stack[-1].extend(items)
 
     def do_APPEND(self, _: Any) -> None:
@@ -232,12 +232,12 @@ class Machine:
     def do_APPENDS(self, _: Any) -> None:
         self._extend(self._pop_to_mark())
 
-    def _update(self, items: List[Any]) -> None:
+    def _update(self, items: list[Any]) -> None:
         target = self._stack[-1]
         if isinstance(target, Unread):
             return
         if type(target) is not dict or len(items) % 2:
-            raise Refused('its pickle sets items of what is no dict')
+            raise RefusedError('its pickle sets items of what is no dict')
         for key, value in zip(items[::2], items[1::2]):
             target[key if type(key) in (str, int) else Unread(_odd_key(key))] = value
 
@@ -256,7 +256,7 @@ class Machine:
 
     def do_BINGET(self, slot: int) -> None:
         if slot not in self._memo:
-            raise Refused(f'its pickle refers to the memo slot {slot}, which is empty')
+            raise RefusedError(f'its pickle refers to the memo slot {slot}, which is empty')
         self._push(self._memo[slot])
 
     do_LONG_BINPUT, do_LONG_BINGET = do_BINPUT, do_BINGET
@@ -274,13 +274,13 @@ class Machine:
     def do_STACK_GLOBAL(self, _: Any) -> None:
         name, module = self._stack.pop(), self._stack.pop()
         if type(name) is not str or type(module) is not str:
-            raise Refused('its pickle has a global whose name is no text')
+            raise RefusedError('its pickle has a global whose name is no text')
         self.do_GLOBAL(f'{module} {name}')
 
     def do_REDUCE(self, _: Any) -> None:
         arguments, function = self._stack.pop(), self._stack.pop()
         if type(arguments) is not tuple or not isinstance(function, (Function, Unread)):
-            raise Refused('its pickle calls what is no function')
+            raise RefusedError('its pickle calls what is no function')
         self._push(_call(function, arguments))
 
     def do_NEWOBJ(self, _: Any) -> None:
@@ -297,19 +297,19 @@ class Machine:
         if isinstance(target, StandIn):
             try:
                 target.build(state)
-            except Refused as error:
+            except RefusedError as error:
                 self._stack[-1] = Unread(str(error))
         elif type(target) is not dict and not isinstance(target, Unread):
             # An OrderedDict's attributes are of no use to us.
-            raise Refused('its pickle sets the state of what is no array')
+            raise RefusedError('its pickle sets the state of what is no array')
 
     def do_BINPERSID(self, _: Any) -> None:
         if self._persistent is None:
-            raise Refused('its pickle refers to data outside of it')
+            raise RefusedError('its pickle refers to data outside of it')
         self._push(self._persistent(self._stack.pop()))
 
 
-def _call(function: Any, arguments: Tuple[Any, ...]) -> Any:
+def _call(function: Any, arguments: tuple[Any, ...]) -> Any:
     """What a function of ours gives; what it refuses, and any other function's result, is Unread.
 
     So a pickle may hold whatever it likes beside what is wanted of it.
@@ -320,7 +320,7 @@ def _call(function: Any, arguments: Tuple[Any, ...]) -> Any:
         return function.call(*arguments)
     except TooLargeError:
         raise
-    except Refused as error:
+    except RefusedError as error:
         return Unread(str(error))
     except TypeError as error:  # too many arguments, or too few
         return Unread(f'its pickle is damaged ({shorten(error)})')

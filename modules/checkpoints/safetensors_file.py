@@ -1,13 +1,17 @@
 """Tensors of safetensors files, those of bfloat16 and float8, which NumPy lacks, as float32."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 import struct
-from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Mapping, cast
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, BinaryIO, cast
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
 
-from modules.checkpoints.safe_pickle import Refused, shorten
+from modules.checkpoints.safe_pickle import RefusedError, shorten
 from modules.runtime.files import PathLike
 
 
@@ -17,23 +21,21 @@ class TensorFile:
     Used in a `with` statement.
 
     Raises (from every method):
-        Refused: it is damaged, or holds numbers of a type that is not read.
+        RefusedError: it is damaged, or holds numbers of a type that is not read.
     """
 
     def __init__(self, path: PathLike):
-        from safetensors import safe_open
-
         with _telling_damage():
             # It checks all of the header.
             self._tensors = cast(Any, safe_open(str(path), framework='np'))
             self.metadata: Mapping[str, str] = self._tensors.metadata() or {}
-            self.keys: List[str] = list(self._tensors.keys())
+            self.keys: list[str] = list(self._tensors.keys())
         self._file: BinaryIO = open(path, 'rb')  # noqa: SIM115 (until __exit__)
         size = struct.unpack('<Q', self._file.read(8))[0]
-        self._header: Dict[str, Any] = json.loads(self._file.read(size))
+        self._header: dict[str, Any] = json.loads(self._file.read(size))
         self._start = 8 + size
 
-    def __enter__(self) -> 'TensorFile':
+    def __enter__(self) -> TensorFile:
         self._tensors.__enter__()
         return self
 
@@ -49,7 +51,7 @@ class TensorFile:
             with _telling_damage():
                 return np.asarray(self._tensors.get_tensor(key))
         if kind not in _WIDENED:
-            raise Refused(
+            raise RefusedError(
                 f'its {shorten(key)} holds numbers of the type {shorten(kind)}; save it as float32'
             )
         start, end = entry['data_offsets']
@@ -60,12 +62,12 @@ class TensorFile:
 
 @contextlib.contextmanager
 def _telling_damage() -> Iterator[None]:
-    from safetensors import SafetensorError
-
     try:
         yield
     except (SafetensorError, TypeError, ValueError) as error:
-        raise Refused(f'the safetensors file is damaged or cut off ({shorten(error)})') from error
+        raise RefusedError(
+            f'the safetensors file is damaged or cut off ({shorten(error)})'
+        ) from error
 
 
 def _bfloat16(data: bytes) -> np.ndarray:

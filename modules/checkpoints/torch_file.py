@@ -4,18 +4,8 @@ import io
 import math
 import struct
 import zipfile
-from typing import (
-    Any,
-    BinaryIO,
-    Callable,
-    Dict,
-    Iterable,
-    Mapping,
-    NamedTuple,
-    Optional,
-    Tuple,
-    Union,
-)
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -26,7 +16,7 @@ from modules.checkpoints.safe_pickle import (
     Function,
     Machine,
     Reader,
-    Refused,
+    RefusedError,
     Unread,
     dict_stand_in,
     shorten,
@@ -65,8 +55,8 @@ class Storage:
     def __init__(self, kind: StorageType, length: int):
         self.kind = kind
         self.length = length
-        self.fetch: Optional[Callable[[], bytes]] = None  # None until its place is known
-        self._numbers: Optional[np.ndarray] = None
+        self.fetch: Callable[[], bytes] | None = None  # None until its place is known
+        self._numbers: np.ndarray | None = None
 
     @property
     def size(self) -> int:
@@ -78,7 +68,7 @@ class Storage:
         if self._numbers is None:
             raw = self.fetch() if self.fetch else b''
             if len(raw) != self.size:
-                raise Refused(f'a storage has {len(raw)} bytes instead of {self.size}')
+                raise RefusedError(f'a storage has {len(raw)} bytes instead of {self.size}')
             numbers = np.frombuffer(raw, self.kind.dtype)
             if self.kind.name == 'BFloat16Storage':
                 numbers = (numbers.astype('<u4') << 16).view('<f4')
@@ -89,7 +79,7 @@ class Storage:
 class TensorStandIn:
     """A tensor of the file: a strided view of a storage, checked to lie within it."""
 
-    def __init__(self, storage: Storage, offset: int, shape: Tuple[int, ...], strides: Any):
+    def __init__(self, storage: Storage, offset: int, shape: tuple[int, ...], strides: Any):
         self._storage, self._offset, self._shape, self._strides = storage, offset, shape, strides
         self.nbytes = math.prod(shape) * storage.kind.dtype.itemsize
 
@@ -103,17 +93,17 @@ class TensorStandIn:
 
 def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> TensorStandIn:
     if isinstance(storage, Unread):
-        raise Refused(storage.reason)
+        raise RefusedError(storage.reason)
     if not isinstance(storage, Storage) or type(strides) is not tuple:
-        raise Refused('it has a damaged tensor')
+        raise RefusedError('it has a damaged tensor')
     if len(check_shape(shape)) != len(strides) or not all(
         type(place) is int and place >= 0 for place in (offset, *strides)
     ):
-        raise Refused('it has a tensor with an impossible stride or offset')
+        raise RefusedError('it has a tensor with an impossible stride or offset')
     last = offset + sum((length - 1) * stride for length, stride in zip(shape, strides))
     # A stride of 0 would let a small storage fill any amount of memory.
     if last >= storage.length or math.prod(shape) > storage.length:
-        raise Refused(
+        raise RefusedError(
             f'it has a tensor of shape {shape}, strides {strides} and offset {offset}, beyond its'
             f' storage of {storage.length} numbers'
         )
@@ -122,9 +112,9 @@ def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any
 
 def _rebuild_parameter(tensor: Any, requires_grad: Any, hooks: Any) -> TensorStandIn:
     if isinstance(tensor, Unread):
-        raise Refused(tensor.reason)
+        raise RefusedError(tensor.reason)
     if not isinstance(tensor, TensorStandIn):
-        raise Refused('it has a damaged parameter')
+        raise RefusedError('it has a damaged parameter')
     return tensor
 
 
@@ -140,55 +130,55 @@ class _Storages:
     """The storages that a pickle names, by key."""
 
     def __init__(self) -> None:
-        self.by_key: Dict[str, Storage] = {}
+        self.by_key: dict[str, Storage] = {}
 
-    def add(self, name: Any) -> Union[Storage, Unread]:
+    def add(self, name: Any) -> Storage | Unread:
         """`name` is ('storage', type, key, device, length), and None at the end in old files.
 
         Of numbers of an unknown type nothing is read.
         """
         if type(name) is not tuple or len(name) not in (5, 6) or name[0] != 'storage':
-            raise Refused('its pickle refers to something that is no storage')
+            raise RefusedError('its pickle refers to something that is no storage')
         kind, key, length = name[1], name[2], name[4]
         if len(name) == 6 and name[5] is not None:
-            raise Refused('it has storages within storages; save it with a newer PyTorch')
+            raise RefusedError('it has storages within storages; save it with a newer PyTorch')
         if isinstance(kind, Unread):
             return kind
         if not isinstance(kind, StorageType) or type(length) is not int or length < 0:
-            raise Refused('it has a damaged storage')
+            raise RefusedError('it has a damaged storage')
         if type(key) is not str or not (key.isascii() and key.isdigit()):
-            raise Refused(f'it has a storage called {shorten(key)}')
+            raise RefusedError(f'it has a storage called {shorten(key)}')
         storage = self.by_key.setdefault(key, Storage(kind, length))
         if (storage.kind, storage.length) != (kind, length):
-            raise Refused(f'its storage {shorten(key)} has two sizes')
+            raise RefusedError(f'its storage {shorten(key)} has two sizes')
         return storage
 
 
-def read_torch_zip(archive: Union[Archive, Unpacked], budget: Budget) -> Any:
+def read_torch_zip(archive: Archive | Unpacked, budget: Budget) -> Any:
     """The object in a file of PyTorch >= 1.6; its tensors are TensorStandIn.
 
     NumPy's arrays are ArrayStandIn, other objects than containers, numbers and texts Unread.
 
     Raises:
-        Refused: it isn't such a file.
+        RefusedError: it isn't such a file.
     """
     roots = [name[: -len('data.pkl')] for name in archive.sizes if name.endswith('/data.pkl')]
     if len(roots) != 1:
-        raise Refused('the archive has no data.pkl, or several')
+        raise RefusedError('the archive has no data.pkl, or several')
     root = roots[0]
     order = f'{root}byteorder'
     if order in archive.sizes and archive.read(order).strip() != b'little':
-        raise Refused('it was written on a big-endian machine')
+        raise RefusedError('it was written on a big-endian machine')
     storages = _Storages()
 
-    def place(name: Any) -> Union[Storage, Unread]:
+    def place(name: Any) -> Storage | Unread:
         storage = storages.add(name)
         if isinstance(storage, Unread):
             return storage
         member = f'{root}data/{name[2]}'
         size = archive.sizes.get(member, 0)
         if size != storage.size:
-            raise Refused(f'{shorten(member)} should have {storage.size} bytes and has {size}')
+            raise RefusedError(f'{shorten(member)} should have {storage.size} bytes and has {size}')
         storage.fetch = lambda: archive.read(member)
         return storage
 
@@ -207,14 +197,16 @@ def read_torch_legacy(file: BinaryIO, size: int, budget: Budget) -> Any:
     reader = Reader(file, size)
     version, facts = Machine({}).load(reader), Machine({}).load(reader)
     if version != 1001 or type(facts) is not dict or facts.get('little_endian') is not True:
-        raise Refused('it is not of the version 1001, little-endian, that PyTorch < 1.6 writes')
+        raise RefusedError(
+            'it is not of the version 1001, little-endian, that PyTorch < 1.6 writes'
+        )
     storages = _Storages()
     value = Machine({**numpy_table(budget), **_TABLE}, storages.add).load(reader)
     if isinstance(value, Unread):
-        raise Refused(value.reason)
+        raise RefusedError(value.reason)
     keys = Machine({}).load(reader)
     if type(keys) is not list:
-        raise Refused('it has no list of storages')
+        raise RefusedError('it has no list of storages')
     _place_legacy(file, size, storages.by_key, keys)
     return value
 
@@ -229,11 +221,11 @@ def _place_legacy(
         file.seek(place)
         head = file.read(8)
         if storage is None or len(head) < 8:
-            raise Refused('it is cut off, or damaged where its storages start')
+            raise RefusedError('it is cut off, or damaged where its storages start')
         length, start = struct.unpack('<q', head)[0], place + 8
         place = start + storage.size
         if length != storage.length or place > size:
-            raise Refused(
+            raise RefusedError(
                 f'its storage {shorten(key)} should have {storage.length} numbers, says {length},'
                 f' and the file has {size - start} bytes for them: damaged or cut off'
             )
@@ -294,7 +286,7 @@ def _integers(values: Iterable[int]) -> bytes:
     return b'(' + b''.join(map(_integer, values)) + b't'
 
 
-def _tensor(key: int, kind: str, shape: Tuple[int, ...]) -> bytes:
+def _tensor(key: int, kind: str, shape: tuple[int, ...]) -> bytes:
     """The call of _rebuild_tensor_v2 for a contiguous tensor that is a storage of its own."""
     strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
     storage = b'(' + _text('storage') + f'ctorch\n{kind}\n'.encode() + _text(str(key))

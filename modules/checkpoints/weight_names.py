@@ -5,11 +5,12 @@ in the norms: running_mean and running_var are _mean and _variance, an instance 
 scale.
 """
 
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
-State = Dict[str, np.ndarray]
+State = dict[str, np.ndarray]
 T = TypeVar('T')  # an array, or a network's tensor
 
 NETWORKS = ('generator', 'kp_detector', 'discriminator')
@@ -19,7 +20,7 @@ _PADDLE = {'running_mean': '_mean', 'running_var': '_variance'}
 _OFFICIAL = {'_mean': 'running_mean', '_variance': 'running_var', 'scale': 'weight'}
 
 
-def _split(name: str) -> Tuple[str, str]:
+def _split(name: str) -> tuple[str, str]:
     layer, _, last = name.rpartition('.')
     return layer, last
 
@@ -28,7 +29,7 @@ def _join(layer: str, last: str) -> str:
     return f'{layer}.{last}' if layer else last
 
 
-def to_paddle_names(state: Mapping[str, T]) -> Dict[str, T]:
+def to_paddle_names(state: Mapping[str, T]) -> dict[str, T]:
     """Weights by their names in Paddle's networks, from official ones, in the same order."""
     renamed = {}
     for name, array in state.items():
@@ -40,7 +41,7 @@ def to_paddle_names(state: Mapping[str, T]) -> Dict[str, T]:
     return renamed
 
 
-def to_official_names(state: Mapping[str, T]) -> Dict[str, T]:
+def to_official_names(state: Mapping[str, T]) -> dict[str, T]:
     """Weights by their official names, from Paddle's (official ones stay), in the same order."""
     renamed = {}
     for name, array in state.items():
@@ -49,7 +50,7 @@ def to_official_names(state: Mapping[str, T]) -> Dict[str, T]:
     return renamed
 
 
-def without_wrappers(state: Mapping[str, T]) -> Dict[str, T]:
+def without_wrappers(state: Mapping[str, T]) -> dict[str, T]:
     """Weights without the names of what the network was wrapped in: DataParallel, compile."""
     names = list(state)
     while names:
@@ -69,7 +70,7 @@ def is_constant(name: str) -> bool:
     return name == 'down.weight' or name.endswith('.down.weight')
 
 
-def identify(state: Mapping[str, np.ndarray]) -> Optional[str]:
+def identify(state: Mapping[str, np.ndarray]) -> str | None:
     """Which network a state with official names belongs to; None when it is none of them."""
     if any(name.startswith('discs.') for name in state):
         return 'discriminator'
@@ -80,7 +81,7 @@ def identify(state: Mapping[str, np.ndarray]) -> Optional[str]:
     return None
 
 
-def name_keypoint_detector(arrays: Sequence[np.ndarray]) -> Optional[List[str]]:
+def name_keypoint_detector(arrays: Sequence[np.ndarray]) -> list[str] | None:
     """Official names of a keypoint detector's arrays, from nothing but their order and axes.
 
     An earlier port's snippet saves them under the generator's first names. The official order is:
@@ -91,7 +92,7 @@ def name_keypoint_detector(arrays: Sequence[np.ndarray]) -> Optional[List[str]]:
     Returns:
         The names in the order of `arrays`, or None where it is not that of a keypoint detector.
     """
-    layers: List[List[int]] = []  # each layer's numbers of axes; it starts with its 4-d weight
+    layers: list[list[int]] = []  # each layer's numbers of axes; it starts with its 4-d weight
     for array in arrays:
         if array.ndim == 4:
             layers.append([])

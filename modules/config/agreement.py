@@ -1,8 +1,9 @@
 """What the keys of a config must agree on: widths, losses, sizes of frames."""
 
-from typing import Any, Iterator, List, Mapping, Tuple
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-Problem = Tuple[str, str]  # dotted path of a key, what is wrong there
+Problem = tuple[str, str]  # dotted path of a key, what is wrong there
 
 _HALVING = 'num_blocks or raise scale_factor'
 _HEATMAP_KERNEL = 7  # of the convolutions to keypoint heatmaps
@@ -61,7 +62,7 @@ def _check_losses(model: Mapping[str, Any], train: Mapping[str, Any]) -> Iterato
         yield 'train_params.transform_params', 'sigma_tps and points_tps go together; set both'
 
 
-def _check_frame(model: Mapping[str, Any], shape: List[int]) -> Iterator[Problem]:
+def _check_frame(model: Mapping[str, Any], shape: list[int]) -> Iterator[Problem]:
     """Networks that halve an image and double it again need sizes that divide without a rest."""
     channels = model['common_params']['num_channels']
     if shape[2] != channels:
@@ -95,7 +96,7 @@ def _check_frame(model: Mapping[str, Any], shape: List[int]) -> Iterator[Problem
         )
 
 
-def _check_discriminator(model: Mapping[str, Any], shape: List[int]) -> Iterator[Problem]:
+def _check_discriminator(model: Mapping[str, Any], shape: list[int]) -> Iterator[Problem]:
     """Each block takes 3 pixels off and all but the last halve; instance norm needs 2 pixels."""
     params = model['discriminator_params']
     for scale in params['scales']:
@@ -113,7 +114,7 @@ def _check_discriminator(model: Mapping[str, Any], shape: List[int]) -> Iterator
                 sides = [side // 2 for side in sides]
 
 
-def _check_pyramid(train: Mapping[str, Any], shape: List[int]) -> Iterator[Problem]:
+def _check_pyramid(train: Mapping[str, Any], shape: list[int]) -> Iterator[Problem]:
     """VGG halves the image before each of its layers but the first."""
     weights = train.get('loss_weights', {}).get('perceptual', [])
     halvings = max((i for i, weight in enumerate(weights) if weight), default=0)
@@ -147,5 +148,5 @@ def _step(params: Mapping[str, Any]) -> int:
     return round(1 / params['scale_factor'])
 
 
-def _size(shape: List[int]) -> str:
+def _size(shape: list[int]) -> str:
     return f'{shape[0]}x{shape[1]}'

@@ -8,8 +8,9 @@ import difflib
 import os
 import re
 import reprlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Dict, Iterator, Mapping, Optional, Sequence
+from typing import Any
 
 import yaml
 
@@ -21,7 +22,7 @@ from modules.runtime.files import PathLike
 _LINE = 290  # characters of a message
 
 
-def load_config(path: PathLike, need: Sequence[str] = ()) -> Dict[str, Any]:
+def load_config(path: PathLike, need: Sequence[str] = ()) -> dict[str, Any]:
     """Reads and checks a config.
 
     Args:
@@ -53,7 +54,7 @@ def _locate(name: str, config_path: PathLike) -> str:
 
 def check_config(
     config: Mapping[str, Any], source: str = 'config', need: Sequence[str] = ()
-) -> Dict[str, Any]:
+) -> dict[str, Any]:
     """`load_config` for a config at hand, which stays as it is; `source` names it in messages.
 
     Frame sizes are checked where `dataset_params` is there, losses where `train_params` has them.
@@ -110,10 +111,14 @@ def _read_yaml(path: PathLike) -> Any:
         mark = getattr(error, 'problem_mark', None)
         where = f'line {mark.line + 1}: ' if mark else ''
         what = getattr(error, 'problem', None) or error
+        if 'escape' in str(what):  # C:\Users in double quotes
+            what = (
+                f'{what}; in "double quotes" a \\ begins one: write paths with / or without quotes'
+            )
         raise UserError(f'{path}: {where}not valid YAML: {what}') from error
 
 
-def _refuse_duplicates(node: Optional[yaml.Node], source: str) -> None:
+def _refuse_duplicates(node: yaml.Node | None, source: str) -> None:
     """PyYAML silently keeps the last of two equal keys; here the second is an error."""
     queue, seen = [node], set()  # an alias makes a node appear twice, or inside itself
     while queue:

@@ -5,7 +5,8 @@ is the constructor's. config/mgif-256.yaml explains the keys to users.
 """
 
 import itertools
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Union
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 REQUIRED = ...  # the default of a key that only the user can set
 
@@ -25,11 +26,11 @@ class Field(NamedTuple):
     default: Any = REQUIRED
 
 
-class OptionalSection(Dict[str, Any]):
+class OptionalSection(dict[str, Any]):
     """A section that may be left out or null; it is None then, and what it describes is off."""
 
 
-Entry = Union[Field, Mapping[str, Any]]  # a key, or a section of further entries
+Entry = Field | Mapping[str, Any]  # a key, or a section of further entries
 
 
 def _is_whole(value: Any) -> bool:
@@ -64,7 +65,7 @@ def choice(*values: str) -> Kind:
     return Kind('one of ' + ', '.join(values), lambda v: isinstance(v, str) and v in values)
 
 
-def list_of(expected: str, kind: Kind, accepts: Callable[[List[Any]], bool]) -> Kind:
+def list_of(expected: str, kind: Kind, accepts: Callable[[list[Any]], bool]) -> Kind:
     """A list of `kind` that `accepts` takes as a whole; `expected` says both in words."""
     return Kind(
         expected, lambda v: isinstance(v, list) and all(map(kind.accepts, v)) and accepts(v)
@@ -130,7 +131,7 @@ _AUGMENTATION = OptionalSection(
     ),
 )
 
-SCHEMA: Dict[str, Entry] = {
+SCHEMA: dict[str, Entry] = {
     'ckpt_model': {
         'generator': Field(FILE, 'file of weights', None),
         'kp': Field(FILE, 'file of weights', None),

@@ -5,8 +5,8 @@ pixels have been mixed by a rotation or a resize. All randomness comes from the 
 Classes, options and their meaning are those of the official augmentation.py.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Callable, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from numpy.random import Generator
@@ -15,7 +15,7 @@ from skimage.transform import resize, rotate
 from modules.data.hue import shift_hue
 from modules.video.levels import to_float
 
-Params = Optional[Mapping[str, object]]
+Params = Mapping[str, object] | None
 Transform = Callable[[np.ndarray, Generator], np.ndarray]
 
 
@@ -44,7 +44,7 @@ class RandomRotation:
         degrees: (low, high), counter-clockwise; a number d stands for (-d, d).
     """
 
-    def __init__(self, degrees: Union[float, Sequence[float]]):
+    def __init__(self, degrees: float | Sequence[float]):
         self.low, self.high = degrees if isinstance(degrees, Sequence) else (-degrees, degrees)
 
     def __call__(self, clip: np.ndarray, rng: Generator) -> np.ndarray:
@@ -82,7 +82,7 @@ class RandomCrop:
         size: (height, width) in pixels; a number stands for both.
     """
 
-    def __init__(self, size: Union[int, Sequence[int]]):
+    def __init__(self, size: int | Sequence[int]):
         self.size = (size[0], size[1]) if isinstance(size, Sequence) else (size, size)
 
     def __call__(self, clip: np.ndarray, rng: Generator) -> np.ndarray:
@@ -111,7 +111,7 @@ class ColorJitter:
 
     def __call__(self, clip: np.ndarray, rng: Generator) -> np.ndarray:
         """-> uint8, a view of an array (T, 3, H, W)."""
-        changes: List[Callable[[np.ndarray], np.ndarray]] = []
+        changes: list[Callable[[np.ndarray], np.ndarray]] = []
         for amount, change in (
             (self.brightness, change_brightness),
             (self.contrast, change_contrast),
@@ -121,7 +121,7 @@ class ColorJitter:
                 factor = rng.uniform(max(0, 1 - amount), 1 + amount)
                 changes.append(partial(change, factor=factor))
         if self.hue > 0:
-            changes.append(partial(shift_hue, shift=rng.uniform(-self.hue, self.hue), axis=1))
+            changes.append(partial(shift_hue, shift=rng.uniform(-self.hue, self.hue)))
         if clip.dtype != np.uint8:
             clip = np.rint(clip * np.float32(255)).clip(0, 255).astype(np.uint8)
         planes = np.ascontiguousarray(clip.transpose(0, 3, 1, 2))
@@ -141,14 +141,14 @@ class AllAugmentationTransform:
         crop_param: Params = None,
         jitter_param: Params = None,
     ):
-        pairs: Sequence[Tuple[Callable[..., Transform], Params]] = (
+        pairs: Sequence[tuple[Callable[..., Transform], Params]] = (
             (RandomFlip, flip_param),
             (RandomRotation, rotation_param),
             (RandomResize, resize_param),
             (RandomCrop, crop_param),
             (ColorJitter, jitter_param),
         )
-        self.transforms: List[Transform] = [
+        self.transforms: list[Transform] = [
             kind(**params) for kind, params in pairs if params is not None
         ]
 
@@ -186,7 +186,7 @@ def _luma(planes: np.ndarray) -> np.ndarray:
     return total.astype(np.uint8)
 
 
-def _blend(start: Union[np.ndarray, np.uint8], end: np.ndarray, factor: float) -> np.ndarray:
+def _blend(start: np.ndarray | np.uint8, end: np.ndarray, factor: float) -> np.ndarray:
     """start + factor * (end - start), cut to 8 bits, where `start` is broadcast; factor >= 0."""
     mixed = end.astype(np.float32)
     mixed -= start

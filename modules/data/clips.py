@@ -3,21 +3,13 @@
 A strip is a picture of frames side by side.
 """
 
+from __future__ import annotations
+
 import os
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import (
-    Any,
-    Callable,
-    Dict,
-    Iterator,
-    List,
-    NamedTuple,
-    Optional,
-    Sequence,
-    Tuple,
-    TypeVar,
-)
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -35,7 +27,7 @@ from modules.video import (
 )
 from modules.video.resizing import fit_frame
 
-Size = Tuple[int, int]  # (height, width)
+Size = tuple[int, int]  # (height, width)
 Result = TypeVar('Result')
 
 EXACT, CROP, PAD = 'exact', 'crop', 'pad'  # of dataset_params.resize
@@ -53,8 +45,8 @@ class Part(NamedTuple):
     """Clips of one folder, by name; nothing is opened yet."""
 
     folder: Path
-    clips: List[str]
-    others: List[str]  # files of kinds that are no clips
+    clips: list[str]
+    others: list[str]  # files of kinds that are no clips
 
 
 class Clip(NamedTuple):
@@ -65,15 +57,15 @@ class Clip(NamedTuple):
     frame_count: int
     size: Size  # of a frame
     fps: Fraction  # that of folders and strips is assumed
-    notes: Tuple[str, ...] = ()  # a line about each thing that is left out of it
+    notes: tuple[str, ...] = ()  # a line about each thing that is left out of it
     resize: str = EXACT  # how frames of the file are brought to `size`
-    stored_size: Optional[Size] = None  # of the file's frames, where it is another and known
+    stored_size: Size | None = None  # of the file's frames, where it is another and known
 
     @property
     def name(self) -> str:
         return self.path.name
 
-    def frames(self, notes: Optional[List[str]] = None) -> Iterator[np.ndarray]:
+    def frames(self, notes: list[str] | None = None) -> Iterator[np.ndarray]:
         """All frames, one after another; a repeated one is the same array again.
 
         Args:
@@ -110,7 +102,7 @@ class Clip(NamedTuple):
             frames = reader.read_frames(indices)
             return frames if self.resize == EXACT else np.stack(list(map(self._fitted, frames)))
 
-    def resized(self, how: str, size: Size) -> 'Clip':
+    def resized(self, how: str, size: Size) -> Clip:
         """The same clip with its frames brought to a size; as it is where `how` is EXACT."""
         if how == EXACT:
             return self
@@ -163,7 +155,7 @@ def list_clips(folder: PathLike) -> Part:
     return part
 
 
-def clip_kind(path: PathLike) -> Optional[str]:
+def clip_kind(path: PathLike) -> str | None:
     """MOVIE, FOLDER or STRIP by what stands at the path, None for no clip.
 
     Nothing is opened, but pictures of kinds that may be animated.
@@ -179,7 +171,7 @@ def clip_kind(path: PathLike) -> Optional[str]:
     return None
 
 
-def open_clip(path: PathLike, frame_size: Optional[Size] = None, resize: str = EXACT) -> Clip:
+def open_clip(path: PathLike, frame_size: Size | None = None, resize: str = EXACT) -> Clip:
     """Reads the headers of a video, the first picture of a folder, or the whole of a strip.
 
     Args:
@@ -215,13 +207,13 @@ def open_clip(path: PathLike, frame_size: Optional[Size] = None, resize: str = E
         return clip.resized(resize, frame_size or clip.size)
 
 
-def read_through(clip: Clip) -> List[str]:
+def read_through(clip: Clip) -> list[str]:
     """Reads all frames of a clip -> a line about each thing that is noticed on the way.
 
     Raises:
         UserError: damage.
     """
-    notes: List[str] = []
+    notes: list[str] = []
     for _ in clip.frames(notes):
         pass
     return notes
@@ -266,15 +258,15 @@ def list_part(root_dir: PathLike, is_train: bool, random_seed: int = 0) -> Part:
     return whole._replace(clips=[whole.clips[number] for number in chosen])
 
 
-def group_by_id(names: Sequence[str]) -> Dict[str, List[int]]:
+def group_by_id(names: Sequence[str]) -> dict[str, list[int]]:
     """Numbers of the names by id, which is what stands before '#'; sorted by id."""
-    groups: Dict[str, List[int]] = {}
+    groups: dict[str, list[int]] = {}
     for number in sorted(range(len(names)), key=names.__getitem__):
         groups.setdefault(names[number].split('#')[0], []).append(number)
     return dict(sorted(groups.items()))
 
 
-def take_size(clips: Sequence[Clip], size: Size) -> Tuple[List[Clip], List[str]]:
+def take_size(clips: Sequence[Clip], size: Size) -> tuple[list[Clip], list[str]]:
     """Those clips whose frames have this (height, width), and a line for each other one.
 
     Raises:

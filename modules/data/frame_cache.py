@@ -15,10 +15,11 @@ import shutil
 import struct
 import threading
 import zlib
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, BinaryIO, NamedTuple
 
 import av
 import numpy as np
@@ -30,6 +31,7 @@ from modules.data.clips import EXACT, FOLDER, Clip, CrashError, Size, clip_kind,
 from modules.runtime.errors import UserError, reason_of
 from modules.runtime.files import PathLike, atomic_output
 from modules.runtime.locks import taking_turns
+from modules.runtime.messages import note
 from modules.runtime.user_cache import user_cache
 
 GIGABYTE = 10**9
@@ -47,14 +49,14 @@ _WEBP_LARGEST = 16383  # pixels on a side; larger frames are kept as PNG
 class Filled(NamedTuple):
     """What `FrameCache.fill` could not store."""
 
-    damaged: List[Tuple[Clip, str]]  # clips that break off on decoding, and why
-    crashed: List[Tuple[Clip, str]]  # clips that end the process that decodes them
+    damaged: list[tuple[Clip, str]]  # clips that break off on decoding, and why
+    crashed: list[tuple[Clip, str]]  # clips that end the process that decodes them
     left_out: int  # clips without room
     reason: str  # why there was no room
-    notes: List[str]  # a line about each thing that is left out of a clip
+    notes: list[str]  # a line about each thing that is left out of a clip
 
 
-class _NoRoom(Exception):
+class _NoRoomError(Exception):
     """The cache, or the disk, is full."""
 
 
@@ -68,7 +70,7 @@ class FrameCache:
     An entry belongs to a clip as it stands: path, size and time of its last change make its name.
     """
 
-    def __init__(self, folder: Optional[PathLike] = None, limit: int = 100 * GIGABYTE):
+    def __init__(self, folder: PathLike | None = None, limit: int = 100 * GIGABYTE):
         """Creates the folder.
 
         Args:
@@ -112,7 +114,7 @@ class FrameCache:
         text = json.dumps([*identity, av.__version__, pillow_version])
         return self.folder / (hashlib.sha256(text.encode()).hexdigest()[:40] + SUFFIX)
 
-    def find(self, path: PathLike, size: Size, resize: str = EXACT) -> Optional[Clip]:
+    def find(self, path: PathLike, size: Size, resize: str = EXACT) -> Clip | None:
         """The clip at `path` as its entry describes it; None without an entry."""
         with contextlib.suppress(OSError), open(self.entry(path, size, resize), 'rb') as file:
             header = _read_header(file)
@@ -124,7 +126,7 @@ class FrameCache:
         return None
 
     def fill(self, clips: Sequence[Clip], threads: int = 1) -> Filled:
-        """Makes an entry for each of these clips that has none; shows a bar when there is work.
+        """Makes an entry for each of these clips that has none; says so when there is work.
 
         Entries that other datasets used longest ago make room; a clip that does not fit all the
         same goes without. Only one process at a time fills a cache, others wait.
@@ -138,7 +140,7 @@ def is_cached(clip: Clip) -> bool:
     return clip.kind != FOLDER or clip.resize != EXACT
 
 
-def _pictures(path: Path) -> List[Tuple[str, int, int]]:
+def _pictures(path: Path) -> list[tuple[str, int, int]]:
     """Name, size and time of each file in a folder, whose own time tells of no change in them."""
     if not path.is_dir():
         return []
@@ -146,9 +148,9 @@ def _pictures(path: Path) -> List[Tuple[str, int, int]]:
     return sorted((name, status.st_size, status.st_mtime_ns) for name, status in found)
 
 
-def read_entry(entry: Path, indices: Sequence[int]) -> Optional[np.ndarray]:
+def read_entry(entry: Path, indices: Sequence[int]) -> np.ndarray | None:
     """(N, H, W, 3) uint8: the frames of these numbers; None if the entry is gone or damaged."""
-    frames: Dict[int, np.ndarray] = {}
+    frames: dict[int, np.ndarray] = {}
     try:
         with open(entry, 'rb', buffering=0) as file:
             header = _read_header(file)
@@ -170,17 +172,17 @@ def read_entry(entry: Path, indices: Sequence[int]) -> Optional[np.ndarray]:
     return np.stack([frames[index] for index in indices])
 
 
-def write_entry(path: Path, clip: Clip) -> Tuple[int, List[str]]:
+def write_entry(path: Path, clip: Clip) -> tuple[int, list[str]]:
     """Decodes the clip into an entry -> its size in bytes, and what was noticed on the way.
 
     Raises:
         UserError: damage in the clip.
         OSError: the disk is full, or fails.
     """
-    rows: List[Tuple[int, int, int]] = []
-    notes: List[str] = []
+    rows: list[tuple[int, int, int]] = []
+    notes: list[str] = []
     largest = max(clip.size)
-    options: Dict[str, Any] = {'format': 'WEBP', 'lossless': True, 'method': 0, 'quality': 0}
+    options: dict[str, Any] = {'format': 'WEBP', 'lossless': True, 'method': 0, 'quality': 0}
     if largest > _WEBP_LARGEST:
         options = {'format': 'PNG', 'compress_level': 1}
     with open(path, 'wb') as file:
@@ -202,7 +204,7 @@ def write_entry(path: Path, clip: Clip) -> Tuple[int, List[str]]:
     return end, notes
 
 
-def _read_header(file: BinaryIO) -> Optional[Tuple[int, ...]]:
+def _read_header(file: BinaryIO) -> tuple[int, ...] | None:
     """(frames, height, width, rate's numerator and denominator, table); None if it isn't whole."""
     data = file.read(_HEADER.size)
     if len(data) < _HEADER.size:
@@ -218,10 +220,10 @@ class _Filling:
     def __init__(self, cache: FrameCache, clips: Sequence[Clip]):
         self._cache, self._lock = cache, threading.Lock()
         self._full = ''  # the reason, once there is no room left
-        self._notes: List[str] = []
+        self._notes: list[str] = []
         for leftover in cache.folder.glob(f'.*{SUFFIX}.*'):  # of a process that was killed
             shutil.rmtree(leftover, ignore_errors=True)
-        self._todo: List[Tuple[Clip, Path]] = []
+        self._todo: list[tuple[Clip, Path]] = []
         mine = set()
         for clip in clips:
             if not is_cached(clip):  # two pictures are opened as quickly as an entry
@@ -240,22 +242,24 @@ class _Filling:
         self._foreign = sorted((e for e in found if e[2].name not in mine), reverse=True)
 
     def run(self, threads: int) -> Filled:
-        failed: List[Tuple[Clip, UserError]] = []
+        failed: list[tuple[Clip, UserError]] = []
         left_out = 0
         if not self._todo:
             return Filled([], [], 0, '', [])
+        note(f'{len(self._todo)} clips are decoded into {self._cache.folder}, once')
         pool = ThreadPoolExecutor(threads)
         try:
-            futures: Dict[Future[None], Clip] = {
+            futures: dict[Future[None], Clip] = {
                 pool.submit(self._store, clip, entry): clip for clip, entry in self._todo
             }
-            bar = tqdm(as_completed(futures), 'frame cache', len(futures), unit='clip')
+            done, count = as_completed(futures), len(futures)
+            bar = tqdm(done, 'frame cache', count, unit='clip', disable=None)
             for future in bar:
                 try:
                     future.result()
                 except UserError as error:
                     failed.append((futures[future], error))
-                except _NoRoom:
+                except _NoRoomError:
                     left_out += 1
         finally:
             pool.shutdown(cancel_futures=True)
@@ -267,7 +271,7 @@ class _Filling:
 
     def _store(self, clip: Clip, entry: Path) -> None:
         if self._full:
-            raise _NoRoom
+            raise _NoRoomError
         try:
             with atomic_output(entry) as temporary:
                 size, notes = decode_apart(clip.path, write_entry, temporary, clip)
@@ -275,14 +279,14 @@ class _Filling:
                 self._notes += notes
         except OSError as error:  # a full disk, most of all
             self._full = f'{self._cache.folder}: {reason_of(error)}'
-            raise _NoRoom from error
+            raise _NoRoomError from error
 
     def _make_room(self, size: int) -> None:
         with self._lock:
             while self._used + size > self._limit:
                 if not self._foreign:
                     self._full = self._full or self._describe_limit()
-                    raise _NoRoom
+                    raise _NoRoomError
                 _, freed, oldest = self._foreign.pop()
                 oldest.unlink(missing_ok=True)
                 self._used -= freed
@@ -294,7 +298,7 @@ class _Filling:
         return f'half of the free space of {self._cache.folder} is used up; free some'
 
 
-def _entries(folder: Path) -> Iterator[Tuple[float, int, Path]]:
+def _entries(folder: Path) -> Iterator[tuple[float, int, Path]]:
     """(when last used, size in bytes, path) of every entry."""
     for path in folder.glob(f'*{SUFFIX}'):
         with contextlib.suppress(OSError):  # evicted a moment ago

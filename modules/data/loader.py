@@ -17,9 +17,10 @@ import signal
 import traceback
 import warnings
 from collections import deque
+from collections.abc import Iterable, Iterator
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Any, Deque, Dict, Iterable, Iterator, List, NamedTuple, Protocol, Tuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from modules.runtime.errors import UserError
 
 # Which sample, before the number of samples of a pass is taken off, and what its randomness is
 # made of: the run's seed, the epoch, and the place in it.
-Key = Tuple[int, Tuple[int, int, int]]
+Key = tuple[int, tuple[int, int, int]]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -37,7 +38,7 @@ class Batch(NamedTuple):
 
     source: np.ndarray
     driving: np.ndarray
-    names: Tuple[str, ...]
+    names: tuple[str, ...]
 
 
 def share_of_batch(batch_size: int, processes: int, accumulation_steps: int = 1) -> int:
@@ -93,7 +94,7 @@ class TrainingOrder:
         """Batches of an epoch."""
         return self.num_samples // self.batch_size
 
-    def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[List[Key]]:
+    def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[list[Key]]:
         """Yields the keys of this process's part of each batch, from batch `start_batch` on."""
         shuffle = np.random.default_rng(np.random.SeedSequence([self.seed, epoch]))
         indices = shuffle.permutation(self.num_samples)
@@ -108,19 +109,19 @@ class TrainingOrder:
 class Samples(Protocol):
     """What samples are drawn from: a FramesDataset for training."""
 
-    frame_shape: Tuple[int, ...]  # (height, width, 3)
+    frame_shape: tuple[int, ...]  # (height, width, 3)
 
     def __getitem__(self, key: Key) -> Any:
         """The sample of this key."""
 
-    def draw(self, key: Key) -> Tuple[Any, List[Any]]:
+    def draw(self, key: Key) -> tuple[Any, list[Any]]:
         """The sample of this key, and what could not be read on the way to it."""
 
-    def report(self, damage: List[Any]) -> None:
+    def report(self, damage: list[Any]) -> None:
         """Says what could not be read."""
 
 
-def make_loader(dataset: Samples, keys: Iterable[List[Key]], num_workers: int) -> Iterator[Batch]:
+def make_loader(dataset: Samples, keys: Iterable[list[Key]], num_workers: int) -> Iterator[Batch]:
     """Prepares the samples of each list of keys, in order and a few batches ahead.
 
     Args:
@@ -174,8 +175,8 @@ class _Workers:
         # Anonymous memory that forked processes share: no limit of /dev/shm, nothing to clean up.
         memory = mmap.mmap(-1, 4 * math.prod(shape))
         self._frames = np.frombuffer(memory, np.float32).reshape(shape)
-        self._pipes: List[Connection] = []
-        self._processes: List[BaseProcess] = []
+        self._pipes: list[Connection] = []
+        self._processes: list[BaseProcess] = []
         # Workers must not free what they inherit: a decoder waits for its threads, and only this
         # process has them. So the garbage collector of a worker overlooks all that is there now.
         gc.freeze()
@@ -203,9 +204,9 @@ class _Workers:
         self._pipes.append(ours)
         self._processes.append(process)
 
-    def run(self, keys: Iterator[List[Key]]) -> Iterator[Batch]:
+    def run(self, keys: Iterator[list[Key]]) -> Iterator[Batch]:
         turn = itertools.cycle(range(len(self._processes)))
-        under_way: Deque[Tuple[int, List[int]]] = deque()  # slot, worker of each sample
+        under_way: deque[tuple[int, list[int]]] = deque()  # slot, worker of each sample
         for number in itertools.count():
             while len(under_way) < self._ahead:
                 batch = next(keys, None)
@@ -217,10 +218,10 @@ class _Workers:
                 return
             yield self._collect(*under_way.popleft())
 
-    def _order(self, batch: List[Key], slot: int, turn: Iterator[int]) -> List[int]:
+    def _order(self, batch: list[Key], slot: int, turn: Iterator[int]) -> list[int]:
         assert len(batch) <= self._batch_size, 'a batch larger than the first one'
         chosen = [next(turn) for _ in batch]
-        orders: Dict[int, List[Tuple[int, Key]]] = {}
+        orders: dict[int, list[tuple[int, Key]]] = {}
         for place, (worker, key) in enumerate(zip(chosen, batch)):
             orders.setdefault(worker, []).append((place, key))
         for worker, order in orders.items():
@@ -230,8 +231,8 @@ class _Workers:
                 raise self._died(worker) from error
         return chosen
 
-    def _collect(self, slot: int, chosen: List[int]) -> Batch:
-        names: Dict[int, str] = {}
+    def _collect(self, slot: int, chosen: list[int]) -> Batch:
+        names: dict[int, str] = {}
         for worker in dict.fromkeys(chosen):
             try:
                 answer = self._pipes[worker].recv()
@@ -266,7 +267,7 @@ class _Workers:
             process.join()
 
 
-def _work(dataset: Samples, frames: np.ndarray, pipe: Connection, others: List[Connection]) -> None:
+def _work(dataset: Samples, frames: np.ndarray, pipe: Connection, others: list[Connection]) -> None:
     """What a worker does until the other end of its pipe is closed, as it is when the run ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends the workers
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,6 +1,7 @@
 """Which engine computes an animation on this machine. What is missing is told in a line."""
 
-from typing import Any, Mapping, NamedTuple, Optional, Sequence, Union
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import paddle
 
@@ -11,13 +12,13 @@ from modules.inference.engine import COMPILER_ERRORS, GPU_ERRORS, CompiledEngine
 from modules.ops.precision import DTYPES, check_capability, gpu_capability
 from modules.runtime.errors import UserError
 from modules.runtime.messages import note
-from modules.runtime.process import describe_cpu
+from modules.runtime.process import has_bf16
 
 
 class _Wanted(NamedTuple):
     """The arguments of build_engine."""
 
-    models: Union[Models, StoredModels]
+    models: Models | StoredModels
     model_params: Mapping[str, Any]
     size: Sequence[int]
     engine: str
@@ -26,7 +27,7 @@ class _Wanted(NamedTuple):
 
 
 def build_engine(
-    models: Union[Models, StoredModels],
+    models: Models | StoredModels,
     model_params: Mapping[str, Any],
     size: Sequence[int],
     engine: str = 'auto',
@@ -77,7 +78,7 @@ def _engine_on_cpu(wanted: _Wanted) -> Engine:
     if precision == 'fp16':
         raise UserError('--precision fp16: is for GPUs; on the CPU choose bf16')
     lacks = _lack_of_onednn()
-    if lacks is None and precision == 'bf16' and not _has_bf16():
+    if lacks is None and precision == 'bf16' and not has_bf16():
         note('--precision bf16: this CPU has no instructions for it, so fp32 is used')
         precision = 'fp32'
     if lacks is None:
@@ -97,12 +98,7 @@ def _failure(error: Exception) -> str:
     return f'its compiler failed ({" ".join(str(error).split())[:200]})'
 
 
-def _lack_of_onednn() -> Optional[str]:
+def _lack_of_onednn() -> str | None:
     if not paddle.base.core.is_compiled_with_onednn():
         return 'this PaddlePaddle has no oneDNN'
     return None
-
-
-def _has_bf16() -> bool:
-    flags = describe_cpu().split()
-    return 'avx512_bf16' in flags or 'amx_bf16' in flags

@@ -8,8 +8,9 @@ import functools
 import gc
 import hashlib
 import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, NamedTuple
 
 import numpy as np
 import paddle
@@ -17,12 +18,11 @@ from paddle import Tensor, nn
 from tqdm import tqdm
 
 from modules.build import Models
-from modules.checkpoints.models import StoredModels
+from modules.checkpoints.models import StoredModels, weights_hash
 from modules.generator import Generated, OcclusionAwareGenerator, deform
 from modules.inference.networks import FrameDecoder, KeypointProgram, SourceEncoder
 from modules.inference.program_cache import ProgramCache, key_of
 from modules.ops.predictors import Program, compile_program
-from modules.runtime.hashing import weights_hash
 from modules.runtime.heap import release_freed_memory
 from modules.runtime.process import describe_cpu
 from modules.util import Keypoints
@@ -41,7 +41,7 @@ class CompiledSource(NamedTuple):
     """All that depends on the source alone."""
 
     image: Tensor  # (1, C, H, W)
-    parts: Tuple[np.ndarray, ...]  # the first inputs of the decoder
+    parts: tuple[np.ndarray, ...]  # the first inputs of the decoder
 
 
 class CompiledEngine:
@@ -62,12 +62,12 @@ class CompiledEngine:
 
     def __init__(
         self,
-        models: Union[Models, StoredModels],
+        models: Models | StoredModels,
         model_params: Mapping[str, Any],
         size: Sequence[int],
         bf16: bool = False,
         explain: bool = False,
-        gpu: Optional[int] = None,
+        gpu: int | None = None,
     ):
         self.name = 'onednn' if gpu is None else 'cudnn'
         h, w = size
@@ -92,7 +92,7 @@ class CompiledEngine:
                 'source', lambda: (SourceEncoder(loaded().generator), [image, kp])
             )
 
-            def decoder() -> Tuple[nn.Layer, List[List[int]]]:
+            def decoder() -> tuple[nn.Layer, list[list[int]]]:
                 generator = loaded().generator
                 loaded.cache_clear()  # the last that needs the networks, and the largest program
                 decoder = FrameDecoder(generator, (h, w), bf16, explain, onednn=gpu is None)
@@ -100,7 +100,7 @@ class CompiledEngine:
 
             name = f'frame{" explained" * explain}{" bf16" * bf16}'
             self._decoder = store.program(name, decoder, bf16)
-        self._encoded: Optional[CompiledSource] = None  # what the decoder has got
+        self._encoded: CompiledSource | None = None  # what the decoder has got
         self._frames = 0
 
     def detect(self, image: Tensor) -> Keypoints:
@@ -148,20 +148,20 @@ class CompiledEngine:
         return Generated(prediction, deformed, mask, sparse_deformed, occlusion_map)
 
 
-def loaded_models(models: Union[Models, StoredModels]) -> Models:
+def loaded_models(models: Models | StoredModels) -> Models:
     return models.load() if isinstance(models, StoredModels) else models
 
 
-def _identity(models: Union[Models, StoredModels]) -> str:
+def _identity(models: Models | StoredModels) -> str:
     if isinstance(models, StoredModels):
         return f'file {models.identity()}'
-    return weights_hash([models.generator, models.kp_detector])
+    return weights_hash(models)
 
 
 class _Store:
     """Programs that depend on the same things, from the cache or made."""
 
-    def __init__(self, parts: Mapping[str, str], gpu: Optional[int] = None):
+    def __init__(self, parts: Mapping[str, str], gpu: int | None = None):
         self.parts = parts
         self.gpu = gpu
         self.cache = ProgramCache()
@@ -170,7 +170,7 @@ class _Store:
     def program(
         self,
         name: str,
-        make: Callable[[], Tuple[nn.Layer, List[List[int]]]],
+        make: Callable[[], tuple[nn.Layer, list[list[int]]]],
         bf16: bool = False,
     ) -> Program:
         """
@@ -247,7 +247,7 @@ def _decoder_inputs(
     generator: OcclusionAwareGenerator,
     common: Mapping[str, Any],
     size: Sequence[int],
-) -> List[List[int]]:
+) -> list[list[int]]:
     """The shapes of what a decoder takes."""
     h, w = size
     motion = generator.dense_motion_network

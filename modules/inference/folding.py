@@ -3,7 +3,7 @@
 Kernels are (out, in, rows, columns), as nn.Conv2D's. All identities are exact but for rounding.
 """
 
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -61,7 +61,7 @@ def affine_of(norm: BatchNorm2D) -> Affine:
     return Affine(scale, bias - mean * scale)
 
 
-def kernel_of(conv: Conv2D, norm: Optional[BatchNorm2D] = None) -> Kernel:
+def kernel_of(conv: Conv2D, norm: BatchNorm2D | None = None) -> Kernel:
     """A convolution, with the batch norm after it folded in."""
     weight, bias = (tensor.numpy().astype(np.float64) for tensor in (conv.weight, conv.bias))
     if norm is None:
@@ -70,7 +70,7 @@ def kernel_of(conv: Conv2D, norm: Optional[BatchNorm2D] = None) -> Kernel:
     return Kernel(weight * scale[:, None, None, None], bias * scale + shift)
 
 
-def _halves(weight: np.ndarray, axis: int) -> Tuple[np.ndarray, np.ndarray]:
+def _halves(weight: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
     """A 3-tap kernel on doubled pixels as 2-tap kernels on the pixels: of even, of odd outputs."""
     first, middle, last = np.moveaxis(weight, axis, 0)
     even, odd = [first, middle + last], [first + middle, last]
@@ -148,7 +148,7 @@ def border_marks(h: int, w: int) -> np.ndarray:
     return marks
 
 
-def to_winograd(kernel: Kernel) -> Tuple[np.ndarray, np.ndarray]:
+def to_winograd(kernel: Kernel) -> tuple[np.ndarray, np.ndarray]:
     """A 3x3 kernel for the 36 products of a tile: (36, in, out), and the bias: (36, 1, out)."""
     out, channels = kernel.weight.shape[:2]
     products = np.einsum(

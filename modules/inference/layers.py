@@ -4,8 +4,6 @@ Batch norms are folded into convolutions, nearest upsampling into their kernels.
 of one and compute with fixed weights: changing a network later does not change what was made of it.
 """
 
-from typing import Tuple
-
 import numpy as np
 import paddle
 import paddle.nn.functional as F
@@ -174,7 +172,7 @@ class FixedTail(nn.Layer):
     of a place as channels.
     """
 
-    def __init__(self, block: UpBlock2d, final: Conv2D, size: Tuple[int, int]):
+    def __init__(self, block: UpBlock2d, final: Conv2D, size: tuple[int, int]):
         super().__init__()
         kernel = split_doubled(kernel_of(block.conv, block.norm), taps=2)
         self.doubled = FixedConv(silence_borders(kernel), padding=1)
@@ -190,7 +188,7 @@ class FixedTail(nn.Layer):
 class FixedFinal(nn.Layer):
     """The final convolution alone, of an image of even size."""
 
-    def __init__(self, final: Conv2D, size: Tuple[int, int]):
+    def __init__(self, final: Conv2D, size: tuple[int, int]):
         super().__init__()
         self.even = size[0] % 2 == 0 and size[1] % 2 == 0
         kernel = kernel_of(final)

@@ -4,7 +4,7 @@ What depends on the source alone is computed once, by `SourceEncoder`; `FrameDec
 for each frame. All take batches of one. See modules/inference/layers.py.
 """
 
-from typing import Any, Optional, Tuple
+from typing import Any
 
 import numpy as np
 import paddle
@@ -62,7 +62,7 @@ class KeypointProgram(nn.Layer):
         self.heads = merged(*heads)
         self.temperature = detector.temperature
 
-    def forward(self, image: Tensor) -> Tuple[Tensor, ...]:
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         x = image if self.down is None else self.down(image)
         maps = self.heads(self.hourglass(x))[0]  # (K + 4K, h', w')
         _, h, w = maps.shape
@@ -77,7 +77,7 @@ class KeypointProgram(nn.Layer):
         return value, jacobian.astype('float32').reshape([1, -1, 2, 2])
 
 
-def heatmaps(kp: Tensor, size: Tuple[int, int], variance: float) -> Tensor:
+def heatmaps(kp: Tensor, size: tuple[int, int], variance: float) -> Tensor:
     """kp2gaussian as the product of its two factors: (1, K, 2) -> (K, h, w)."""
     x, y = (2 * (paddle.arange(n).astype(kp.dtype) / (n - 1)) - 1 for n in (size[1], size[0]))
     x, y = x - kp[0, :, :1], y - kp[0, :, 1:]  # (K, w), (K, h)
@@ -98,7 +98,7 @@ class SourceEncoder(nn.Layer):
         self.blocks = nn.LayerList([FixedBlock(generator.first)])
         self.blocks.extend([FixedBlock(block) for block in generator.down_blocks])
 
-    def forward(self, image: Tensor, kp: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+    def forward(self, image: Tensor, kp: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x = image
         for block in self.blocks:
             x = block(x)
@@ -121,11 +121,11 @@ class MotionProgram(nn.Layer):
 
     def sparse_motions(
         self,
-        size: Tuple[int, int],
+        size: tuple[int, int],
         driving: Tensor,
         source: Tensor,
-        driving_jacobian: Optional[Tensor],
-        source_jacobian: Optional[Tensor],
+        driving_jacobian: Tensor | None,
+        source_jacobian: Tensor | None,
     ) -> Tensor:
         """Eq. 4: (K + 1, h, w, 2)."""
         h, w = size
@@ -143,9 +143,9 @@ class MotionProgram(nn.Layer):
         source_heatmaps: Tensor,
         driving: Tensor,
         source: Tensor,
-        driving_jacobian: Optional[Tensor] = None,
-        source_jacobian: Optional[Tensor] = None,
-    ) -> Tuple[Tensor, Tensor, Tensor, Optional[Tensor]]:
+        driving_jacobian: Tensor | None = None,
+        source_jacobian: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         size = reduced.shape[2:]
         motions = self.sparse_motions(size, driving, source, driving_jacobian, source_jacobian)
         difference = heatmaps(driving, size, self.variance) - source_heatmaps  # (K, h, w)
@@ -177,7 +177,7 @@ class FrameDecoder(nn.Layer):
     def __init__(
         self,
         generator: OcclusionAwareGenerator,
-        size: Tuple[int, int],
+        size: tuple[int, int],
         bf16: bool = False,
         explain: bool = False,
         onednn: bool = True,
@@ -220,7 +220,7 @@ class FrameDecoder(nn.Layer):
         x = resize_bilinear(x.transpose([2, 0, 1]).unsqueeze(0), self.features_size)
         return x[0].transpose([1, 2, 0])
 
-    def warp(self, rows: Tensor, deformation: Tensor, occlusion: Optional[Tensor]) -> Tensor:
+    def warp(self, rows: Tensor, deformation: Tensor, occlusion: Tensor | None) -> Tensor:
         """Features (H' W', F), warped and multiplied by the occlusion map: pixels of
         tiles (16, I J, F) or (H', W', F).
 
@@ -263,9 +263,9 @@ class FrameDecoder(nn.Layer):
         source_heatmaps: Tensor,
         driving: Tensor,
         source: Tensor,
-        driving_jacobian: Optional[Tensor] = None,
-        source_jacobian: Optional[Tensor] = None,
-    ) -> Tuple[Tensor, ...]:
+        driving_jacobian: Tensor | None = None,
+        source_jacobian: Tensor | None = None,
+    ) -> tuple[Tensor, ...]:
         """
         Args:
             reduced, rows: as SourceEncoder gives them.
@@ -300,7 +300,7 @@ class TiledUpBlock(nn.Layer):
     The four convolutions of the small image share their windows and transforms.
     """
 
-    def __init__(self, block: UpBlock2d, size: Tuple[int, int], bf16: bool):
+    def __init__(self, block: UpBlock2d, size: tuple[int, int], bf16: bool):
         super().__init__()
         kernel = split_doubled(kernel_of(block.conv, block.norm), taps=3)
         self.conv = WinogradConv(kernel, size, bf16)

@@ -11,10 +11,10 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Dict, Iterator, Mapping, Optional
 
-from modules.runtime.hashing import file_hash
+from modules.runtime.files import file_hash
 from modules.runtime.user_cache import private_folder
 
 FOLDER = 'programs'
@@ -32,11 +32,10 @@ def key_of(parts: Mapping[str, str]) -> str:
 class ProgramCache:
     """Entries in the user's cache folder, or nowhere if there can be none."""
 
-    def __init__(self, limit: int = LIMIT):
-        self.folder: Optional[Path] = private_folder(FOLDER)
-        self.limit = limit
+    def __init__(self) -> None:
+        self.folder: Path | None = private_folder(FOLDER)
 
-    def find(self, key: str) -> Optional[Path]:
+    def find(self, key: str) -> Path | None:
         """The folder of an entry; None if there is none or it is damaged."""
         if self.folder is None:
             return None
@@ -103,12 +102,12 @@ class ProgramCache:
                 found.append((used, entry, sum(file.stat().st_size for file in files)))
         total = sum(size for _, _, size in found)
         for _, entry, size in sorted(found):
-            if total > self.limit and entry.name != newest:
+            if total > LIMIT and entry.name != newest:
                 shutil.rmtree(entry, ignore_errors=True)
                 total -= size
 
 
-def _sums(entry: Path) -> Dict[str, str]:
+def _sums(entry: Path) -> dict[str, str]:
     """SHA-256 of each file but SUMS."""
     sums = {}
     for path in sorted(entry.iterdir()):

@@ -6,7 +6,7 @@ overlapping 6 x 6 windows is one gathering of rows, and what comes out of the pr
 again.
 """
 
-from typing import Iterable, Sequence, Tuple
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import paddle
@@ -59,7 +59,7 @@ def surrounded(pixels: Tensor) -> Tensor:
     return paddle.concat([pixels, paddle.zeros([1, *pixels.shape[1:]], pixels.dtype)])
 
 
-def window_places(size: Tuple[int, int]) -> np.ndarray:
+def window_places(size: tuple[int, int]) -> np.ndarray:
     """Which row of tiles, seen as (17 I J, C), each pixel of the 6 x 6 windows is; outside the
     image, one of zeros. (36 I J,), in the order (6, 6, I, J).
     """
@@ -79,7 +79,7 @@ class WinogradConv(nn.Layer):
         bf16: hold and give everything in bfloat16. Sums are in float32 all the same.
     """
 
-    def __init__(self, kernel: Kernel, size: Tuple[int, int], bf16: bool = False):
+    def __init__(self, kernel: Kernel, size: tuple[int, int], bf16: bool = False):
         super().__init__()
         self.dtype = 'bfloat16' if bf16 else 'float32'
         products, bias = to_winograd(kernel)
@@ -122,7 +122,7 @@ class WinogradTrunk(nn.Layer):
     result and the next block's ReLU are by-products of matrix products.
     """
 
-    def __init__(self, blocks: Iterable[ResBlock2d], size: Tuple[int, int], bf16: bool = False):
+    def __init__(self, blocks: Iterable[ResBlock2d], size: tuple[int, int], bf16: bool = False):
         super().__init__()
         blocks = list(blocks)
         affines = [affine_of(block.norm1) for block in blocks]
@@ -182,7 +182,7 @@ def _is_simple(affine: Affine) -> bool:
         return bool((affine.scale > 0).all() and (np.abs(affine.shift / affine.scale) < 16).all())
 
 
-def undo_tiles(tiles: Tensor, size: Tuple[int, int]) -> Tensor:
+def undo_tiles(tiles: Tensor, size: tuple[int, int]) -> Tensor:
     """(17, I J, C) -> (1, C, 4 I, 4 J), which is (1, C, *size)."""
     h, w = size
     pixels = tiles[:-1].reshape([TILE, TILE, h // TILE, w // TILE, -1])

@@ -1,6 +1,6 @@
 """Batch norm whose running variance is PyTorch's, alone and over the joint batch of processes."""
 
-from typing import Callable, Optional, Tuple
+from collections.abc import Callable
 
 import numpy as np
 import paddle
@@ -11,11 +11,11 @@ from paddle.autograd import PyLayer, PyLayerContext
 from modules.ops.recomputing import recomputed
 from modules.runtime import distributed
 
-Then = Optional[Callable[[Tensor], Tensor]]
+Then = Callable[[Tensor], Tensor] | None
 
 
 def batch_norm(
-    x: Tensor, norm: nn.BatchNorm2D, omitted_bias: Optional[Tensor] = None, then: Then = None
+    x: Tensor, norm: nn.BatchNorm2D, omitted_bias: Tensor | None = None, then: Then = None
 ) -> Tensor:
     """Normalises (B, C, h, w) as `norm` says, and in training moves its running statistics.
 
@@ -79,7 +79,7 @@ def _normalise(
     return recomputed(normalise, x, weight, bias, mean, variance)
 
 
-def _both_trained(weight: Tensor, bias: Tensor) -> Tuple[Tensor, Tensor]:
+def _both_trained(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     """Of batch norm, to whose weight and bias Paddle's kernel gives gradients together or not."""
     if weight.stop_gradient == bias.stop_gradient:
         return weight, bias
@@ -113,7 +113,7 @@ def joint_batch_norm(norm: nn.BatchNorm2D, x: Tensor) -> Tensor:
 
 
 @paddle.no_grad()
-def joint_statistics(x: Tensor) -> Tuple[Tensor, Tensor]:
+def joint_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and biased variance (C,) of (B, C, h, w) over the joint batch of all processes.
 
     From each process's mean and variance (Chan et al. 1979): sums of squares would lose digits.
@@ -147,7 +147,7 @@ class _JointBatchNorm(PyLayer):
         return normalised * _per_channel(weight) + _per_channel(bias)
 
     @staticmethod
-    def backward(ctx: PyLayerContext, dy: Tensor) -> Tuple[Optional[Tensor], ...]:
+    def backward(ctx: PyLayerContext, dy: Tensor) -> tuple[Tensor | None, ...]:
         normalised, weight, deviation_inverse = ctx.saved_tensor()
         sums = paddle.stack([dy.sum([0, 2, 3]), (dy * normalised).sum([0, 2, 3])])
         dbias, dweight = sums.unbind(0)  # of this process: gradients of weights are averaged later

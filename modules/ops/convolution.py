@@ -1,7 +1,5 @@
 """Convolutions, each by the fastest way there is for the device."""
 
-from typing import Optional
-
 import paddle
 import paddle.nn.functional as F
 from paddle import Tensor
@@ -24,7 +22,7 @@ def add_bias(x: Tensor, bias: Tensor) -> Tensor:
     return F.batch_norm(x, zeros, ones, ones, bias, epsilon=0.0)
 
 
-def conv2d(x: Tensor, weight: Tensor, bias: Optional[Tensor] = None, padding: int = 0) -> Tensor:
+def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, padding: int = 0) -> Tensor:
     """F.conv2d: (B, in, h, w), (out, in, n, n) -> (B, out, h', w')."""
     if onednn.serves(x):
         y = onednn.conv2d(x, weight, padding)
@@ -52,7 +50,7 @@ def upsample_nearest_x2(x: Tensor) -> Tensor:
     return tap_op('interpolate', y.reshape([-1, c, 2 * h, 2 * w]))
 
 
-def upsampled_conv2d(x: Tensor, weight: Tensor, bias: Optional[Tensor] = None) -> Tensor:
+def upsampled_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """A 3x3 convolution, padded by 1, of the doubled image: (B, in, h, w) -> (B, out, 2h, 2w).
 
     Each pixel meets the kernel four times side by side. The sum of those four is a 4x4 kernel, of a

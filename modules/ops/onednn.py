@@ -9,8 +9,9 @@ import functools
 import itertools
 import tempfile
 import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Callable, List, Optional, Sequence, Tuple
+from typing import Any
 
 import numpy as np
 import paddle
@@ -23,7 +24,7 @@ from modules.ops.predictors import Program, compile_program
 from modules.runtime.heap import bound_freed_memory
 from modules.runtime.messages import note
 
-Shape = Tuple[int, ...]
+Shape = tuple[int, ...]
 
 _FLAG = 'FLAGS_use_onednn'
 _COPIES_KEPT = 16 * 2**20  # bytes
@@ -56,7 +57,7 @@ class _Convolution(PyLayer):
         return _convolution(x, weight, padding)
 
     @staticmethod
-    def backward(ctx: PyLayerContext, dy: Tensor) -> Tuple[Optional[Tensor], Optional[Tensor]]:
+    def backward(ctx: PyLayerContext, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensor()
         if not ctx.weight_trained:  # its gradient would cost as much as that of x
             return _image_gradient(dy, weight, ctx.padding), None
@@ -86,7 +87,7 @@ class _FrozenConvolutionRelu(PyLayer):
         return y
 
     @staticmethod
-    def backward(ctx: PyLayerContext, dy: Tensor) -> Tuple[Optional[Tensor], ...]:
+    def backward(ctx: PyLayerContext, dy: Tensor) -> tuple[Tensor | None, ...]:
         y, weight = ctx.saved_tensor()
         dy = paddle._C_ops.relu_grad(y, dy)
         return _image_gradient(dy, weight, weight.shape[-1] // 2), None, None
@@ -110,7 +111,7 @@ def _convolution(x: Tensor, weight: Tensor, padding: int) -> Tensor:
     return _convolution_program(padding, tuple(x.shape), tuple(weight.shape))(x, weight)
 
 
-def _gradients(x: Tensor, weight: Tensor, dy: Tensor, padding: int) -> Tuple[Tensor, Tensor]:
+def _gradients(x: Tensor, weight: Tensor, dy: Tensor, padding: int) -> tuple[Tensor, Tensor]:
     shapes = (tuple(tensor.shape) for tensor in (x, weight, dy))
     return _gradient_program(padding, *shapes)(x, weight, dy)
 
@@ -132,8 +133,8 @@ def _relu_program(padding: int, *shapes: Shape) -> Callable[[Tensor, Tensor, Ten
 
 
 @functools.cache
-def _gradient_program(padding: int, *shapes: Shape) -> Callable[..., Tuple[Tensor, Tensor]]:
-    def gradients(x: Tensor, weight: Tensor, dy: Tensor) -> Tuple[Tensor, Tensor]:
+def _gradient_program(padding: int, *shapes: Shape) -> Callable[..., tuple[Tensor, Tensor]]:
+    def gradients(x: Tensor, weight: Tensor, dy: Tensor) -> tuple[Tensor, Tensor]:
         # Of the operations for this that programs have, the one that takes any number of groups.
         dx, dweight = paddle._pir_ops.depthwise_conv2d_grad(
             x, weight, dy, [1, 1], [padding] * 2, 'EXPLICIT', 1, [1, 1], 'NCHW'
@@ -148,7 +149,7 @@ def _compiled(function: Callable[..., Any], shapes: Sequence[Shape]) -> Callable
     program = paddle.jit.to_static(
         function, full_graph=True, input_spec=[InputSpec(shape, 'float32') for shape in shapes]
     )
-    scopes: List[Any] = []
+    scopes: list[Any] = []
 
     def run(*tensors: Tensor) -> Any:
         # A program is laid out at its first run, by the flag as it is then. Others, as those of an
@@ -169,7 +170,7 @@ def _compiled(function: Callable[..., Any], shapes: Sequence[Shape]) -> Callable
     return run
 
 
-def _scopes_of(program: Any) -> List[Any]:
+def _scopes_of(program: Any) -> list[Any]:
     """The tensors that a compiled program, having run, keeps."""
     return [
         scope.find_var(name).get_tensor()

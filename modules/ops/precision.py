@@ -5,8 +5,7 @@ float32: bfloat16 has 8 significant bits, so that near the border of a frame of 
 a keypoint by up to half a pixel. Frames stay in float32, too: their blur is cheap.
 """
 
-import contextlib
-from typing import ContextManager, Optional, Tuple
+from contextlib import AbstractContextManager, nullcontext
 
 import paddle
 from paddle.amp.auto_cast import amp_state
@@ -30,31 +29,31 @@ def has_effect() -> bool:
     return paddle.device.get_device() != 'cpu'
 
 
-def autocast(dtype: Optional[str]) -> ContextManager[None]:
+def autocast(dtype: str | None) -> AbstractContextManager[None]:
     """A context in which networks compute in `dtype`, where that has an effect.
 
     Args:
         dtype: 'bfloat16', 'float16', or 'float32' or None for nothing.
     """
     if dtype in (None, 'float32') or not has_effect():
-        return contextlib.nullcontext()
+        return nullcontext()
     return paddle.amp.auto_cast(level='O1', dtype=dtype, custom_black_list=FLOAT32_OPS)
 
 
-def full_precision() -> ContextManager[None]:
+def full_precision() -> AbstractContextManager[None]:
     """A context without autocast. What enters from outside may have to be cast to float32 first."""
     if amp_state() is None:
-        return contextlib.nullcontext()
+        return nullcontext()
     return paddle.amp.auto_cast(enable=False)
 
 
-def gpu_capability() -> Optional[Tuple[int, int]]:
+def gpu_capability() -> tuple[int, int] | None:
     """Compute capability of the GPU in use; None on the CPU."""
     return paddle.device.cuda.get_device_capability() if has_effect() else None
 
 
 def check_capability(
-    option: str, precision: Optional[str], capability: Optional[Tuple[int, int]]
+    option: str, precision: str | None, capability: tuple[int, int] | None
 ) -> None:
     """Refuses a precision that this GPU lacks, which Paddle would pass over with a warning.
 

@@ -5,8 +5,8 @@ import json
 import os
 import tempfile
 import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Iterator, List, Optional, Sequence
 
 import numpy as np
 import paddle
@@ -57,7 +57,7 @@ class Program:
         folder: Path,
         bf16: bool = False,
         shapes_kept: int = 10,
-        gpu: Optional[int] = None,
+        gpu: int | None = None,
     ):
         weights = folder / f'{_NAME}.pdiparams'
         config = Config(str(folder / f'{_NAME}.json'), str(weights) if weights.exists() else '')
@@ -71,7 +71,7 @@ class Program:
                 config.enable_mkldnn_bfloat16()
             self._predictor = create_predictor(config)
         names = self._predictor.get_input_names(), self._predictor.get_output_names()
-        self._shapes: List[List[int]] = json.loads((folder / _SHAPES).read_text(encoding='utf-8'))
+        self._shapes: list[list[int]] = json.loads((folder / _SHAPES).read_text(encoding='utf-8'))
         self._inputs = [self._predictor.get_input_handle(name) for name in names[0]]
         self._outputs = [self._predictor.get_output_handle(name) for name in names[1]]
 
@@ -89,7 +89,7 @@ class Program:
         """Gives an input, which stays for all runs to come."""
         self._inputs[position].copy_from_cpu(np.ascontiguousarray(array, np.float32))
 
-    def run(self) -> List[np.ndarray]:
+    def run(self) -> list[np.ndarray]:
         self._predictor.run()
         paddle.base.core.set_num_threads(num_threads())  # the predictor leaves a single one
         return [handle.copy_to_cpu() for handle in self._outputs]

@@ -1,6 +1,6 @@
 """Gradients with less memory: what led to a value is not kept until backward."""
 
-from typing import Callable, Optional, Tuple
+from collections.abc import Callable
 
 import paddle
 from paddle import Tensor
@@ -58,7 +58,7 @@ class _Recomputed(PyLayer):
         return function(*tensors)
 
     @staticmethod
-    def backward(ctx: PyLayerContext, dy: Tensor) -> Tuple[Optional[Tensor], ...]:
+    def backward(ctx: PyLayerContext, dy: Tensor) -> tuple[Tensor | None, ...]:
         tensors = [tensor.detach() for tensor in ctx.saved_tensor()]
         for tensor, trained in zip(tensors, ctx.trained):
             tensor.stop_gradient = not trained
@@ -67,7 +67,7 @@ class _Recomputed(PyLayer):
         return tuple(map(_gradient, tensors))
 
 
-def _gradient(tensor: Tensor) -> Optional[Tensor]:
+def _gradient(tensor: Tensor) -> Tensor | None:
     """What backward has to return for it: for a trained one never None, on which Paddle crashes."""
     if tensor.stop_gradient or tensor.grad is not None:
         return tensor.grad

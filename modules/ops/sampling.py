@@ -1,6 +1,7 @@
 """Bilinear samples of an image, and bilinear resizing."""
 
-from typing import Any, Iterator, Tuple
+from collections.abc import Iterator
+from typing import Any
 
 import paddle
 import paddle.nn.functional as F
@@ -62,7 +63,7 @@ def to_pixels(coordinate: Tensor, size: int, align_corners: bool) -> Tensor:
     return ((coordinate + 1) * size - 1) / 2
 
 
-def _neighbours(position: Tensor, size: int) -> Iterator[Tuple[Tensor, Tensor, Tensor]]:
+def _neighbours(position: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Of both whole neighbours: the number, clipped to the image; the weight; whether inside."""
     below = position.detach().floor()
     upper_weight = position - below
@@ -78,7 +79,7 @@ def _bilinear_matrix(source: int, target: int, dtype: paddle.dtype) -> Tensor:
     return F.relu(1 - (position - paddle.arange(source).astype(dtype)).abs())
 
 
-def resize_bilinear(x: Tensor, size: Tuple[int, int]) -> Tensor:
+def resize_bilinear(x: Tensor, size: tuple[int, int]) -> Tensor:
     """F.interpolate(mode='bilinear', align_corners=False): (B, C, h, w) -> (B, C, *size).
 
     As two matrix products, since Paddle's kernel computes its weights in float32 for any dtype.

@@ -1,8 +1,9 @@
 """Everything the networks compute on fixed inputs, under the names of the golden `nets` format."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional
+from typing import Any
 
 import numpy as np
 import paddle
@@ -13,21 +14,29 @@ from modules.build import Models, build_models
 from modules.checkpoints.models import load_checkpoint
 from modules.checkpoints.weight_names import is_constant, to_official_names
 from modules.model import TrainingLosses, total_loss
-from modules.parity.weights import seed_networks
 from modules.runtime.errors import UserError
 from modules.runtime.files import PathLike, atomic_output
-from modules.runtime.seeding import seeded_inputs
+from modules.runtime.seeding import seeded_inputs, seeded_value
 from modules.transform import Transform
 from modules.util import Keypoints
 from modules.vgg import Vgg19
 
-Arrays = Dict[str, np.ndarray]
+Arrays = dict[str, np.ndarray]
 
 
 def to_tensor(image: np.ndarray, dtype: str) -> Tensor:
     """uint8 images -> [0, 1] in `dtype`; other arrays keep their values."""
     tensor = paddle.to_tensor(image).astype(dtype)
     return tensor / 255 if image.dtype == np.uint8 else tensor
+
+
+def seed_networks(models: Models, seed: int) -> None:
+    """Gives the three networks the weights drawn from their names; blur kernels keep theirs."""
+    for network_name, network in models._asdict().items():
+        for key, tensor in to_official_names(network.state_dict()).items():
+            if not key.endswith('down.weight'):
+                value = seeded_value(f'{network_name}.{key}', tuple(tensor.shape), seed)
+                tensor.set_value(value.astype(str(tensor.numpy().dtype)))
 
 
 def seeded_models(config: Mapping[str, Any], seed: int, dtype: str) -> Models:
@@ -50,7 +59,7 @@ def seeded_losses(config: Mapping[str, Any], dtype: str) -> TrainingLosses:
     return losses
 
 
-def row(tensor: Optional[Tensor]) -> np.ndarray:
+def row(tensor: Tensor | None) -> np.ndarray:
     """A tensor in at most eight numbers: its L2 norm, its mean, its first six values."""
     values = np.zeros(1) if tensor is None else tensor.numpy().astype('float64').ravel()
     return np.concatenate([[np.linalg.norm(values), values.mean()], values[:6]])
@@ -88,7 +97,7 @@ def record_train(
     source: Tensor,
     driving: Tensor,
     transform: Transform,
-    pins: Optional[Arrays] = None,
+    pins: Arrays | None = None,
 ) -> Arrays:
     """One generator and one discriminator loss in train mode, no optimizer step between.
 
@@ -116,7 +125,7 @@ def record_train(
     return arrays
 
 
-def blur_kernels(models: Models, losses: TrainingLosses) -> Dict[str, Tensor]:
+def blur_kernels(models: Models, losses: TrainingLosses) -> dict[str, Tensor]:
     """The kernels before every subsampling: `blur.kp_detector.down.weight`, ..., for the pyramid of
     the losses `blur.pyramid.downs.0-5.weight`, ...
     """
@@ -148,9 +157,9 @@ STEP_INPUTS = ('source', 'driving', 'tps_affine_noise', 'tps_control_params')
 def record_nets(
     config: Mapping[str, Any],
     seed: int,
-    inputs: Optional[Mapping[str, np.ndarray]] = None,
-    checkpoint: Optional[PathLike] = None,
-    pins: Optional[Arrays] = None,
+    inputs: Mapping[str, np.ndarray] | None = None,
+    checkpoint: PathLike | None = None,
+    pins: Arrays | None = None,
 ) -> Arrays:
     """All of the `nets` format in float64: eval mode, then one training step.
 
@@ -198,12 +207,12 @@ def save_nets(path: Path, config: Mapping[str, Any], seed: int, arrays: Arrays) 
         },
     }
     with atomic_output(path) as target:
-        content: Dict[str, Any] = {'meta': json.dumps(meta), **arrays}
+        content: dict[str, Any] = {'meta': json.dumps(meta), **arrays}
         np.savez_compressed(target, **content)
 
 
 def record_training_step(
-    config: Mapping[str, Any], name: str, folder: Path, seed: int, checkpoint: Optional[PathLike]
+    config: Mapping[str, Any], name: str, folder: Path, seed: int, checkpoint: PathLike | None
 ) -> Path:
     """TEST_MODE: one loss of each kind on fixed inputs, everything computed written as .npz.
 

@@ -1,8 +1,9 @@
 """What tools/parity.py compares: each set of golden arrays, computed by this project."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional
+from typing import Any
 
 import numpy as np
 import paddle
@@ -43,7 +44,7 @@ def compute(
     meta: Mapping[str, Any],
     golden: Arrays,
     path: Path,
-    pins: Optional[Arrays] = None,
+    pins: Arrays | None = None,
     engine: str = 'eager',
 ) -> Arrays:
     """This project's values for a golden file.
@@ -64,7 +65,8 @@ def compute(
     if meta['set'] == 'full':
         return compute_full(config, meta['seed'], golden, engine)
     if meta['set'] == 'nets':
-        return compute_nets(config, meta, golden, path, pins)
+        checkpoint = path.parent / meta['checkpoint'] if meta.get('checkpoint') else None
+        return record.record_nets(config, meta['seed'], golden, checkpoint, pins)
     return compute_trajectory(config, meta, golden)
 
 
@@ -72,7 +74,7 @@ def compute_unit(golden: Arrays, align_corners: bool) -> Arrays:
     """Grid, heatmaps, blur, thin-plate transform and keypoint normalisation, in float32."""
     kp = to_tensor(golden['kp'], 'float32')
     image = to_tensor(golden['image'], 'float32')
-    ours: Dict[str, Any] = {}
+    ours: dict[str, Any] = {}
     for name in golden:
         if match := re.fullmatch(r'grid_(\d+)x(\d+)', name):
             ours[name] = make_coordinate_grid((int(match[1]), int(match[2])), kp.dtype)
@@ -110,24 +112,12 @@ def normalized(golden: Arrays, normalization: Normalization) -> Keypoints:
     return normalize_kp(source, driving, initial, normalization, scale)
 
 
-def compute_nets(
-    config: Mapping[str, Any],
-    meta: Mapping[str, Any],
-    golden: Arrays,
-    path: Path,
-    pins: Optional[Arrays],
-) -> Arrays:
-    """All networks in eval mode, then one training step without its optimizers, in float64."""
-    checkpoint = path.parent / meta['checkpoint'] if meta.get('checkpoint') else None
-    return record.record_nets(config, meta['seed'], golden, checkpoint, pins)
-
-
 def compute_trajectory(
     config: Mapping[str, Any],
     meta: Mapping[str, Any],
     golden: Arrays,
     dtype: str = 'float64',
-    steps: Optional[int] = None,
+    steps: int | None = None,
 ) -> Arrays:
     """Training steps with all optimizers: their losses and the weights at the end.
 

@@ -2,12 +2,12 @@
 
 import functools
 import math
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Iterator, Optional, Tuple
 
 
 @functools.cache
-def cpu_quota(system: Path = Path('/')) -> Optional[int]:
+def cpu_quota(system: Path = Path('/')) -> int | None:
     """Cores that the time granted to this process amounts to, rounded up; None: no limit.
 
     Each group on the way to the process's own may have a limit of its own.
@@ -45,14 +45,14 @@ def _groups(system: Path) -> Iterator[Path]:
                     yield root / part
 
 
-def _limits(group: Path) -> Iterator[Tuple[int, int]]:
+def _limits(group: Path) -> Iterator[tuple[int, int]]:
     """(quota, period), in microseconds, of a group; a quota of -1 is none."""
     yield from _numbers(_read(group / 'cpu.max'))
     quota, period = (_read(group / f'cpu.cfs_{name}_us') for name in ('quota', 'period'))
     yield from _numbers(f'{quota} {period}')
 
 
-def _numbers(text: str) -> Iterator[Tuple[int, int]]:
+def _numbers(text: str) -> Iterator[tuple[int, int]]:
     try:
         quota, period = map(int, text.split())
     except ValueError:  # 'max 100000', or nothing

@@ -13,7 +13,8 @@ import signal
 import subprocess
 import sys
 import traceback
-from typing import Any, BinaryIO, Callable, List, Optional, Tuple, TypeVar, cast
+from collections.abc import Callable
+from typing import Any, BinaryIO, TypeVar, cast
 
 from modules.runtime.errors import UserError
 
@@ -79,8 +80,8 @@ def _describe(status: int) -> str:
     return f'status {status}'
 
 
-_idle: 'queue.LifoQueue[_Child]' = queue.LifoQueue()
-_all: List[_Child] = []
+_idle: queue.LifoQueue[_Child] = queue.LifoQueue()
+_all: list[_Child] = []
 
 
 def call_apart(function: Callable[..., Result], *arguments: Any) -> Result:
@@ -114,7 +115,7 @@ def call_apart(function: Callable[..., Result], *arguments: Any) -> Result:
     return result
 
 
-def _take() -> Optional[_Child]:
+def _take() -> _Child | None:
     """An idle process, or a new one."""
     try:
         return _idle.get_nowait()
@@ -168,7 +169,7 @@ def serve() -> None:
         answers.flush()
 
 
-def _answer(function: Callable[..., Any], arguments: Tuple[Any, ...]) -> bytes:
+def _answer(function: Callable[..., Any], arguments: tuple[Any, ...]) -> bytes:
     """(exception or None, result), pickled."""
     try:
         return pickle.dumps((None, function(*arguments)))

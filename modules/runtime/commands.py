@@ -12,7 +12,8 @@ import os
 import re
 import sys
 import warnings
-from typing import Any, Callable, List, NoReturn, Optional, TextIO
+from collections.abc import Callable
+from typing import Any, NoReturn, TextIO
 
 from modules.runtime.errors import OUTPUT_ERRORS, UserError
 from modules.runtime.messages import warn
@@ -41,15 +42,15 @@ class ArgumentParser(argparse.ArgumentParser):
                 self._refuse(name, known)
         return super().parse_known_args(arguments, namespace)
 
-    def _all_options(self) -> List[str]:
+    def _all_options(self) -> list[str]:
         """Names of options, of commands within this one, too."""
-        parsers: List[argparse.ArgumentParser] = [self]
+        parsers: list[argparse.ArgumentParser] = [self]
         for action in self._actions:
             if isinstance(action, argparse._SubParsersAction):
                 parsers += action.choices.values()
         return [name for parser in parsers for name in parser._option_string_actions]
 
-    def _refuse(self, name: str, known: List[str]) -> NoReturn:
+    def _refuse(self, name: str, known: list[str]) -> NoReturn:
         """Says which option may be meant; before argparse says what else is missing."""
         near = difflib.get_close_matches(name, known, 1, cutoff=0.7)
         starts = [option for option in known if option.startswith(name)]
@@ -134,7 +135,7 @@ class _Shield(io.RawIOBase):
     def isatty(self) -> bool:
         return self._raw.isatty()
 
-    def write(self, data: Any) -> Optional[int]:
+    def write(self, data: Any) -> int | None:
         try:
             return len(data) if self._ended else self._raw.write(data)
         except OSError as error:

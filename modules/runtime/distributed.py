@@ -4,13 +4,11 @@ Alone, a process has rank 0 of 1 and nothing here communicates.
 """
 
 import os
-from typing import Iterable, List
+from collections.abc import Iterable
 
 import paddle
 import paddle.distributed as dist
 from paddle import Tensor
-
-from modules.runtime.gpu import backend_of
 
 
 def start() -> None:
@@ -20,9 +18,10 @@ def start() -> None:
     """
     if world_size() == 1:
         return
-    backend = backend_of(paddle.device.get_device(), os.environ.get('PADDLE_DISTRI_BACKEND'))
-    if backend is not None:
-        os.environ['PADDLE_DISTRI_BACKEND'] = backend
+    if paddle.device.get_device() == 'cpu':
+        # The launcher chooses by the build and by the GPUs that are there; NCCL would take the
+        # work to them.
+        os.environ['PADDLE_DISTRI_BACKEND'] = 'gloo'
     dist.init_parallel_env()
 
 
@@ -69,6 +68,6 @@ def summed(values: Tensor) -> Tensor:
 
 def gathered(values: Tensor) -> Tensor:
     """The tensors of all processes: (...) -> (processes, ...)."""
-    parts: List[Tensor] = []
+    parts: list[Tensor] = []
     dist.all_gather(parts, values)
     return paddle.stack(parts)

@@ -1,16 +1,18 @@
-"""Outputs whole or not at all."""
+"""Outputs whole or not at all; what tells files apart."""
 
 import contextlib
+import hashlib
 import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator, Optional, Union
+from typing import BinaryIO
 
 from modules.runtime.errors import OUTPUT_ERRORS, UserError, reason_of
 
-PathLike = Union[str, 'os.PathLike[str]']
+PathLike = str | os.PathLike[str]
 
 
 @contextlib.contextmanager
@@ -67,9 +69,17 @@ def _make_scratch(path: Path, folder: bool) -> Path:
         raise UserError(f'{path}: {reason_of(error)}; choose another output') from error
 
 
-def _status(path: Path) -> Optional[os.stat_result]:
+def _status(path: Path) -> os.stat_result | None:
     """None where nothing is. OSError where nothing can be, such as under too long a name."""
     try:
         return path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def file_hash(file: BinaryIO) -> str:
+    """SHA-256, in hexadecimal, of the bytes from the file's position on."""
+    digest = hashlib.sha256()
+    while chunk := file.read(2**22):
+        digest.update(chunk)
+    return digest.hexdigest()

@@ -6,12 +6,13 @@ machine. Nothing here imports Paddle before it is called.
 
 import ctypes
 import os
-from typing import MutableMapping, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import MutableMapping, Sequence
+from typing import NamedTuple
 
 from modules.runtime.errors import UserError
 from modules.runtime.messages import note
 
-Version = Tuple[int, int]  # major, minor
+Version = tuple[int, int]  # major, minor
 
 
 class Lack(NamedTuple):
@@ -52,7 +53,7 @@ def select_gpu() -> bool:
     return True
 
 
-def why_no_gpu(visible: Optional[str], driver: Optional[Version], cuda: str) -> str:
+def why_no_gpu(visible: str | None, driver: Version | None, cuda: str) -> str:
     """The likely reason.
 
     Args:
@@ -76,7 +77,7 @@ def why_no_gpu(visible: Optional[str], driver: Optional[Version], cuda: str) -> 
     return 'its driver shows none; nvidia-smi may tell more'
 
 
-def driver_version() -> Optional[Version]:
+def driver_version() -> Version | None:
     """The newest CUDA that the NVIDIA driver serves; None without a driver. Starts no GPU."""
     for name in ('libcuda.so.1', 'nvcuda.dll'):
         try:
@@ -115,7 +116,7 @@ def check_programs() -> None:
         ) from error
 
 
-def lack_of_programs(name: str, capability: Version, archs: Sequence[int]) -> Optional[Lack]:
+def lack_of_programs(name: str, capability: Version, archs: Sequence[int]) -> Lack | None:
     """What is missing for a GPU; None if nothing is.
 
     A program runs on GPUs of its own major version and the same or a later minor one.
@@ -136,19 +137,6 @@ def lack_of_programs(name: str, capability: Version, archs: Sequence[int]) -> Op
         f'programs (it has {has})'
     )
     return Lack(message, hopeless=(major, minor) < built[0])
-
-
-def backend_of(device: str, chosen: Optional[str]) -> Optional[str]:
-    """By what processes that train together talk: PADDLE_DISTRI_BACKEND for Paddle.
-
-    Paddle's launcher chooses by the build and by the GPUs that are there. Where the CPU computes
-    all the same, NCCL would take the work to the GPUs.
-
-    Args:
-        device: 'cpu', 'gpu:0', ...: of this process.
-        chosen: by the user or the launcher; None leaves it to Paddle.
-    """
-    return 'gloo' if device == 'cpu' else chosen
 
 
 def switch_tf32_off() -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import ctypes
 import os
-from typing import Any, Optional
+from typing import Any
 
 
 def keep_freed_memory() -> None:
@@ -84,7 +84,7 @@ class _HeapInfo(ctypes.Structure):
     ]
 
 
-_heap: Optional[_Heap] = None  # None: freed memory is not kept
+_heap: _Heap | None = None  # None: freed memory is not kept
 
 
 def _anonymous_bytes() -> int:

@@ -1,8 +1,8 @@
 """Locks between processes; when a process ends, however that may be, the system frees its locks."""
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator
 
 from filelock import FileLock, Timeout
 

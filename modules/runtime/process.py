@@ -1,4 +1,4 @@
-"""Where the process is set up: threads, warnings, device and seed. Layers never ask where they are.
+"""Where the process is set up: threads, warnings and device. Layers never ask where they are.
 
 Import this module, and call `prepare_process`, before Paddle is imported: Paddle reads its
 environment once.
@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import warnings
-from typing import List
 
 from modules.runtime.cgroups import cpu_quota
 from modules.runtime.gpu import hide_gpus, select_gpu
@@ -34,7 +33,7 @@ def prepare_process(cpu: bool = False) -> None:
     os.environ.setdefault('GLOG_minloglevel', '2')
     if cpu:
         hide_gpus(os.environ)
-    if _is_amd():
+    if 'AuthenticAMD' in describe_cpu():
         # The bundled matrix library takes a slow path on AMD unless told that AVX2 is there.
         os.environ.setdefault('MKL_DEBUG_CPU_TYPE', '5')
     lend_home()
@@ -53,7 +52,7 @@ def num_threads() -> int:
     return int(chosen) if chosen.isdigit() and int(chosen) else cores_of_process()
 
 
-def ending_signals() -> List[int]:
+def ending_signals() -> list[int]:
     """Signals that ask to end, beside SIGINT: SIGTERM, and SIGHUP unless it is ignored (nohup)."""
     hangup = getattr(signal, 'SIGHUP', None)  # none on Windows
     if hangup is None or signal.getsignal(hangup) == signal.SIG_IGN:
@@ -98,17 +97,6 @@ def choose_device(cpu: bool) -> str:
     return paddle.device.get_device()
 
 
-def seed_everything(seed: int) -> None:
-    """Seeds the initial weights; data order and noise have generators of their own."""
-    import paddle
-
-    paddle.seed(seed)
-
-
-def _is_amd() -> bool:
-    return 'AuthenticAMD' in describe_cpu()
-
-
 def describe_cpu() -> str:
     """What Linux says of the first core: maker, model and instruction sets; else ''."""
     try:
@@ -118,3 +106,9 @@ def describe_cpu() -> str:
         return ''
     changing = ('cpu MHz', 'bogomips', 'processor', 'apicid', 'initial apicid', 'core id')
     return '\n'.join(line for line in lines if line.split('\t')[0] not in changing)
+
+
+def has_bf16() -> bool:
+    """Whether the CPU has instructions for bfloat16."""
+    flags = describe_cpu().split()
+    return 'avx512_bf16' in flags or 'amx_bf16' in flags

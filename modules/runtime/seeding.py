@@ -4,12 +4,12 @@ Needs NumPy only: tools/official/parity.py loads this file where Paddle need not
 """
 
 import zlib
-from typing import Dict, Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 import numpy as np
 
 
-def seeded_value(name: str, shape: Tuple[int, ...], seed: int) -> np.ndarray:
+def seeded_value(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
     """The float32 array that stands for the parameter or buffer of this official name.
 
     Args:
@@ -43,10 +43,10 @@ def seeded_inputs(
     seed: int,
     frame_shape: Sequence[int],
     sigma_affine: float,
-    sigma_tps: Optional[float] = None,
-    points_tps: Optional[int] = None,
+    sigma_tps: float | None = None,
+    points_tps: int | None = None,
     batch_size: int = 2,
-) -> Dict[str, np.ndarray]:
+) -> dict[str, np.ndarray]:
     """Frames and transform noise of one training step.
 
     Args:

@@ -3,7 +3,8 @@
 import contextlib
 import errno
 import re
-from typing import Any, Iterator, Mapping, Optional
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from modules.runtime.errors import UserError
 
@@ -18,7 +19,7 @@ _AMOUNT = r'([\d.]+)([KMG]?B)'
 _AMOUNTS = re.compile(rf'Cannot allocate {_AMOUNT} .*available memory is only {_AMOUNT}')
 
 
-def memory_shortage(error: BaseException) -> Optional[str]:
+def memory_shortage(error: BaseException) -> str | None:
     """What is short of memory, and by how much if that is known; None for any other failure."""
     if isinstance(error, UserError):  # has its words already
         return None

@@ -6,12 +6,11 @@ import shutil
 import stat
 import tempfile
 from pathlib import Path
-from typing import Optional
 
 from modules.runtime.errors import UserError
 from modules.runtime.messages import note
 
-_lent_home: Optional[str] = None
+_lent_home: str | None = None
 
 
 def user_cache() -> Path:
@@ -43,7 +42,7 @@ def lend_home() -> None:
         os.environ['HOME'] = _lent_home
 
 
-def _home() -> Optional[Path]:
+def _home() -> Path | None:
     try:
         return Path.home()
     except RuntimeError:
@@ -56,7 +55,7 @@ def _may_write(folder: Path) -> bool:
     return os.access(there, os.W_OK | os.X_OK)
 
 
-def private_folder(name: str) -> Optional[Path]:
+def private_folder(name: str) -> Path | None:
     """A folder in the cache in which nobody else may write, or read; created if need be.
 
     Returns:

@@ -7,8 +7,9 @@ Steps that a run repeats after a crash take the place of those before it.
 import importlib
 import struct
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Mapping, Optional
+from typing import Any
 
 import numpy as np
 
@@ -119,7 +120,7 @@ class TensorBoard(Scalars):
         self._events.close()
 
 
-def check_package(kind: Optional[str]) -> None:
+def check_package(kind: str | None) -> None:
     """Finds out before a run starts whether its curves can be written.
 
     Raises:
@@ -136,7 +137,7 @@ def check_package(kind: Optional[str]) -> None:
         ) from error
 
 
-def open_scalars(kind: Optional[str], folder: Path, step: int) -> Scalars:
+def open_scalars(kind: str | None, folder: Path, step: int) -> Scalars:
     """
     Args:
         kind: train_params.scalars; None keeps nothing.

@@ -1,6 +1,6 @@
 """The losses of an epoch, as they come from the device."""
 
-from typing import Callable, Dict, List, Mapping, Optional, Tuple
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import paddle
@@ -38,8 +38,8 @@ class LossLog:
         self.sums = dict(progress.loss_sums)
         self.skipped = progress.skipped
         self.count = progress.batch - progress.skipped
-        self.latest: Dict[str, float] = {}
-        self._pending: Optional[Tuple[int, List[str], Tensor, bool]] = None
+        self.latest: dict[str, float] = {}
+        self._pending: tuple[int, list[str], Tensor, bool] | None = None
 
     def add(self, step: int, losses: Mapping[str, Tensor], skipped: bool) -> None:
         """Notes a step's losses, and fetches those of the step before.
@@ -78,6 +78,6 @@ class LossLog:
             f'{saved[-1] if saved else "none"}; try a lower learning rate'
         )
 
-    def means(self) -> Dict[str, float]:
+    def means(self) -> dict[str, float]:
         self.fetch()
         return {name: total / self.count for name, total in self.sums.items()}

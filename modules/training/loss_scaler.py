@@ -1,6 +1,7 @@
 """Loss scaling for training in float16 (Micikevicius et al. 2018, Sec. 3.2)."""
 
-from typing import Any, Dict, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import paddle
 from paddle import Tensor
@@ -75,7 +76,7 @@ class LossScaler:
 
     # --- what a checkpoint holds, under the keys of paddle.amp.GradScaler ---
 
-    def state(self) -> Dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         """Empty where it is not enabled."""
         return {'scale': self.scale, 'incr_count': self.good_steps} if self.enabled else {}
 

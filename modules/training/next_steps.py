@@ -1,8 +1,8 @@
 """What can be done with a run that is over, or was interrupted: its checkpoint and a command."""
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Sequence
 
 from modules.training.run_folder import RunFolder
 
@@ -14,24 +14,21 @@ def tell_end(head: str, checkpoint: Path, config: Path) -> None:
     print(f'next: {_line(command)} --source_image PICTURE --driving_video CLIP', flush=True)
 
 
-def tell_interruption(
-    folder: RunFolder, config: Path, flags: Sequence[str], processes: int
-) -> None:
+def tell_interruption(folder: RunFolder, options: Sequence[object], processes: int) -> None:
     """Prints the newest checkpoint, and how to go on from it.
 
     Args:
-        config: the file that the run was started with.
-        flags: options of the run beside it, which a resumed run does not know by itself.
+        options: of train.py, which a resumed run does not know by itself.
         processes: that train together.
     """
     saved = folder.checkpoints()
-    launcher = ['-m', 'paddle.distributed.launch'] if processes > 1 else []
-    command = ['python', *launcher, 'train.py', '--config', config, *flags]
     if not saved:
         print(f'interrupted before the first checkpoint of {folder.path}', flush=True)
         return
+    launcher = ['-m', 'paddle.distributed.launch'] if processes > 1 else []
+    command = ['python', *launcher, 'train.py', *options, '--resume', folder.path]
     print(f'interrupted; the newest checkpoint is {saved[-1]}')
-    print(f'next: {_line([*command, "--resume", folder.path])}', flush=True)
+    print(f'next: {_line(command)}', flush=True)
 
 
 def _line(command: Sequence[object]) -> str:

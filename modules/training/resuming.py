@@ -1,7 +1,8 @@
 """A config beside that of the run which it is to go on with: what may change, and what changed."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, NamedTuple
 
 from modules.checkpoints.reading import read_run_state
 from modules.config import check_config
@@ -42,7 +43,7 @@ def _text(value: Any) -> str:
 
 def changes_of_run(
     config: Mapping[str, Any], checkpoint: Path, need: Sequence[str]
-) -> Tuple[Dict[str, Any], List[str]]:
+) -> tuple[dict[str, Any], list[str]]:
     """What a config changes in the run of a checkpoint that goes on with it.
 
     Args:

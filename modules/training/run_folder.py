@@ -2,14 +2,16 @@
 
 import contextlib
 import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
 
-from modules.checkpoints.models import load_checkpoint, save_checkpoint
-from modules.checkpoints.of_runs import find_checkpoints
+from modules.checkpoints.models import load_checkpoint
+from modules.checkpoints.places import find_checkpoints
+from modules.checkpoints.writing import save_checkpoint
 from modules.runtime.errors import UserError
 from modules.runtime.files import atomic_output
 from modules.runtime.locks import folder_of_one_run
@@ -23,7 +25,7 @@ class Progress(NamedTuple):
 
     epoch: int  # the one under way, from 0
     batch: int  # batches of it that are done
-    loss_sums: Dict[str, float]  # over those batches
+    loss_sums: dict[str, float]  # over those batches
     skipped: int = 0  # of those batches, which changed no network and count in no sum
     epoch_steps: int = 0  # batches of a whole epoch; 0: an older checkpoint, which does not tell
 
@@ -51,13 +53,13 @@ class RunFolder:
         self.changes = list(changes)
         self.config_file = path / 'config.yaml'
 
-    def check_start(self, resumed: Optional[Path]) -> None:
+    def check_start(self, resumed: Path | None) -> None:
         """Raises UserError where a run, that is not the resumed one, has left checkpoints."""
         if self.checkpoints() and not (resumed and self.holds(resumed)):
             raise UserError(f'{self.path}: holds a run; add --resume or take another --save_dir')
 
     @contextlib.contextmanager
-    def open(self, resumed: Optional[Path] = None) -> Iterator[None]:
+    def open(self, resumed: Path | None = None) -> Iterator[None]:
         """Makes the folder of a run, or takes up the same run; keeps others out for the while.
 
         Args:
@@ -78,7 +80,7 @@ class RunFolder:
         """Whether it is a checkpoint of this folder."""
         return checkpoint.resolve().parent == self.path.resolve()
 
-    def _set_aside(self, later: List[Path]) -> None:
+    def _set_aside(self, later: list[Path]) -> None:
         if not later:
             return
         taken = (self.path / f'set-aside-{number}' for number in itertools.count(1))
@@ -96,7 +98,7 @@ class RunFolder:
             with atomic_output(place) as path:
                 path.write_text(text, encoding='utf-8')
 
-    def checkpoints(self) -> List[Path]:
+    def checkpoints(self) -> list[Path]:
         """The run's checkpoints, oldest first."""
         return find_checkpoints(self.path)
 
@@ -156,7 +158,7 @@ def resume(path: Path, trainer: Trainer) -> Progress:
     """
     models = trainer.models._asdict()
     checkpoint = load_checkpoint(path, **models, required=tuple(models), training_state=True)
-    meta: Optional[Dict[str, Any]] = checkpoint.meta.get('trainer')
+    meta: dict[str, Any] | None = checkpoint.meta.get('trainer')
     if meta is None:
         raise UserError(
             f'{path}: holds weights and no state of a training run; give it as --checkpoint to '

@@ -1,6 +1,9 @@
 """A trainer as a config asks for it."""
 
-from typing import Any, Mapping, Optional
+from collections.abc import Mapping
+from typing import Any
+
+import paddle
 
 from modules.build import build_models
 from modules.checkpoints.frozen import build_vgg
@@ -11,8 +14,13 @@ from modules.runtime.messages import note
 from modules.training.trainer import Trainer
 
 
-def build_trainer(config: Mapping[str, Any], checkpoint: Optional[str], seed: int) -> Trainer:
-    """Networks, losses and optimizers; weights from a checkpoint or ckpt_model where given."""
+def build_trainer(config: Mapping[str, Any], checkpoint: str | None, seed: int) -> Trainer:
+    """Networks, losses and optimizers; weights from a checkpoint or ckpt_model where given.
+
+    Args:
+        seed: of weights that are not given, and as for Trainer.
+    """
+    paddle.seed(seed)
     models = build_models(config)
     if checkpoint or any(config['ckpt_model'].values()):
         for name in load_models(config, models, checkpoint, rescaled=True):
@@ -26,7 +34,7 @@ def build_trainer(config: Mapping[str, Any], checkpoint: Optional[str], seed: in
     return Trainer(config, models, TrainingLosses(config, vgg), seed)
 
 
-def check_amp(amp: Optional[str]) -> None:
+def check_amp(amp: str | None) -> None:
     """Says so where mixed precision has no effect.
 
     Raises:

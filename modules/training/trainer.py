@@ -1,6 +1,7 @@
 """One training step and all that has to survive between two steps."""
 
-from typing import Any, ContextManager, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import paddle
@@ -20,7 +21,7 @@ from modules.util import BatchNorm2D
 class StepResult(NamedTuple):
     """What one training step gives the log."""
 
-    losses: Dict[str, Tensor]  # weighted scalars, generator's first
+    losses: dict[str, Tensor]  # weighted scalars, generator's first
     last: GeneratorStep  # of the last (or only) part of the batch, for pictures
     skipped: bool = False  # float16 overflowed: nothing was changed, and losses may be infinite
 
@@ -49,7 +50,7 @@ class Trainer:
         self.amp_dtype = precision.DTYPES.get(params['amp'])
         self.scaler = LossScaler(self.amp_dtype == 'float16' and precision.has_effect())
         self.statistics = statistics(models)
-        self.optimizers: Dict[str, Adam] = {}
+        self.optimizers: dict[str, Adam] = {}
         for name, network in models._asdict().items():
             rate = params[f'lr_{name}']
             if rate == 0:
@@ -58,7 +59,7 @@ class Trainer:
                 self.optimizers[name] = self._adam(name, network, rate, params['epoch_milestones'])
 
     @staticmethod
-    def _adam(name: str, network: nn.Layer, rate: float, milestones: List[int]) -> Adam:
+    def _adam(name: str, network: nn.Layer, rate: float, milestones: list[int]) -> Adam:
         for key, parameter in network.named_parameters():
             parameter.name = f'{name}.{key}'  # the optimizer's state is kept by these names
         return Adam(
@@ -69,7 +70,7 @@ class Trainer:
             parameters=[p for p in network.parameters() if not p.stop_gradient],
         )
 
-    def draw_transform(self) -> Optional[Transform]:
+    def draw_transform(self) -> Transform | None:
         """The transforms of this step's joint batch, cut to this process's share of it."""
         rng = np.random.default_rng([self.seed, self.step_count])
         transform = self.losses.random_transform(rng, self.batch_size)
@@ -78,7 +79,7 @@ class Trainer:
         return None if transform is None else transform[begin : begin + share]
 
     def step(
-        self, source: Tensor, driving: Tensor, transform: Optional[Transform] = None
+        self, source: Tensor, driving: Tensor, transform: Transform | None = None
     ) -> StepResult:
         """One update of all networks, with the official loop's numbers.
 
@@ -95,9 +96,9 @@ class Trainer:
         """
         transform = self.draw_transform() if transform is None else transform
         before = [tensor.clone() for tensor in self.statistics] if self.scaler.enabled else []
-        done: List[Tuple[Tensor, GeneratorStep]] = []
+        done: list[tuple[Tensor, GeneratorStep]] = []
         for part_source, part_driving, part_transform in self._parts(source, driving, transform):
-            with self._autocast():
+            with precision.autocast(self.amp_dtype):
                 part = self.losses.generator_step(
                     self.models, part_source, part_driving, part_transform
                 )
@@ -108,7 +109,7 @@ class Trainer:
         if 'discriminator' in self.optimizers:
             of_parts = []
             for part_driving, part in done:
-                with self._autocast():
+                with precision.autocast(self.amp_dtype):
                     disc_losses = self.losses.discriminator_step(
                         self.models, part_driving, part.generated.prediction, part.kp_driving
                     )
@@ -135,7 +136,7 @@ class Trainer:
                 if isinstance(layer, BatchNorm2D):
                     layer.eval()
 
-    def learning_rates(self) -> Dict[str, float]:
+    def learning_rates(self) -> dict[str, float]:
         """The current rate of each network that is trained."""
         return {name: optimizer.get_lr() for name, optimizer in self.optimizers.items()}
 
@@ -145,8 +146,8 @@ class Trainer:
             optimizer._learning_rate.step()
 
     def _parts(
-        self, source: Tensor, driving: Tensor, transform: Optional[Transform]
-    ) -> Iterator[Tuple[Tensor, Tensor, Optional[Transform]]]:
+        self, source: Tensor, driving: Tensor, transform: Transform | None
+    ) -> Iterator[tuple[Tensor, Tensor, Transform | None]]:
         """The batch in `accumulation_steps` equal parts."""
         size, rest = divmod(source.shape[0], self.accumulation_steps)
         if rest or not size:
@@ -154,9 +155,6 @@ class Trainer:
         for begin in range(0, source.shape[0], size):
             samples = slice(begin, begin + size)
             yield source[samples], driving[samples], transform and transform[samples]
-
-    def _autocast(self) -> ContextManager[None]:
-        return precision.autocast(self.amp_dtype)
 
     def _backward(self, losses: Losses) -> None:
         self.scaler.scaled(total_loss(losses) / self.accumulation_steps).backward()
@@ -183,10 +181,10 @@ class Trainer:
 
     # --- what a checkpoint holds beside the networks ---
 
-    def state(self) -> Tuple[Dict[str, np.ndarray], Dict[str, Any]]:
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """The optimizers' tensors and everything else as JSON."""
-        tensors: Dict[str, np.ndarray] = {}
-        schedules: Dict[str, Any] = {}
+        tensors: dict[str, np.ndarray] = {}
+        schedules: dict[str, Any] = {}
         for name, optimizer in self.optimizers.items():
             state = optimizer.state_dict()
             schedules[name] = state.pop('LR_Scheduler')
@@ -200,7 +198,7 @@ class Trainer:
         }
         return tensors, meta
 
-    def load_state(self, tensors: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> List[str]:
+    def load_state(self, tensors: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> list[str]:
         """Restores `state`.
 
         Returns:
@@ -233,7 +231,7 @@ def freeze(network: nn.Layer) -> None:
         parameter.stop_gradient = True
 
 
-def statistics(models: Models) -> List[Tensor]:
+def statistics(models: Models) -> list[Tensor]:
     """What a forward pass in training mode changes: running statistics, spectral norm's vectors."""
     buffers = [buffer for network in models for buffer in network.buffers()]
     layers = [layer for network in models for layer in network.sublayers()]
@@ -241,5 +239,5 @@ def statistics(models: Models) -> List[Tensor]:
     return [*buffers, *(t for norm in norms for t in (norm._mean, norm._variance))]
 
 
-def mean_losses(parts: List[Losses]) -> Dict[str, Tensor]:
+def mean_losses(parts: list[Losses]) -> dict[str, Tensor]:
     return {name: sum(part[name] for part in parts) / len(parts) for name in parts[0]}

@@ -114,7 +114,7 @@ def test_plain_frames_cost_one_warp_each(models, clip, monkeypatch):
         models.generator, 'deform', lambda *inputs: warps.append(1) or deform(*inputs)
     )
     assert len(list(animate(models, clip[0], clip))) == len(warps) == 5
-    Animator(models, clip[0], clip[0])(clip[1])
+    Animator(models, clip[0], clip[0]).explain(clip[1], with_deformed=False)
     assert len(warps) == 6
 
 

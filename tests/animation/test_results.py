@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from modules.animation.results import AnimationFolder
-from modules.checkpoints.models import save_checkpoint
+from modules.checkpoints.writing import save_checkpoint
 from modules.runtime.errors import UserError
 from modules.video import VideoWriter
 from tests.support.animation_runs import files_of, run, write_config

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from modules.build import build_models, build_network
-from modules.checkpoints.download import find_weights
 from modules.checkpoints.fitting import fitting_configs, shapes_of
-from modules.checkpoints.models import StoredModels, load_checkpoint, load_models, save_checkpoint
+from modules.checkpoints.models import StoredModels, load_checkpoint, load_models
+from modules.checkpoints.places import find_weights
+from modules.checkpoints.writing import save_checkpoint
 from modules.config import load_config
 from modules.runtime.errors import UserError
 from tests.support.places import ROOT

@@ -10,15 +10,11 @@ from paddle import nn
 from safetensors.numpy import save_file
 
 from modules.build import build_models
-from modules.checkpoints.models import (
-    load_checkpoint,
-    load_models,
-    read_checkpoint,
-    save_checkpoint,
-    save_pdparams,
-)
+from modules.checkpoints.models import load_checkpoint, load_models
+from modules.checkpoints.reading import read_checkpoint
 from modules.checkpoints.torch_file import write_torch
 from modules.checkpoints.weight_names import NETWORKS, to_paddle_names
+from modules.checkpoints.writing import save_checkpoint, save_pdparams
 from modules.config import load_config
 from modules.runtime.errors import UserError
 from tests.support.places import ROOT, full_disk

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from modules.checkpoints import download
-from modules.checkpoints.download import KNOWN_WEIGHTS, fetch, fetch_weights, find_weights
+from modules.checkpoints.download import KNOWN_WEIGHTS, fetch, fetch_weights
+from modules.checkpoints.places import find_weights
 from modules.checkpoints.reading import read_weights
 from modules.runtime.errors import UserError
 from tests.support.places import ROOT

@@ -11,9 +11,9 @@ import numpy as np
 import paddle
 import pytest
 
-from modules.checkpoints.models import load_checkpoint, load_models, read_checkpoint
+from modules.checkpoints.models import load_checkpoint, load_models
 from modules.checkpoints.npz_file import Archive, write_npz
-from modules.checkpoints.reading import read_weights
+from modules.checkpoints.reading import read_checkpoint, read_weights
 from modules.checkpoints.torch_file import write_torch
 from modules.checkpoints.weight_names import (
     NETWORKS,
@@ -270,7 +270,7 @@ def test_memory_is_that_of_the_networks(tmp_path, form):
 
 def test_reading_imports_no_framework():
     code = (
-        'import sys; from modules.checkpoints.models import read_checkpoint;'
+        'import sys; from modules.checkpoints.reading import read_checkpoint;'
         f' read_checkpoint({str(LEGACY)!r}); read_checkpoint({str(PART)!r});'
         " assert not {'torch', 'paddle'} & set(sys.modules)"
     )

@@ -116,13 +116,17 @@ def test_a_factor_is_never_negative(rng):
     np.testing.assert_array_equal(got, [contrasted(frame, 0) for frame in clip])
 
 
+def turned(picture, shift):
+    return shift_hue(picture.transpose(2, 0, 1)[np.newaxis], shift)[0].transpose(1, 2, 0)
+
+
 @pytest.mark.parametrize('shift', [-0.5, -0.11, -0.001, 0.0, 0.25, 0.5])
 def test_hue_is_shifted_in_hsv(rng, shift):
     frame = noise(rng, 40, 50, 3)
     frame[:5] = frame[:5, :, :1]  # grays have no hue
     hue, saturation, value = to_hsv(frame)
     expected = from_hsv((hue + int(shift * 255)) % 256, saturation, value)
-    np.testing.assert_array_equal(np.asarray(shift_hue(Image.fromarray(frame), shift)), expected)
+    np.testing.assert_array_equal(turned(frame, shift), expected)
 
 
 @pytest.mark.parametrize('shift', [-0.5, -0.1, 0.004, 0.3])
@@ -135,7 +139,7 @@ def test_colours_of_all_kinds_turn_as_in_pillow(shift):
         hue, saturation, value = Image.fromarray(picture).convert('HSV').split()
         hue = hue.point([(level + int(shift * 255)) % 256 for level in range(256)])
         expected = Image.merge('HSV', (hue, saturation, value)).convert('RGB')
-        np.testing.assert_array_equal(shift_hue(picture, shift), expected)
+        np.testing.assert_array_equal(turned(picture, shift), expected)
 
 
 @pytest.mark.parametrize('order', list(itertools.permutations(range(3))))

@@ -4,7 +4,6 @@ import sys
 
 import pytest
 
-import frames_dataset
 from frames_dataset import FramesDataset
 from modules.data import frame_cache
 from modules.runtime.errors import UserError
@@ -26,7 +25,7 @@ def root(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('is_train', [True, False])
 def test_on_opening(root, is_train, monkeypatch, capsys):
-    monkeypatch.setattr(frames_dataset, 'open_clip', crashing.open_clip)
+    monkeypatch.setattr('modules.data.opening.open_clip', crashing.open_clip)
     data = FramesDataset(root, (SIZE, SIZE, 3), is_train=is_train)
     assert data.names == ['a.mp4'] and data.broken[0].endswith(LINE)
     assert LINE in capsys.readouterr().err

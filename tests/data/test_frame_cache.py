@@ -8,7 +8,6 @@ import sys
 import numpy as np
 import pytest
 
-import frames_dataset
 from frames_dataset import FramesDataset
 from modules.data import clips, frame_cache
 from modules.data.clips import Clip, open_clip
@@ -70,7 +69,7 @@ def never_decode(monkeypatch, here):
     def forbid():
         monkeypatch.setattr(Clip, 'read', refuse)
         monkeypatch.setattr(Clip, 'frames', refuse)
-        monkeypatch.setattr(frames_dataset, 'open_clip', refuse)
+        monkeypatch.setattr('modules.data.opening.open_clip', refuse)
 
     return forbid
 
@@ -172,6 +171,13 @@ def test_a_harmed_entry_only_costs_time(tmp_path, harm):
     FramesDataset(tmp_path, SHAPE, cache_dir=tmp_path / 'cache')
     if harm != 'flip':  # not seen until the frame is read
         assert entry.read_bytes() == whole
+
+
+def test_filling_is_said_once_and_without_a_bar_in_a_log(tmp_path, capsys):
+    write_strip(tmp_path / 'train' / 'a.png', noise(6))
+    for said in ('note: 1 clips are decoded into {}, once\n', ''):
+        FramesDataset(tmp_path, SHAPE, cache_dir=tmp_path / 'cache')
+        assert capsys.readouterr().err == said.format(tmp_path / 'cache')
 
 
 # ---- bounds ----

@@ -33,7 +33,7 @@ def test_auto_is_the_compiled_one(capsys):
 
 
 def test_what_is_lacking_is_told_in_a_line(monkeypatch, capsys):
-    monkeypatch.setattr(choice, '_has_bf16', lambda: False)
+    monkeypatch.setattr(choice, 'has_bf16', lambda: False)
     assert choose(precision='bf16').name == 'onednn'
     note = 'note: --precision bf16: this CPU has no instructions for it, so fp32 is used\n'
     assert capsys.readouterr().err == note

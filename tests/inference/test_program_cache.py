@@ -9,7 +9,8 @@ import weakref
 import numpy as np
 import pytest
 
-from modules.checkpoints.models import StoredModels, save_checkpoint
+from modules.checkpoints.models import StoredModels
+from modules.checkpoints.writing import save_checkpoint
 from modules.inference import engine as engine_module
 from modules.inference import program_cache
 from modules.inference.choice import build_engine
@@ -216,8 +217,9 @@ def test_runs_at_the_same_time(cache):
     assert entries(cache) == ['key']
 
 
-def test_the_least_recently_used_entries_go(cache):
-    store = ProgramCache(limit=2500)
+def test_the_least_recently_used_entries_go(cache, monkeypatch):
+    monkeypatch.setattr('modules.inference.program_cache.LIMIT', 2500)
+    store = ProgramCache()
     for number, key in enumerate('abc'):
         with store.fill(key) as scratch:
             (scratch / 'file').write_bytes(bytes(1000))

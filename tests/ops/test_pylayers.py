@@ -2,7 +2,8 @@
 
 import itertools
 import time
-from typing import Callable, NamedTuple, Tuple
+from collections.abc import Callable
+from typing import NamedTuple
 from unittest import mock
 
 import numpy as np
@@ -24,7 +25,7 @@ class Case(NamedTuple):
 
     ours: Callable[..., paddle.Tensor]
     plain: Callable[..., paddle.Tensor]
-    shapes: Tuple[Tuple[int, ...], ...]
+    shapes: tuple[tuple[int, ...], ...]
     dtype: str = 'float64'
     tolerance: float = 1e-12  # of the largest value
 

@@ -9,15 +9,15 @@ import demo
 
 @pytest.mark.parametrize('flags', [('--cpu',), ()])
 def test_cpu_is_passed_on(tmp_path, monkeypatch, flags):
-    class Chosen(Exception):
+    class ChosenError(Exception):
         pass
 
     def choose_device(cpu):
-        raise Chosen(cpu)
+        raise ChosenError(cpu)
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(demo, 'choose_device', choose_device)
     monkeypatch.setattr(sys, 'argv', ['demo.py', *flags])
-    with pytest.raises(Chosen) as chosen:
+    with pytest.raises(ChosenError) as chosen:
         demo.main()
     assert chosen.value.args == (bool(flags),)

@@ -165,26 +165,26 @@ def round_factors():
     os.environ.pop('NVIDIA_TF32_OVERRIDE', None)
 
 
-class Asked(Exception):
+class AskedError(Exception):
     """What a command is to begin with."""
 
 
 def test_parity_computes_in_whole_float32(monkeypatch, tmp_path):
     def check(files, engine):
-        raise Asked(is_whole())
+        raise AskedError(is_whole())
 
     round_factors()
     monkeypatch.setattr(parity, 'check', check)
     file = tmp_path / 'x.npz'
     file.touch()
     monkeypatch.setattr(sys, 'argv', ['parity.py', 'check', str(file)])
-    with pytest.raises(Asked, match='True'):
+    with pytest.raises(AskedError, match='True'):
         parity.main()
 
 
 def test_test_mode_computes_in_whole_float32(monkeypatch):
     def record(*arguments):
-        raise Asked(is_whole())
+        raise AskedError(is_whole())
 
     round_factors()
     monkeypatch.setattr(test_mode, 'ENABLED', True)
@@ -192,5 +192,5 @@ def test_test_mode_computes_in_whole_float32(monkeypatch):
     monkeypatch.setattr(train, 'load_config', lambda path, need: tiny_config())
     monkeypatch.setattr(sys, 'argv', ['train.py', '--config', 'c.yaml', '--cpu'])
     monkeypatch.setattr(train, 'keep_freed_memory', lambda: None)
-    with pytest.raises(Asked, match='True'):
+    with pytest.raises(AskedError, match='True'):
         train.main()

@@ -9,8 +9,8 @@ python -m paddle.distributed.launch --nproc_per_node 2 tests/support/joint_steps
 
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, Dict
 
 import numpy as np
 import paddle
@@ -52,7 +52,7 @@ def counted(calls: Counter, owner: object, name: str) -> None:
     setattr(owner, name, call)
 
 
-def norm_arrays() -> Dict[str, np.ndarray]:
+def norm_arrays() -> dict[str, np.ndarray]:
     """What batch norm makes of values far from 0, its gradients and its statistics."""
     rng = np.random.default_rng(0)
     batch = rng.normal(size=(BATCH_SIZE, 3, 5, 6)) * [[[[1]], [[0.1]], [[30]]]] + 1e5

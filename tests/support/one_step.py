@@ -6,7 +6,8 @@ both agree.
 
 import contextlib
 import gc
-from typing import Any, Dict, Iterator, Mapping, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import paddle
@@ -27,8 +28,8 @@ BATCH = 2
 class Step(NamedTuple):
     """What one step computed."""
 
-    losses: Dict[str, float]
-    gradients: Dict[str, np.ndarray]  # 'generator.first.conv.weight', ...: of all that is trained
+    losses: dict[str, float]
+    gradients: dict[str, np.ndarray]  # 'generator.first.conv.weight', ...: of all that is trained
 
 
 @contextlib.contextmanager
@@ -103,7 +104,7 @@ def inputs(config: Mapping[str, Any], dtype: str, seed: int):
     return source, driving, Transform(*noise)
 
 
-def gradients(trainer: Trainer) -> Dict[str, np.ndarray]:
+def gradients(trainer: Trainer) -> dict[str, np.ndarray]:
     """What the networks' parameters got in the first step: twice Adam's first moment after it."""
     end = '_moment1_0'
     return {
@@ -117,12 +118,12 @@ def network_of(name: str) -> str:
     return name.partition('.')[0]
 
 
-def errors(found: Step, wanted: Step) -> Dict[str, float]:
+def errors(found: Step, wanted: Step) -> dict[str, float]:
     """The error of every loss and gradient as tools/parity.py measures it; a group is a network."""
     assert list(found.losses) == list(wanted.losses)
     assert found.gradients.keys() == wanted.gradients.keys()
     result = {n: error(np.array(x), np.array(wanted.losses[n]), 0) for n, x in found.losses.items()}
-    largest: Dict[str, float] = {}
+    largest: dict[str, float] = {}
     for name, array in wanted.gradients.items():
         network = network_of(name)
         largest[network] = max(largest.get(network, 0.0), peak(array))

@@ -13,7 +13,9 @@ from PIL import Image
 from modules.animation.animator import animate
 from modules.animation.normalization import Normalization
 from modules.build import build_models
-from modules.checkpoints.models import load_models, read_checkpoint, save_checkpoint
+from modules.checkpoints.models import load_models
+from modules.checkpoints.reading import read_checkpoint
+from modules.checkpoints.writing import save_checkpoint
 from modules.runtime.errors import UserError
 from modules.video import VideoReader
 from tests.support.places import ROOT

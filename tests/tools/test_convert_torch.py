@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modules.checkpoints.models import read_checkpoint, save_checkpoint
+from modules.checkpoints.reading import read_checkpoint
 from modules.checkpoints.torch_file import write_torch
 from modules.checkpoints.weight_names import NETWORKS
+from modules.checkpoints.writing import save_checkpoint
 from modules.runtime.errors import UserError
 from tests.support.places import ROOT, full_disk
 from tools import convert_torch

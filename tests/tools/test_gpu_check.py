@@ -20,7 +20,7 @@ from tools.gpu_checking.findings import (
     OK,
     Finding,
     Findings,
-    NotRun,
+    NotRunError,
     Outcome,
     outcome_of,
 )
@@ -159,7 +159,7 @@ def test_findings():
 @pytest.mark.parametrize(
     ('error', 'status', 'line'),
     [
-        (NotRun('no reason'), NOT_RUN, 'no reason'),
+        (NotRunError('no reason'), NOT_RUN, 'no reason'),
         (UserError('a mistake'), FAIL, 'a mistake'),
         (ValueError('of a\nlibrary'), FAIL, 'ValueError: of a library'),
     ],

@@ -11,7 +11,6 @@ from modules.build import build_models
 from modules.checkpoints.reading import read_checkpoint
 from modules.model import TrainingLosses
 from modules.ops import precision
-from modules.parity.emulated_amp import emulated_amp
 from modules.runtime import distributed
 from modules.runtime.errors import UserError
 from modules.training import loss_scaler
@@ -23,6 +22,7 @@ from modules.training.trainer import Trainer
 from tests.support.places import ROOT
 from tests.support.tiny import tiny_config
 from tests.support.training_runs import write_clips, write_config
+from tools.gpu_checking.emulated_amp import emulated_amp
 
 NETWORKS = ('generator', 'kp_detector', 'discriminator')
 
@@ -287,7 +287,7 @@ EMULATED = (
     'import sys; sys.path.insert(0, {root!r}); '
     'from modules.runtime.process import prepare_process; prepare_process(); '
     'from modules.runtime.commands import run_command; import train; '
-    'from modules.parity.emulated_amp import emulated_amp\n'
+    'from tools.gpu_checking.emulated_amp import emulated_amp\n'
     'with emulated_amp(): run_command(train.main)'
 )
 

@@ -8,9 +8,8 @@ import pytest
 
 from frames_dataset import FramesDataset
 from modules.data.loader import share_of_batch
-from modules.runtime import process
+from modules.runtime import distributed, process
 from modules.runtime.errors import UserError
-from modules.runtime.gpu import backend_of
 from tests.support.places import ROOT
 from tests.support.training_runs import run, write_clips, write_config
 
@@ -74,9 +73,26 @@ def test_with_cpu_processes_of_a_gpu_build_touch_no_gpu(tmp_path):
     assert list((tmp_path / 'run').glob('*.safetensors'))
 
 
-def test_backends():
-    assert backend_of('cpu', None) == backend_of('cpu', 'nccl') == 'gloo'
-    assert backend_of('gpu:1', None) is None and backend_of('gpu:0', 'gloo') == 'gloo'
+@pytest.mark.parametrize(
+    'device, chosen, backend',
+    [
+        ('cpu', None, 'gloo'),
+        ('cpu', 'nccl', 'gloo'),
+        ('gpu:1', None, None),
+        ('gpu:0', 'gloo', 'gloo'),
+    ],
+)
+def test_backends(monkeypatch, device, chosen, backend):
+    environment = {} if chosen is None else {'PADDLE_DISTRI_BACKEND': chosen}
+    joined = []
+    monkeypatch.setattr(distributed.os, 'environ', environment)
+    monkeypatch.setattr(distributed, 'world_size', lambda: 2)
+    monkeypatch.setattr(distributed.paddle.device, 'get_device', lambda: device)
+    monkeypatch.setattr(
+        distributed.dist, 'init_parallel_env', lambda: joined.append(dict(environment))
+    )
+    distributed.start()
+    assert [found.get('PADDLE_DISTRI_BACKEND') for found in joined] == [backend]
 
 
 @pytest.mark.parametrize(
@@ -125,7 +141,7 @@ def test_local_processes_share_the_memory_of_preload(tmp_path, monkeypatch):
     """Each of them holds the frames: 8 clips of 6 frames of 32 x 32."""
     dataset = write_clips(tmp_path / 'data')
     need = 8 * 6 * 32 * 32 * 3
-    monkeypatch.setattr('frames_dataset._available_memory', lambda: 2 * need)
+    monkeypatch.setattr('frames_dataset.available_memory', lambda: 2 * need)
     for count in ('1', '2'):
         monkeypatch.setenv('PADDLE_LOCAL_SIZE', count)
         FramesDataset(dataset, (32, 32, 3), preload=True)

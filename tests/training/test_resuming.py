@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from modules.build import build_models
-from modules.checkpoints.models import save_checkpoint
 from modules.checkpoints.reading import read_run_state
+from modules.checkpoints.writing import save_checkpoint
 from modules.config import check_config, load_config
 from modules.model import TrainingLosses
 from modules.runtime.errors import UserError

@@ -12,9 +12,9 @@ import yaml
 from PIL import Image
 
 from modules.build import build_models
-from modules.checkpoints.models import save_checkpoint
-from modules.checkpoints.of_runs import find_checkpoints
+from modules.checkpoints.places import find_checkpoints
 from modules.checkpoints.reading import read_checkpoint
+from modules.checkpoints.writing import save_checkpoint
 from modules.parity import record
 from modules.runtime.locks import folder_of_one_run
 from tests.support.places import ROOT
@@ -132,10 +132,11 @@ def test_a_signal_saves_and_stops(interruptible, whole_run, dataset, tmp_path, n
         assert process.poll() is None
     time.sleep(0.3)
     process.send_signal(number)
-    out, _ = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=60)
     if process.returncode == 0:
         pytest.skip('the run was over before the signal came')
     assert process.returncode == 128 + number
+    assert 'stopping after this step, with a checkpoint' in err
     saved = find_checkpoints(folder)
     assert f'interrupted; the newest checkpoint is {saved[-1]}\n' in out
     command = f'next: python train.py --config {config} --cpu --resume {folder}\n'

@@ -6,8 +6,9 @@ A measured process gets its job as JSON on stdin and the path for its result as 
 import json
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, NamedTuple, Tuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,27 +19,36 @@ SEED = 0
 class Series(NamedTuple):
     """The same thing measured several times."""
 
-    values: Tuple[float, ...]
+    values: tuple[float, ...]
 
     @property
     def median(self) -> float:
         return float(np.median(self.values))
 
     @property
+    def best(self) -> float:
+        return min(self.values)
+
+    @property
     def spread(self) -> float:
         """(largest - smallest) / median."""
         return (max(self.values) - min(self.values)) / self.median
 
-    def as_json(self) -> Dict[str, Any]:
-        return {'median': self.median, 'spread': self.spread, 'values': list(self.values)}
+    def as_json(self) -> dict[str, Any]:
+        return {
+            'median': self.median,
+            'best': self.best,
+            'spread': self.spread,
+            'values': list(self.values),
+        }
 
 
 class Report(NamedTuple):
     """What a section of the benchmark found."""
 
-    lines: Tuple[str, ...]  # Markdown
-    series: Dict[str, Series]  # everything timed, by name, whose spread is of interest
-    figures: Dict[str, Any]  # for JSON
+    lines: tuple[str, ...]  # Markdown
+    series: dict[str, Series]  # everything timed, by name, whose spread is of interest
+    figures: dict[str, Any]  # for JSON
 
 
 def peak_memory() -> int:
@@ -57,7 +67,7 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def read_job() -> Tuple[Dict[str, Any], Path]:
+def read_job() -> tuple[dict[str, Any], Path]:
     """This process's job and the path for its result."""
     return json.load(sys.stdin), Path(sys.argv[-1])
 
@@ -80,17 +90,17 @@ def write_frames(path: Path, frames: Iterable[np.ndarray]) -> None:
             file.write(np.ascontiguousarray(frame, np.float32).tobytes())
 
 
-def read_frames(path: Path, size: Tuple[int, int]) -> np.ndarray:
+def read_frames(path: Path, size: tuple[int, int]) -> np.ndarray:
     """(N, H, W, 3) float32: what a process wrote beside its result; size: (H, W)."""
     return np.fromfile(frames_file(path), np.float32).reshape(-1, *size, 3)
 
 
-def read_inputs(path: str) -> Dict[str, np.ndarray]:
+def read_inputs(path: str) -> dict[str, np.ndarray]:
     with np.load(path) as file:
         return dict(file)
 
 
-def timed(items: Iterable) -> Iterator[Tuple[float, Any]]:
+def timed(items: Iterable) -> Iterator[tuple[float, Any]]:
     """(seconds that it took to come, item) of each item."""
     iterator = iter(items)
     while True:

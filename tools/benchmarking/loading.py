@@ -4,8 +4,9 @@ import os
 import tempfile
 import time
 from argparse import Namespace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -29,7 +30,7 @@ FPS = 25
 class WholeClips(FramesDataset):
     """The naive way: decodes the whole clip for each sample, then picks two frames."""
 
-    def _read(self, number: int, indices: List[int]) -> np.ndarray:
+    def _read(self, number: int, indices: list[int]) -> np.ndarray:
         return np.stack(list(self.clips[number].frames()))[indices]
 
 
@@ -79,7 +80,7 @@ def cpu_seconds() -> float:
     return used.user + used.system + used.children_user + used.children_system
 
 
-def load(dataset: FramesDataset, samples: int) -> Tuple[float, float]:
+def load(dataset: FramesDataset, samples: int) -> tuple[float, float]:
     """Samples per second, and CPU seconds for a sample, of an epoch with its worker processes."""
     order = TrainingOrder(samples, min(BATCH, samples), SEED)
     start, cpu, count = time.perf_counter(), cpu_seconds(), 0
@@ -90,7 +91,7 @@ def load(dataset: FramesDataset, samples: int) -> Tuple[float, float]:
 
 def measure(ours: FramesDataset, naive: FramesDataset, samples: int, repeats: int) -> Paces:
     ways = {ours: samples, naive: max(samples // NAIVE_SHARE, 2 * WORKERS)}
-    found: Dict[FramesDataset, List[Tuple[float, float]]] = {ours: [], naive: []}
+    found: dict[FramesDataset, list[tuple[float, float]]] = {ours: [], naive: []}
     for _ in tqdm(range(repeats), 'loading', disable=None):
         for dataset, count in ways.items():
             found[dataset].append(load(dataset, count))
@@ -114,7 +115,7 @@ def compare_loading(config: Mapping[str, Any], options: Namespace) -> Report:
         start = time.perf_counter()
         first = FramesDataset(**common, cache_dir=cache)
         filling = time.perf_counter() - start
-        paces: Dict[str, Paces] = {}
+        paces: dict[str, Paces] = {}
         for name, augmentation in (
             ('without augmentation', None),
             ("with the config's augmentation", params['augmentation_params']),
@@ -127,7 +128,7 @@ def compare_loading(config: Mapping[str, Any], options: Namespace) -> Report:
         return report(paces, [clip.frame_count for clip in first.clips], filling, size)
 
 
-def report(paces: Mapping[str, Paces], counts: List[int], filling: float, size: float) -> Report:
+def report(paces: Mapping[str, Paces], counts: list[int], filling: float, size: float) -> Report:
     """
     Args:
         counts: frames of each clip.
@@ -150,8 +151,8 @@ def report(paces: Mapping[str, Paces], counts: List[int], filling: float, size: 
         f'{len(counts)} clips of {frames} frames, {WORKERS} worker processes. '
         f'The frame cache was filled once, in {filling:.1f} s, and takes {1000 * size:.0f} MB.'
     )
-    series: Dict[str, Series] = {}
-    figures: Dict[str, Any] = {'cache': {'seconds': filling, 'gigabytes': size}}
+    series: dict[str, Series] = {}
+    figures: dict[str, Any] = {'cache': {'seconds': filling, 'gigabytes': size}}
     for name, both in paces.items():
         series.update({f'{name}, {way}': pace.rate for way, pace in both._asdict().items()})
         figures[name] = {'ratio': both.ratio, 'cpu_ratio': both.cpu_ratio}

@@ -2,8 +2,9 @@
 
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from modules.runtime.heap import keep_freed_memory
-from modules.runtime.process import choose_device, prepare_process, seed_everything
+from modules.runtime.process import choose_device, prepare_process
 from tools.benchmarking.common import SEED, read_inputs, read_job, timed, write_frames, write_result
 
 ENGINES = {  # --engine and --precision of demo.py
@@ -21,17 +22,15 @@ ENGINES = {  # --engine and --precision of demo.py
 }
 
 
-def train(job: Dict[str, Any], result: Path) -> None:
+def train(job: dict[str, Any], result: Path) -> None:
     """Training steps on the same batch, by the trainer that train.py builds."""
     import paddle
 
-    from modules.parity.record import STEP_INPUTS, to_tensor
-    from modules.parity.weights import seed_networks
+    from modules.parity.record import STEP_INPUTS, seed_networks, to_tensor
     from modules.training.setup import build_trainer
     from modules.transform import Transform
 
     keep_freed_memory()  # as train.py does
-    seed_everything(SEED)
     trainer = build_trainer(job['config'], None, SEED)
     seed_networks(trainer.models, SEED)
     inputs = read_inputs(job['inputs'])
@@ -46,7 +45,7 @@ def train(job: Dict[str, Any], result: Path) -> None:
     write_result(result, seconds=seconds, losses=losses, version=f'paddle {paddle.__version__}')
 
 
-def animate_frames(job: Dict[str, Any], result: Path) -> None:
+def animate_frames(job: dict[str, Any], result: Path) -> None:
     """One animation; the models are built, with weights from their names, before it starts."""
     import paddle
 
@@ -60,7 +59,7 @@ def animate_frames(job: Dict[str, Any], result: Path) -> None:
     write_result(result, seconds=seconds, version=f'paddle {paddle.__version__}')
 
 
-def relative_animation(job: Dict[str, Any], models: List[Any]) -> Iterator[np.ndarray]:
+def relative_animation(job: dict[str, Any], models: list[Any]) -> Iterator[np.ndarray]:
     """As demo.py --relative does it. Whatever has to be prepared is done on the way to the first
     frame; `models` is emptied, since nobody else may keep them in memory.
     """

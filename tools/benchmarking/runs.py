@@ -7,15 +7,18 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
 from modules.runtime.errors import UserError
+from modules.runtime.process import has_bf16
 from tools.benchmarking.common import Series, frames_file, read_frames
-from tools.official.parity import check_clone, official_config, torch_version
+from tools.official.forms import FORMS
+from tools.official.parity import check_clone, official_config, package_version
 
 TOOLS = Path(__file__).resolve().parents[1]
 OFFICIAL = 'official'
@@ -27,29 +30,29 @@ class Contender(NamedTuple):
 
     name: str
     command: Sequence[str]
-    job: Dict[str, Any]
+    job: dict[str, Any]
 
 
 class Run(NamedTuple):
     """What a process found: see ours.py and ../official/benchmark.py."""
 
-    seconds: List[float]
+    seconds: list[float]
     peak_bytes: int
     version: str
-    losses: List[Dict[str, float]]
-    frames: Optional[np.ndarray]
+    losses: list[dict[str, float]]
+    frames: np.ndarray | None
 
 
 class Official(NamedTuple):
     """The official code, or why it is not measured."""
 
     python: str = ''
-    repo: Optional[Path] = None
+    repo: Path | None = None
     version: str = ''
     reason: str = ''
 
 
-def find_official(torch_repo: Optional[Path], torch_python: Optional[str]) -> Official:
+def find_official(torch_repo: Path | None, torch_python: str | None) -> Official:
     """
     Args:
         torch_repo: clone of the official repository.
@@ -62,7 +65,7 @@ def find_official(torch_repo: Optional[Path], torch_python: Optional[str]) -> Of
         return Official(reason='not measured: --torch_repo names no clone of it')
     check_clone(torch_repo)
     python = torch_python or sys.executable
-    version = torch_version(python)
+    version = package_version(python, 'torch')
     if version is None and torch_python:
         raise UserError(
             f'--torch_python {python}: has no PyTorch; pip install torch there, or name another '
@@ -73,7 +76,7 @@ def find_official(torch_repo: Optional[Path], torch_python: Optional[str]) -> Of
     return Official(python, torch_repo.resolve(), version)
 
 
-def run(contender: Contender, folder: Path, size: Tuple[int, int]) -> Run:
+def run(contender: Contender, folder: Path, size: tuple[int, int]) -> Run:
     """Measures a contender once.
 
     Raises:
@@ -103,10 +106,10 @@ def run(contender: Contender, folder: Path, size: Tuple[int, int]) -> Run:
 
 
 def run_in_turns(
-    contenders: Sequence[Contender], repeats: int, folder: Path, size: Tuple[int, int], title: str
-) -> Dict[str, List[Run]]:
+    contenders: Sequence[Contender], repeats: int, folder: Path, size: tuple[int, int], title: str
+) -> dict[str, list[Run]]:
     """The runs of each contender: A B A B ..."""
-    runs: Dict[str, List[Run]] = {contender.name: [] for contender in contenders}
+    runs: dict[str, list[Run]] = {contender.name: [] for contender in contenders}
     turns = [contender for _ in range(repeats) for contender in contenders]
     for contender in tqdm(turns, title, unit='run', disable=None):
         runs[contender.name].append(run(contender, folder, size))
@@ -114,20 +117,34 @@ def run_in_turns(
 
 
 def official_contender(
-    official: Official, config: Mapping[str, Any], job: Dict[str, Any]
+    official: Official, config: Mapping[str, Any], job: dict[str, Any], form: str = OFFICIAL
 ) -> Contender:
-    job = {**job, **official_config(config), 'torch_repo': str(official.repo)}
-    return Contender(OFFICIAL, [official.python, str(TOOLS / 'official' / 'benchmark.py')], job)
+    """
+    Args:
+        form: one of FORMS, in which its networks are run.
+    """
+    job = {**job, **official_config(config), 'torch_repo': str(official.repo), 'form': form}
+    return Contender(form, [official.python, str(TOOLS / 'official' / 'benchmark.py')], job)
 
 
-def our_contender(name: str, config: Mapping[str, Any], job: Dict[str, Any]) -> Contender:
+def lack_of(official: Official, form: str) -> str:
+    """Why the official networks are not measured in a form; '' if they can be."""
+    package, bf16 = FORMS[form].package, FORMS[form].bf16
+    if official.reason:
+        return official.reason
+    if package_version(official.python, package) is None:
+        return f'not measured: no {package} in {official.python}'
+    return 'not measured: this CPU has no instructions for it' if bf16 and not has_bf16() else ''
+
+
+def our_contender(name: str, config: Mapping[str, Any], job: dict[str, Any]) -> Contender:
     command = [sys.executable, str(TOOLS / 'benchmarking' / 'ours.py')]
     return Contender(name, command, {**job, 'config': config})
 
 
 def save_inputs(folder: Path, arrays: Mapping[str, np.ndarray], name: str = 'inputs') -> str:
     path = folder / f'{name}.npz'
-    content: Dict[str, Any] = dict(arrays)
+    content: dict[str, Any] = dict(arrays)
     np.savez(path, **content)
     return str(path)
 

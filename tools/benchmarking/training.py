@@ -3,8 +3,9 @@
 import copy
 import tempfile
 from argparse import Namespace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import Any
 
 from modules.config import check_config
 from modules.runtime.seeding import seeded_inputs
@@ -52,7 +53,7 @@ def compare_training(config: Mapping[str, Any], official: Official, options: Nam
     return training_report(runs, official.reason, options.batch_size)
 
 
-def training_config(config: Mapping[str, Any], batch_size: int) -> Dict[str, Any]:
+def training_config(config: Mapping[str, Any], batch_size: int) -> dict[str, Any]:
     """The config with this batch size, a VGG19 of random weights and networks that start anew."""
     changed = copy.deepcopy(dict(config))
     changed['train_params'].update(batch_size=batch_size, vgg19_weights='random')
@@ -60,7 +61,7 @@ def training_config(config: Mapping[str, Any], batch_size: int) -> Dict[str, Any
     return check_config(changed, '--batch_size', ('train_params', 'dataset_params.frame_shape'))
 
 
-def training_report(runs: Mapping[str, List[Run]], reason: str, batch_size: int) -> Report:
+def training_report(runs: Mapping[str, list[Run]], reason: str, batch_size: int) -> Report:
     seconds = {name: times(of_name) for name, of_name in runs.items()}
     memory = {name: peaks(of_name) for name, of_name in runs.items()}
     rows = [
@@ -68,7 +69,7 @@ def training_report(runs: Mapping[str, List[Run]], reason: str, batch_size: int)
         for name in runs
     ]
     ours, *others = runs
-    figures: Dict[str, Any] = {
+    figures: dict[str, Any] = {
         name: {
             'version': runs[name][0].version,
             'seconds': seconds[name].as_json(),

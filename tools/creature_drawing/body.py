@@ -1,7 +1,9 @@
 """What makes a creature: its build and its coat; and where its joints are in a pose."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import List, NamedTuple, Tuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -50,7 +52,7 @@ class Build:
     crest: str = 'none'
 
     @classmethod
-    def random(cls, rng: np.random.Generator, legs: int) -> 'Build':
+    def random(cls, rng: np.random.Generator, legs: int) -> Build:
         """Random proportions, moderately around the standard ones, and random parts."""
 
         def around(middle: float, share: float) -> float:
@@ -80,9 +82,9 @@ class Build:
         )
 
 
-def random_marks(rng: np.random.Generator, pattern: str) -> Tuple[Tuple[float, ...], ...]:
+def random_marks(rng: np.random.Generator, pattern: str) -> tuple[tuple[float, ...], ...]:
     """Where a coat's spots, patches or stripes lie on the body; for the meaning see Coat."""
-    marks: List[Tuple[float, ...]] = []
+    marks: list[tuple[float, ...]] = []
     if pattern == 'spots':
         grid = [(s, t) for s in np.linspace(-0.4, 1.4, 8) for t in (-0.6, -0.05, 0.45)]
         marks = [
@@ -113,7 +115,7 @@ class Coat:
     pattern: str  # one of PATTERNS
     # On the body, in the coordinates of Tube. Spots and patches: s, t and half the size in both;
     # stripes: s, the t where they end, half the width.
-    marks: Tuple[Tuple[float, ...], ...]
+    marks: tuple[tuple[float, ...], ...]
     belly: bool  # a paler belly
     socks: bool
     pale_muzzle: bool
@@ -121,7 +123,7 @@ class Coat:
     round_eye: bool  # with its white showing
 
     @classmethod
-    def random(cls, rng: np.random.Generator, base: Colour, second: Colour) -> 'Coat':
+    def random(cls, rng: np.random.Generator, base: Colour, second: Colour) -> Coat:
         """A random pattern in these colours."""
         pattern = str(rng.choice(list(PATTERNS), p=list(PATTERNS.values())))
         return cls(

@@ -5,8 +5,11 @@ motion = Motion.random(np.random.default_rng(1), kind='trot')
 frames = draw_clip(creature, motion, num_frames=32, size=128)
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -56,8 +59,8 @@ class Creature:
 
     @classmethod
     def random(
-        cls, rng: np.random.Generator, legs: Optional[int] = None, mirrored: Optional[bool] = False
-    ) -> 'Creature':
+        cls, rng: np.random.Generator, legs: int | None = None, mirrored: bool | None = False
+    ) -> Creature:
         """A random creature; None for `legs` (4 or 2) or `mirrored` leaves that to chance."""
         two, left = rng.random() < TWO_LEGGED, rng.random() < 0.5
         base, second = random_coat(rng)
@@ -66,13 +69,13 @@ class Creature:
         scene = Scene.random(rng, (base, shaded(base, 0.7)))
         return cls(build, coat, scene, left if mirrored is None else mirrored)
 
-    def elsewhere(self, rng: np.random.Generator) -> 'Creature':
+    def elsewhere(self, rng: np.random.Generator) -> Creature:
         """The same creature in front of another random background."""
         base = self.coat.base
         return replace(self, scene=Scene.random(rng, (base, shaded(base, 0.7))))
 
 
-def _posed(creature: Creature, motion: Motion, times: np.ndarray) -> Tuple[Skeleton, List[Layer]]:
+def _posed(creature: Creature, motion: Motion, times: np.ndarray) -> tuple[Skeleton, list[Layer]]:
     pose = motion.pose(times)
     bones = skeleton(creature.build, pose)
     return bones, layers(creature.build, creature.coat, bones, pose.ears)
@@ -143,7 +146,7 @@ def random_stream(seed: int, part: str, index: int) -> np.random.Generator:
 
 
 def held_out_cases(
-    count: int, size: int, num_frames: int = 32, seed: int = 0, legs: Optional[int] = None
+    count: int, size: int, num_frames: int = 32, seed: int = 0, legs: int | None = None
 ) -> Iterator[HeldOutCase]:
     """Animations of creatures and motions that no dataset of whatever seed holds.
 

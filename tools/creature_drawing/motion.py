@@ -4,8 +4,10 @@ Lengths of the legs' motion are in leg lengths of the standard build (LEG in fra
 the same motion starts in the same pose and keeps the feet on the ground on any creature.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -58,7 +60,7 @@ class Targets(NamedTuple):
     bend: np.ndarray  # (T,)
 
 
-def eased(t: np.ndarray, times: Tuple[float, ...], values: Tuple[float, ...]) -> np.ndarray:
+def eased(t: np.ndarray, times: tuple[float, ...], values: tuple[float, ...]) -> np.ndarray:
     """Passes through `values` at the rising `times`, at rest there. (...) -> (...)."""
     segment = np.clip(np.searchsorted(times, t, side='right') - 1, 0, len(times) - 2)
     start, stop = np.take(times, segment), np.take(times, segment + 1)
@@ -100,7 +102,7 @@ class Motion:
     wag: float = 0.3  # radians
 
     @classmethod
-    def random(cls, rng: np.random.Generator, kind: Optional[str] = None) -> 'Motion':
+    def random(cls, rng: np.random.Generator, kind: str | None = None) -> Motion:
         """A random motion, of a random kind by default."""
         if kind is None:
             kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))

@@ -1,6 +1,6 @@
 """The shapes that a creature is painted with, from back to front."""
 
-from typing import List, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -52,7 +52,7 @@ TAIL_RADII = {
 }
 
 
-def along(points: np.ndarray) -> List[np.ndarray]:
+def along(points: np.ndarray) -> list[np.ndarray]:
     """(T, M, 2) -> the M points, each (T, 2)."""
     return list(np.moveaxis(points, 1, 0))
 
@@ -63,7 +63,7 @@ def stripe(limb: Tube, s: float, end: float, half: float, colour: Colour) -> Sha
     return Shape(limb.at(corners, np.array([-1, -1, end, end])), colour)
 
 
-def markings(coat: Coat, limb: Tube, part: str, light: float = 1.0) -> List[Shape]:
+def markings(coat: Coat, limb: Tube, part: str, light: float = 1.0) -> list[Shape]:
     """The coat's markings on a part: body, neck, or the thigh of a hind or fore leg."""
     colour = shaded(coat.second, light)
     if coat.pattern == 'stripes':
@@ -86,7 +86,7 @@ def markings(coat: Coat, limb: Tube, part: str, light: float = 1.0) -> List[Shap
     return []
 
 
-def leg_shapes(build: Build, coat: Coat, bones: Skeleton, index: int, light: float) -> List[Shape]:
+def leg_shapes(build: Build, coat: Coat, bones: Skeleton, index: int, light: float) -> list[Shape]:
     """One leg of LEGS; `light` below 1 darkens the far ones."""
     base = shaded(coat.base, light)
     part = 'hind' if IS_HIND[index] else 'fore'
@@ -113,7 +113,7 @@ def leg_shapes(build: Build, coat: Coat, bones: Skeleton, index: int, light: flo
     return [*shapes, Shape(foot.outline(), paw, True)]
 
 
-def crest_shapes(build: Build, coat: Coat, body: Tube, neck: Tube) -> List[Shape]:
+def crest_shapes(build: Build, coat: Coat, body: Tube, neck: Tube) -> list[Shape]:
     """What stands up along the neck or the back: a mane of curls, or spikes."""
     if build.crest == 'mane':
         curl = ellipse(0, 0, 0.5 * build.head, 0.5 * build.head)
@@ -132,7 +132,7 @@ def crest_shapes(build: Build, coat: Coat, body: Tube, neck: Tube) -> List[Shape
     return shapes
 
 
-def torso_shapes(build: Build, coat: Coat, bones: Skeleton) -> List[Shape]:
+def torso_shapes(build: Build, coat: Coat, bones: Skeleton) -> list[Shape]:
     """Body, neck and what is on them."""
     waist = 2 * build.waist - 0.5 * (build.rear + build.chest)  # a Bezier curve goes half the way
     body = tube([bones.hip, bones.arch, bones.shoulder], [build.rear, waist, build.chest])
@@ -151,7 +151,7 @@ def torso_shapes(build: Build, coat: Coat, bones: Skeleton) -> List[Shape]:
     return shapes
 
 
-def tail_shapes(build: Build, coat: Coat, bones: Skeleton) -> List[Shape]:
+def tail_shapes(build: Build, coat: Coat, bones: Skeleton) -> list[Shape]:
     points = along(bones.tail)
     if build.tails == 'ball':
         puff = points[0][:, None] + ellipse(0, 0, 0.045, 0.045)
@@ -171,7 +171,7 @@ def tail_shapes(build: Build, coat: Coat, bones: Skeleton) -> List[Shape]:
 
 def ear_shapes(
     build: Build, coat: Coat, bones: Skeleton, flap: np.ndarray, far: bool
-) -> List[Shape]:
+) -> list[Shape]:
     """One ear, if the creature has any; flap: its angle (T,) from where it is at rest."""
     if build.ears == 'none':
         return []
@@ -185,7 +185,7 @@ def ear_shapes(
     return [Shape(outline, shaded(colour, 0.74 if far else 0.92), True)]
 
 
-def horn_shapes(build: Build, bones: Skeleton) -> List[Shape]:
+def horn_shapes(build: Build, bones: Skeleton) -> list[Shape]:
     shapes = []
     for points, root, tip in HORN_SHAPES[build.horns]:
         placed = place(bones.head, bones.head_angle, build.head * np.array(points))
@@ -194,7 +194,7 @@ def horn_shapes(build: Build, bones: Skeleton) -> List[Shape]:
     return shapes
 
 
-def head_shapes(build: Build, coat: Coat, bones: Skeleton, flap: np.ndarray) -> List[Shape]:
+def head_shapes(build: Build, coat: Coat, bones: Skeleton, flap: np.ndarray) -> list[Shape]:
     """Head, ears, horns and face."""
 
     def local(points: np.ndarray) -> np.ndarray:
@@ -230,11 +230,11 @@ def head_shapes(build: Build, coat: Coat, bones: Skeleton, flap: np.ndarray) -> 
     return shapes
 
 
-def layers(build: Build, coat: Coat, bones: Skeleton, flap: np.ndarray) -> List[Layer]:
+def layers(build: Build, coat: Coat, bones: Skeleton, flap: np.ndarray) -> list[Layer]:
     """Everything to paint, from back to front. flap: angle (T,) of the ears."""
     line = shaded(coat.base, 0.5)
 
-    def legs(indices: Sequence[int], light: float, colour: Colour) -> List[Layer]:
+    def legs(indices: Sequence[int], light: float, colour: Colour) -> list[Layer]:
         return [
             Layer(LEGS[index], leg_shapes(build, coat, bones, index, light), colour, OUTLINE)
             for index in indices

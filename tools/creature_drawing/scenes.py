@@ -1,8 +1,9 @@
 """Colours of creatures and what stands behind them."""
 
+from __future__ import annotations
+
 import colorsys
 from dataclasses import dataclass
-from typing import Optional, Tuple
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -28,7 +29,7 @@ def from_hex(text: str) -> Colour:
     return red, green, blue
 
 
-def to_levels(rgb: Tuple[float, float, float]) -> Colour:
+def to_levels(rgb: tuple[float, float, float]) -> Colour:
     """[0, 1] -> 0 to 255."""
     red, green, blue = (round(value * 255) for value in rgb)
     return red, green, blue
@@ -51,7 +52,7 @@ def jittered(colour: Colour, rng: np.random.Generator, hue: float, amount: float
     return to_levels(rgb)
 
 
-def random_coat(rng: np.random.Generator) -> Tuple[Colour, Colour]:
+def random_coat(rng: np.random.Generator) -> tuple[Colour, Colour]:
     """Colours of the coat and of its markings."""
     base, second = (from_hex(text) for text in PALETTES[rng.integers(len(PALETTES))])
     if rng.random() < 0.4:  # any hue, the same for both
@@ -81,10 +82,10 @@ class Scene:
     seed: int  # of where dots and hills are
 
     @classmethod
-    def random(cls, rng: np.random.Generator, avoid: Tuple[Colour, ...] = ()) -> 'Scene':
+    def random(cls, rng: np.random.Generator, avoid: tuple[Colour, ...] = ()) -> Scene:
         """A random background, its colours well apart from those to `avoid`."""
         kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
-        best: Optional[Tuple[float, Colour, Colour]] = None
+        best: tuple[float, Colour, Colour] | None = None
         for _ in range(60):
             hue, dark = rng.uniform(), rng.random() < 0.08
             level = rng.uniform(0.25, 0.45) if dark else rng.uniform(0.66, 0.98)

@@ -4,15 +4,16 @@ Points are in frame units, x to the right and y down: 0 and 1 are the centres of
 T: times, N: points of a shape.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from math import comb
-from typing import List, NamedTuple, Sequence, Tuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw
 
-Colour = Tuple[int, int, int]
+Colour = tuple[int, int, int]
 
 SUPERSAMPLING = 4  # a frame is painted this many times larger, then averaged
 ALONG, CAP = 14, 7  # samples along a tube, and around each of its round ends
@@ -30,7 +31,7 @@ class Layer(NamedTuple):
     """Shapes that share one outline: first all outlines are painted, then all shapes, in order."""
 
     name: str  # the leg, as in creature_motion.LEGS, or 'trunk'
-    shapes: List[Shape]
+    shapes: list[Shape]
     outline: Colour
     width: float  # of the outline, frame units; 0: none
 
@@ -70,7 +71,7 @@ class Tube(NamedTuple):
 
 
 @cache
-def _bezier(order: int, samples: int) -> Tuple[np.ndarray, np.ndarray]:
+def _bezier(order: int, samples: int) -> tuple[np.ndarray, np.ndarray]:
     """Bernstein polynomials of `order` control points and their derivatives, (samples, order)."""
     u = np.linspace(0, 1, samples)[:, None]
     n, i = order - 1, np.arange(order)
@@ -141,13 +142,13 @@ def canvas(size: int, colour: Colour = (255, 255, 255)) -> Image.Image:
     return Image.new('RGB', (size * SUPERSAMPLING,) * 2, colour)
 
 
-def _on_canvas(points: np.ndarray, size: int) -> List[List[int]]:
+def _on_canvas(points: np.ndarray, size: int) -> list[list[int]]:
     """(T, N, 2) in frame units -> flat lists of canvas pixels, one for each time."""
     pixels = np.rint((points * (size - 1) + 0.5) * SUPERSAMPLING - 0.5).astype('int64')
     return pixels.reshape(len(points), -1).tolist()
 
 
-def flattened(layers: Sequence[Layer], size: int) -> List[Tuple[List[List[int]], Colour]]:
+def flattened(layers: Sequence[Layer], size: int) -> list[tuple[list[list[int]], Colour]]:
     """Everything to paint, in order: canvas coordinates at each time, and the colour."""
     todo = []
     for layer in layers:

@@ -1,13 +1,11 @@
 """Confidence intervals by bootstrap over independent items: the clips of a test set."""
 
-from typing import Optional, Tuple
-
 import numpy as np
 
 
 def interval(
-    totals: np.ndarray, counts: Optional[np.ndarray] = None, resamples: int = 2000
-) -> Tuple[float, float]:
+    totals: np.ndarray, counts: np.ndarray | None = None, resamples: int = 2000
+) -> tuple[float, float]:
     """The 95 % bootstrap confidence interval of sum(totals) / sum(counts).
 
     Items are drawn with replacement, each with all it counts for, so that the frames of a clip,

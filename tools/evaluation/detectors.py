@@ -14,8 +14,9 @@ function is called without arguments and returns a Detector or an Embedder.
 import importlib
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, Dict, NamedTuple, Optional, Protocol, Tuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from skimage.feature import match_template
@@ -46,7 +47,7 @@ class FramePair(NamedTuple):
 class Detector(Protocol):
     """Finds keypoints in a frame, without regard to other frames."""
 
-    def __call__(self, frame: np.ndarray) -> Optional[np.ndarray]:
+    def __call__(self, frame: np.ndarray) -> np.ndarray | None:
         """(H, W, 3) uint8 -> (K, 2) x, y in pixels, NaN where not found; None if none is found."""
         ...
 
@@ -54,7 +55,7 @@ class Detector(Protocol):
 class PairDetector(Protocol):
     """Finds the same keypoints in a frame's truth and in its reconstruction."""
 
-    def __call__(self, pair: FramePair) -> Tuple[np.ndarray, np.ndarray]:
+    def __call__(self, pair: FramePair) -> tuple[np.ndarray, np.ndarray]:
         """-> (K, 2) of the truth and (K, 2) of the result; x, y in pixels, NaN where not found."""
         ...
 
@@ -62,7 +63,7 @@ class PairDetector(Protocol):
 class Embedder(Protocol):
     """Tells who or what is in a frame."""
 
-    def __call__(self, frame: np.ndarray) -> Optional[np.ndarray]:
+    def __call__(self, frame: np.ndarray) -> np.ndarray | None:
         """(H, W, 3) uint8 -> (D,), or None if nobody is found."""
         ...
 
@@ -73,7 +74,7 @@ class EachFrame:
     def __init__(self, name: str, detect: Detector):
         self._name, self._detect = name, detect
 
-    def __call__(self, pair: FramePair) -> Tuple[np.ndarray, np.ndarray]:
+    def __call__(self, pair: FramePair) -> tuple[np.ndarray, np.ndarray]:
         truth, result = (self._points(frame) for frame in (pair.truth, pair.result))
         if truth is None:  # nothing to compare with, whatever was found in the result
             return np.empty((0, 2)), np.empty((0, 2))
@@ -86,7 +87,7 @@ class EachFrame:
             )
         return truth, result
 
-    def _points(self, frame: np.ndarray) -> Optional[np.ndarray]:
+    def _points(self, frame: np.ndarray) -> np.ndarray | None:
         points = self._detect(frame)
         if points is None:
             return None
@@ -98,7 +99,7 @@ class EachFrame:
         return points
 
 
-def find_piece(truth: np.ndarray, result: np.ndarray, point: np.ndarray) -> Optional[np.ndarray]:
+def find_piece(truth: np.ndarray, result: np.ndarray, point: np.ndarray) -> np.ndarray | None:
     """Where in `result` the piece of `truth` around a point is.
 
     The piece is moved by whole pixels, and its normalized correlation with what is there decides.
@@ -152,10 +153,10 @@ class DrawnJoints:
     """
 
     def __init__(self):
-        self._path: Optional[Path] = None
+        self._path: Path | None = None
         self._points, self._visible = np.empty((0, 0, 2)), np.empty((0, 0), bool)
 
-    def __call__(self, pair: FramePair) -> Tuple[np.ndarray, np.ndarray]:
+    def __call__(self, pair: FramePair) -> tuple[np.ndarray, np.ndarray]:
         path = pair.clip.parent.parent / 'joints' / pair.clip.parent.name / f'{pair.clip.name}.npz'
         if path != self._path:
             self._points, self._visible = read_joints(path)
@@ -176,7 +177,7 @@ class DrawnJoints:
         return truth, result
 
 
-def read_joints(path: Path) -> Tuple[np.ndarray, np.ndarray]:
+def read_joints(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """points (T, J, 2) and visible (T, J) of a clip's file; see DrawnJoints.
 
     Raises:
@@ -220,7 +221,7 @@ class MediaPipeFace:
         solution = _mediapipe_solutions().face_mesh
         self._model = solution.FaceMesh(static_image_mode=True, max_num_faces=1)
 
-    def __call__(self, frame: np.ndarray) -> Optional[np.ndarray]:
+    def __call__(self, frame: np.ndarray) -> np.ndarray | None:
         faces = self._model.process(frame).multi_face_landmarks
         return _to_pixels(faces[0].landmark, frame) if faces else None
 
@@ -231,7 +232,7 @@ class MediaPipeBody:
     def __init__(self):
         self._model = _mediapipe_solutions().pose.Pose(static_image_mode=True, model_complexity=1)
 
-    def __call__(self, frame: np.ndarray) -> Optional[np.ndarray]:
+    def __call__(self, frame: np.ndarray) -> np.ndarray | None:
         body = self._model.process(frame).pose_landmarks
         if body is None:
             return None
@@ -262,7 +263,7 @@ def _to_pixels(landmarks, frame: np.ndarray) -> np.ndarray:
     return np.array([[point.x * width, point.y * height] for point in landmarks])
 
 
-DETECTORS: Dict[str, Callable[[], Detector]] = {
+DETECTORS: dict[str, Callable[[], Detector]] = {
     'mediapipe-face': MediaPipeFace,
     'mediapipe-body': MediaPipeBody,
 }

@@ -18,7 +18,8 @@ author) does otherwise, and why these figures can't be laid beside ones made wit
 - Frames are saved with values cut off to whole levels, half a level darker on average.
 """
 
-from typing import Callable, Dict, NamedTuple, Tuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
@@ -38,7 +39,7 @@ class Tally(NamedTuple):
         return self.total / self.count if self.count else float('nan')
 
 
-Tallies = Dict[str, Tally]
+Tallies = dict[str, Tally]
 Measure = Callable[[FramePair], Tallies]
 
 
@@ -158,7 +159,7 @@ class EmbeddingMeasure:
 
 
 # What each metric of --metrics reports.
-FIGURES: Dict[str, Tuple[str, ...]] = {
+FIGURES: dict[str, tuple[str, ...]] = {
     'l1': ('l1',), 'psnr': ('psnr',), 'ssim': ('ssim',), 'lpips': ('lpips',),
     'akd': ('akd', 'no_keypoints'), 'mkr': ('mkr', 'no_keypoints'),
     'aed': ('aed', 'lost_embedding', 'no_embedding'),

@@ -1,7 +1,8 @@
 """LPIPS, the learned perceptual distance of Zhang et al. (2018), version 0.1, in Paddle."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+from typing import NamedTuple
 
 import numpy as np
 import paddle
@@ -29,8 +30,8 @@ class Backbone(NamedTuple):
     """A network whose features are compared."""
 
     name: str
-    slice_ends: Tuple[int, ...]  # features are taken after these numbers of layers
-    widths: Tuple[int, ...]  # their channels
+    slice_ends: tuple[int, ...]  # features are taken after these numbers of layers
+    widths: tuple[int, ...]  # their channels
 
 
 ALEXNET = Backbone('AlexNet', (2, 5, 8, 10, 12), (64, 192, 384, 256, 256))
@@ -74,7 +75,7 @@ class Lpips(nn.Layer):
             ((a - b).square() * weights).sum(axis=1).mean(axis=[1, 2]) for a, b, weights in levels
         )
 
-    def _levels(self, image: Tensor) -> List[Tensor]:
+    def _levels(self, image: Tensor) -> list[Tensor]:
         """Features of unit length at every place, level by level."""
         shift, scale = (paddle.to_tensor(v).reshape([1, 3, 1, 1]) for v in (SHIFT, SCALE))
         x, levels = (2 * image - 1 - shift) / scale, []
@@ -86,7 +87,7 @@ class Lpips(nn.Layer):
         return levels
 
 
-def read_linear(path: Path) -> Tuple[Backbone, List[np.ndarray]]:
+def read_linear(path: Path) -> tuple[Backbone, list[np.ndarray]]:
     """The weights of the levels from a file of the lpips package, and the network they are for.
 
     Raises:
@@ -105,7 +106,7 @@ def read_linear(path: Path) -> Tuple[Backbone, List[np.ndarray]]:
     )
 
 
-def build_lpips(weights: Optional[Sequence[Path]] = None) -> Lpips:
+def build_lpips(weights: Sequence[Path] | None = None) -> Lpips:
     """LPIPS with its published weights.
 
     Args:

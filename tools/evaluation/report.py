@@ -3,9 +3,10 @@
 import argparse
 import csv
 import math
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,16 +34,16 @@ class Row(NamedTuple):
 class Evaluation(NamedTuple):
     """What was measured."""
 
-    rows: List[Row]
-    broken: List[str]  # a line for each clip that was left out
+    rows: list[Row]
+    broken: list[str]  # a line for each clip that was left out
 
 
-def list_figures(metrics: Sequence[str]) -> List[str]:
+def list_figures(metrics: Sequence[str]) -> list[str]:
     """The names of the figures that these metrics report."""
     return list(dict.fromkeys(name for metric in metrics for name in FIGURES[metric]))
 
 
-def summarize(rows: Sequence[Row], name: str) -> Dict[str, Any]:
+def summarize(rows: Sequence[Row], name: str) -> dict[str, Any]:
     """A figure over all clips; None where nothing was counted, or a single clip has no interval."""
     tallies = [row.figures.get(name, Tally(0.0, 0)) for row in rows]
     totals, counts = (np.array(column, 'float64') for column in zip(*tallies))
@@ -65,7 +66,7 @@ def summarize(rows: Sequence[Row], name: str) -> Dict[str, Any]:
 
 def describe(
     options: argparse.Namespace, config: Mapping[str, Any], evaluation: Evaluation
-) -> Dict[str, Any]:
+) -> dict[str, Any]:
     """All that summary.json holds."""
     rows = evaluation.rows
     return {
@@ -88,7 +89,7 @@ def describe(
     }
 
 
-def list_versions() -> Dict[str, str]:
+def list_versions() -> dict[str, str]:
     """Of the packages that the figures depend on."""
     versions = {}
     for package in ('paddlepaddle', 'paddlepaddle-gpu', 'numpy', 'scikit-image', 'mediapipe'):
@@ -164,7 +165,7 @@ def write_csv(path: Path, rows: Sequence[Row], names: Sequence[str]) -> None:
         writer = csv.DictWriter(file, columns, restval='', extrasaction='ignore')
         writer.writeheader()
         for row in rows:
-            cells: Dict[str, Any] = {'video': row.name, 'frames': row.frames}
+            cells: dict[str, Any] = {'video': row.name, 'frames': row.frames}
             for name in names:
                 tally = row.figures.get(name, Tally(0.0, 0))
                 cells[name] = f'{tally.mean:.9g}' if tally.count else ''

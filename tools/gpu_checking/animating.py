@@ -1,7 +1,7 @@
 """Checks of animation: compiled programs, and low precision in the eager engine."""
 
 import time
-from typing import Dict, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import paddle
@@ -28,7 +28,7 @@ class Animated(NamedTuple):
 
 
 # Of frames in low precision: `relative_error`, some times what emulation finds.
-BARS: Dict[str, Dict[str, float]] = {
+BARS: dict[str, dict[str, float]] = {
     'bf16': {'keypoints': 1e-5, 'deformed': 2e-3, 'predictions': 2e-2},
     'fp16': {'keypoints': 1e-5, 'deformed': 2e-4, 'predictions': 2e-3},
 }

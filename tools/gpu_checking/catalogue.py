@@ -1,6 +1,7 @@
 """The checks by name, in the order they run. Needs no Paddle."""
 
-from typing import List, NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from modules.runtime.errors import UserError
 
@@ -38,7 +39,7 @@ CATALOGUE = (
 )
 
 
-def chosen(names: Sequence[str]) -> List[Entry]:
+def chosen(names: Sequence[str]) -> list[Entry]:
     """The checks of these names, in their order; all if none is named.
 
     Raises:

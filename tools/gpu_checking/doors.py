@@ -6,13 +6,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import List, Optional
 
 import numpy as np
 import yaml
 from PIL import Image
 
-from modules.checkpoints.of_runs import find_checkpoints
+from modules.checkpoints.places import find_checkpoints
 from modules.checkpoints.reading import read_checkpoint
 from modules.training.run_folder import newest_checkpoint
 from modules.video.pictures import read_image
@@ -96,17 +95,17 @@ def last_arrays(run: Path) -> Arrays:
     return {**networks, **checkpoint.tensors}
 
 
-def on_this_device() -> List[str]:
+def on_this_device() -> list[str]:
     """The option that keeps a script on this device."""
     return [] if on_gpu() else ['--cpu']
 
 
-def train_arguments(config: Path, run: Path, *more: str) -> List[str]:
+def train_arguments(config: Path, run: Path, *more: str) -> list[str]:
     options = ['--config', str(config), '--save_dir', str(run), *more, *on_this_device()]
     return [str(ROOT / 'train.py'), *options]
 
 
-def write_config(folder: Path, amp: Optional[str]) -> Path:
+def write_config(folder: Path, amp: str | None) -> Path:
     """The small config for the clips in `folder`."""
     config = small_config(amp=amp, num_epochs=EPOCHS, num_workers=1, keep_checkpoints=99)
     config['dataset_params']['root_dir'] = str(folder / 'clips')

@@ -1,14 +1,14 @@
 """What a check finds. Needs no Paddle."""
 
 import math
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
+from typing import Any, NamedTuple
 
 OK, FAIL, NOT_RUN = 'ok', 'FAIL', 'not run'
 
-Value = Union[float, int, bool, str]
+Value = float | int | bool | str
 
 
-class NotRun(Exception):
+class NotRunError(Exception):
     """The check has no meaning on this machine; the message says why."""
 
 
@@ -17,7 +17,7 @@ class Finding(NamedTuple):
 
     what: str
     value: Value
-    bar: Optional[float] = None  # the largest value accepted; None: a fact, or yes or no
+    bar: float | None = None  # the largest value accepted; None: a fact, or yes or no
     ok: bool = True
 
 
@@ -25,7 +25,7 @@ class Findings:
     """Collects what a check finds; it fails if one finding does."""
 
     def __init__(self) -> None:
-        self.rows: List[Finding] = []
+        self.rows: list[Finding] = []
 
     def fact(self, what: str, value: Value) -> None:
         """A figure that is neither right nor wrong."""
@@ -44,11 +44,11 @@ class Findings:
         self.rows.append(Finding(what, True if ok else instead, None, bool(ok)))
 
     @property
-    def failed(self) -> List[Finding]:
+    def failed(self) -> list[Finding]:
         return [row for row in self.rows if not row.ok]
 
     @property
-    def worst(self) -> Optional[Finding]:
+    def worst(self) -> Finding | None:
         """Of the figures that have a bar, the one nearest to it or farthest beyond."""
         measured = [row for row in self.rows if row.bar is not None]
         return max(measured, key=_share_of_bar, default=None)
@@ -62,10 +62,10 @@ class Outcome(NamedTuple):
     line: str  # what was found, or why it failed or did not run
     device: str = ''  # 'cpu', 'gpu:0'; '' if the check ended before it said
     seconds: float = 0.0
-    rows: Tuple[Finding, ...] = ()
+    rows: tuple[Finding, ...] = ()
     log: str = ''  # what it printed, where it failed
 
-    def as_json(self) -> Dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         return {**self._asdict(), 'rows': [_finite(row._asdict()) for row in self.rows]}
 
 
@@ -104,7 +104,7 @@ def _share_of_bar(row: Finding) -> float:
     return value / row.bar if row.bar else (math.inf if value else 0.0)
 
 
-def _finite(row: Dict[str, Any]) -> Dict[str, Any]:
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
     """JSON has no NaN and no infinity: these are written as text."""
     unfit = (k for k, v in row.items() if isinstance(v, float) and not math.isfinite(v))
     return {**row, **{key: str(row[key]) for key in unfit}}

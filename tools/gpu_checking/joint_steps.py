@@ -6,7 +6,7 @@ python -m paddle.distributed.launch tools/gpu_checking/joint_steps.py OUT.npz
 
 import sys
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +43,7 @@ def main() -> None:
     share = BATCH_SIZE // distributed.world_size()
     mine = slice(distributed.rank() * share, (distributed.rank() + 1) * share)
     source, driving = (paddle.to_tensor(frames[mine]) for frames in small_frames())
-    results: Dict[str, Any] = {'world': np.array(distributed.world_size())}
+    results: dict[str, Any] = {'world': np.array(distributed.world_size())}
     for step in range(STEPS):
         found = trainer.step(source, driving).losses
         means = distributed.mean_over_processes(paddle.stack(list(found.values())))

@@ -3,14 +3,13 @@
 import os
 import subprocess
 import sys
-from typing import Dict, List, Tuple
 
 import numpy as np
 import paddle
 import paddle.nn.functional as F
 
 from modules.runtime import gpu
-from tools.gpu_checking.findings import Findings, NotRun
+from tools.gpu_checking.findings import Findings, NotRunError
 from tools.gpu_checking.running import ROOT
 from tools.gpu_checking.small import on_device, on_gpu
 
@@ -19,7 +18,7 @@ _ASKED = ('name', 'driver_version', 'memory.total', 'compute_cap')
 TF32_BAR = 5e-6
 
 
-def asked_driver() -> List[Dict[str, str]]:
+def asked_driver() -> list[dict[str, str]]:
     """What NVIDIA's driver says of each GPU of the machine; nothing where there is none."""
     command = ['nvidia-smi', f'--query-gpu={",".join(_ASKED)}', '--format=csv,noheader']
     try:
@@ -34,7 +33,9 @@ def device(findings: Findings) -> None:
     """The GPUs as driver and PaddlePaddle see them; one sum on the one in use."""
     driver = asked_driver()
     if not on_gpu() and not driver:
-        raise NotRun(f'no NVIDIA driver; PaddlePaddle {paddle.__version__} computes on the CPU')
+        raise NotRunError(
+            f'no NVIDIA driver; PaddlePaddle {paddle.__version__} computes on the CPU'
+        )
     findings.fact('PaddlePaddle', f'{paddle.__version__}, commit {paddle.version.commit[:12]}')
     for number, card in enumerate(driver):
         findings.fact(f'GPU {number}', ', '.join(card.values()))
@@ -81,7 +82,7 @@ def archs(findings: Findings) -> None:
 def tf32(findings: Findings) -> None:
     """Products in float32: as they come, and once TF32 is switched off."""
     if not on_gpu():
-        raise NotRun('CPUs have no TF32')
+        raise NotRunError('CPUs have no TF32')
     core = paddle.base.core
     for name, switched in (('cuDNN', core.get_cudnn_switch), ('cuBLAS', core.get_cublas_switch)):
         findings.fact(f'{name} may use TF32', bool(switched()))
@@ -93,7 +94,7 @@ def tf32(findings: Findings) -> None:
         findings.at_most(f'a {name} is off by, TF32 switched off', error, TF32_BAR)
 
 
-def product_errors() -> Tuple[float, float]:
+def product_errors() -> tuple[float, float]:
     """Of a convolution and of a matrix product in float32, relative to the largest value."""
     rng = np.random.default_rng(0)
     image, kernel = rng.normal(size=(2, 64, 16, 16)), rng.normal(size=(64, 64, 3, 3))
@@ -131,7 +132,7 @@ def no_gpu(findings: Findings) -> None:
         findings.holds(f'{option}: {what}', told, note)
 
 
-def chosen_device(cpu: bool) -> Tuple[str, str]:
+def chosen_device(cpu: bool) -> tuple[str, str]:
     """What a process that sees no GPU, or is told not to, chooses and sees; what it says of it."""
     program = (
         'from modules.runtime.process import choose_device, prepare_process\n'

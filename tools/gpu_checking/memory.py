@@ -2,7 +2,8 @@
 
 import contextlib
 import time
-from typing import Any, Callable, Dict, Optional, Tuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import paddle
@@ -71,7 +72,7 @@ def said_of(work: Callable[[], Any]) -> str:
     return 'nothing'
 
 
-def kept_per_sample(config: Dict[str, Any]) -> float:
+def kept_per_sample(config: dict[str, Any]) -> float:
     """Gigabytes that the generator's losses keep for backward, a sample more.
 
     Counted on the CPU at half of the width and height, where the networks go operation by operation
@@ -81,7 +82,7 @@ def kept_per_sample(config: Dict[str, Any]) -> float:
     h, w, channels = config['dataset_params']['frame_shape']
 
     def kept(batch: int) -> int:
-        tensors: Dict[int, Tensor] = {}
+        tensors: dict[int, Tensor] = {}
 
         def note(tensor: Tensor) -> Tensor:
             tensors[tensor.data_ptr()] = tensor  # held, so that no address comes twice
@@ -97,7 +98,7 @@ def kept_per_sample(config: Dict[str, Any]) -> float:
     return (kept(3) - kept(2)) * _LESS**2 / 1e9
 
 
-def full_losses(config: Dict[str, Any]) -> TrainingLosses:
+def full_losses(config: dict[str, Any]) -> TrainingLosses:
     """The losses of a config, over random VGG features where it has a perceptual loss."""
     perceptual = any(config['train_params']['loss_weights']['perceptual'])
     return TrainingLosses(config, build_vgg('random') if perceptual else None)
@@ -129,14 +130,14 @@ def _grow(findings: Findings) -> None:
     findings.at_most('GB a sample', growth / (fitting[-1] - fitting[-2]) / 1e9, GPU_BAR)
 
 
-def full_trainer(amp: Optional[str] = None) -> Trainer:
+def full_trainer(amp: str | None = None) -> Trainer:
     """A trainer of vox-256 with random weights on the current device."""
     config = load_config(CONFIG, need=('dataset_params', 'train_params'))
     config['train_params']['amp'] = amp
     return Trainer(config, build_models(config), full_losses(config))
 
 
-def timed_steps(trainer: Trainer, batch: int, count: int = 3) -> Tuple[float, int]:
+def timed_steps(trainer: Trainer, batch: int, count: int = 3) -> tuple[float, int]:
     """
     Returns:
         The median time of some steps after a first one, in seconds; the most bytes of the GPU's

@@ -1,19 +1,20 @@
 """Checks of mixed precision: where the low precision goes, and what it does to numbers.
 
-On the CPU by emulation (modules/parity/emulated_amp.py).
+On the CPU by emulation (tools/gpu_checking/emulated_amp.py).
 """
 
 import contextlib
-from typing import Callable, Dict, Iterator, NamedTuple, Optional, Tuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import paddle
 
 from modules.model import total_loss
 from modules.ops.precision import DTYPES, autocast, check_capability, gpu_capability
-from modules.parity.emulated_amp import Counts, emulated_amp
 from modules.runtime.errors import UserError
-from tools.gpu_checking.findings import Findings, NotRun
+from tools.gpu_checking.emulated_amp import Counts, emulated_amp
+from tools.gpu_checking.findings import Findings, NotRunError
 from tools.gpu_checking.memory import full_trainer, timed_steps
 from tools.gpu_checking.small import (
     Step,
@@ -65,9 +66,9 @@ def is_lacking(precision: str) -> bool:
 
 
 def need(precision: str) -> None:
-    """Raises NotRun where the GPU lacks the precision."""
+    """Raises NotRunError where the GPU lacks the precision."""
     if is_lacking(precision):
-        raise NotRun(f'this GPU is too old for {precision}')
+        raise NotRunError(f'this GPU is too old for {precision}')
 
 
 @contextlib.contextmanager
@@ -128,7 +129,7 @@ def _check(findings: Findings, precision: str) -> None:
     _check_shift(findings, step, precision)
 
 
-def _inputs(step: Step) -> Tuple:
+def _inputs(step: Step) -> tuple:
     """The arguments of a generator step in training."""
     step.models.train()
     return step.models, step.source, step.driving, step.transform
@@ -190,7 +191,7 @@ def learning(findings: Findings) -> None:
         weigh(findings)
 
 
-def _gradients(precision: Optional[str]) -> Dict[str, np.ndarray]:
+def _gradients(precision: str | None) -> dict[str, np.ndarray]:
     """Of each network, as Adam keeps them after the first step that is not skipped."""
     with mixed_precision() if precision else contextlib.nullcontext():
         trainer, batch = small_run(precision), small_batch()

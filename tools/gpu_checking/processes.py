@@ -4,8 +4,8 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Mapping, Optional, Sequence
 
 import numpy as np
 import paddle
@@ -62,8 +62,8 @@ def _compare(
 
 def run_python(
     arguments: Sequence[str],
-    logs: Optional[Path] = None,
-    environment: Optional[Mapping[str, str]] = None,
+    logs: Path | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> None:
     """Runs a Python process.
 

@@ -1,6 +1,7 @@
 """The page that tells what was found. Needs no Paddle."""
 
-from typing import Any, Dict, List, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from tools.gpu_checking.findings import FAIL, NOT_RUN, OK, Finding, number, show
 from tools.markdown import table
@@ -45,13 +46,13 @@ def page(report: Report) -> str:
     return '\n'.join(lines) + '\n'
 
 
-def _machine(report: Report) -> List[str]:
+def _machine(report: Report) -> list[str]:
     machine = dict(report['machine'])
     machine['memory'] = f'{machine.pop("memory_bytes") / 1e9:.0f} GB'
     return list(table(['machine', ''], [[_cell(k), _cell(v)] for k, v in machine.items()]))
 
 
-def _figures(checks: List[Dict[str, Any]]) -> List[List[str]]:
+def _figures(checks: list[dict[str, Any]]) -> list[list[str]]:
     """Everything that is a number or a fact; of sentences that must hold those that do not."""
     rows = []
     for check in checks:
@@ -64,7 +65,7 @@ def _figures(checks: List[Dict[str, Any]]) -> List[List[str]]:
     return rows
 
 
-def _failure(check: Dict[str, Any]) -> List[str]:
+def _failure(check: dict[str, Any]) -> list[str]:
     failed = [Finding(**row) for row in check['rows'] if not row['ok']]
     said = [f'- {_cell(show(row))}' for row in failed] or [f'- {_cell(check["line"])}']
     log = ['', '```', check['log'].replace('```', "'''").rstrip(), '```'] if check['log'] else []

@@ -8,8 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Sequence
 
 from tools.gpu_checking.catalogue import Entry
 from tools.gpu_checking.findings import FAIL, Finding, Outcome

@@ -3,8 +3,9 @@ how two computations of it are compared.
 """
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import paddle
@@ -26,7 +27,7 @@ CONFIG = Path(__file__).with_name('small.yaml')
 SEED, BATCH_SIZE = 0, 4  # the latter as in small.yaml
 
 
-def small_config(**train_params: Any) -> Dict[str, Any]:
+def small_config(**train_params: Any) -> dict[str, Any]:
     """The config of small.yaml, with some of its train_params changed."""
     config = load_config(CONFIG, need=('dataset_params', 'train_params'))
     config['train_params'].update(train_params)
@@ -64,7 +65,7 @@ class Step(NamedTuple):
     transform: Transform
 
 
-def small_frames(clips: int = BATCH_SIZE) -> Tuple[np.ndarray, np.ndarray]:
+def small_frames(clips: int = BATCH_SIZE) -> tuple[np.ndarray, np.ndarray]:
     """Two frames of each clip, (B, C, H, W) in [0, 1], float64: waves, and the same ones moved.
 
     Smooth, so that rounding does not decide over gradients, which jump at the border of a pixel.
@@ -112,7 +113,7 @@ def small_models() -> Models:
     return record.seeded_models(small_config(), SEED, 'float32')
 
 
-def small_run(amp: Optional[str] = None) -> Trainer:
+def small_run(amp: str | None = None) -> Trainer:
     """A trainer of the small networks, without VGG, on the current device."""
     config = small_config(amp=amp)
     config['train_params']['loss_weights'].update(perceptual=[0] * 5, pixel=10)
@@ -179,8 +180,8 @@ def compare_norms(
         findings.at_most(group, relative, gradient_bar if '.grad.' in group else bar)
 
 
-def _groups(found: Arrays, reference: Arrays) -> Dict[str, List[str]]:
-    groups: Dict[str, List[str]] = {}
+def _groups(found: Arrays, reference: Arrays) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
     for name in sorted(set(found) & set(reference)):
         groups.setdefault(group_of(name), []).append(name)
     return groups
@@ -191,10 +192,10 @@ def norm2(array: np.ndarray) -> float:
     return float(np.square(array.astype('float64')).sum())
 
 
-def differing(a: Arrays, b: Arrays) -> List[str]:
+def differing(a: Arrays, b: Arrays) -> list[str]:
     """The names of arrays that are not the same bit for bit."""
     return [name for name in {**a, **b} if _bytes(a.get(name)) != _bytes(b.get(name))]
 
 
-def _bytes(array: Optional[np.ndarray]) -> Optional[bytes]:
+def _bytes(array: np.ndarray | None) -> bytes | None:
     return None if array is None else array.tobytes()

@@ -2,8 +2,8 @@
 
 import contextlib
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator, Optional
 
 import numpy as np
 import paddle
@@ -17,7 +17,7 @@ from tools.gpu_checking.small import Arrays, differing, small_batch, small_confi
 _NETWORKS = ('generator', 'kp_detector', 'discriminator')
 
 
-def through_a_checkpoint(trainer: Trainer, amp: Optional[str] = None) -> Trainer:
+def through_a_checkpoint(trainer: Trainer, amp: str | None = None) -> Trainer:
     """Another trainer that takes up what a checkpoint file holds of this one."""
     other = small_run(amp)
     with tempfile.TemporaryDirectory() as folder:

@@ -4,8 +4,8 @@ import argparse
 import json
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, Dict
 
 from modules.runtime.errors import UserError
 from modules.runtime.process import choose_device, prepare_process
@@ -26,12 +26,12 @@ from tools.gpu_checking.findings import (
     FAIL,
     NOT_RUN,
     Findings,
-    NotRun,
+    NotRunError,
     Outcome,
     outcome_of,
 )
 
-FUNCTIONS: Dict[str, Callable[[Findings], None]] = {
+FUNCTIONS: dict[str, Callable[[Findings], None]] = {
     function.__name__: function
     for function in (
         machine.device,
@@ -64,7 +64,7 @@ def run_here(name: str, device: str) -> Outcome:
     findings = Findings()
     try:
         FUNCTIONS[name](findings)
-    except NotRun as reason:
+    except NotRunError as reason:
         return Outcome(name, NOT_RUN, str(reason), device)
     except Exception as error:
         said = ' '.join(str(error).split())[-300:]

@@ -3,13 +3,14 @@
 import contextlib
 import sys
 import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from modules.checkpoints.download import find_weights
-from modules.checkpoints.models import listed_weights, read_checkpoint
+from modules.checkpoints.places import find_weights, listed_weights
+from modules.checkpoints.reading import read_checkpoint
 from modules.checkpoints.torch_file import write_torch
 from modules.checkpoints.weight_names import State
 from modules.runtime.files import PathLike
@@ -29,10 +30,10 @@ class Animation(NamedTuple):
 
 
 # Animations of one size -> their frames (T, H, W, 3) float32 in [0, 1]; UserError if it fails.
-Animate = Callable[[Sequence[Animation]], List[np.ndarray]]
+Animate = Callable[[Sequence[Animation]], list[np.ndarray]]
 
 
-def require_official(torch_repo: Path, torch_python: Optional[str]) -> Official:
+def require_official(torch_repo: Path, torch_python: str | None) -> Official:
     """The official code.
 
     Args:
@@ -46,8 +47,8 @@ def require_official(torch_repo: Path, torch_python: Optional[str]) -> Official:
 
 
 def read_official_weights(
-    config: Mapping[str, Any], checkpoint: Optional[PathLike]
-) -> Dict[str, State]:
+    config: Mapping[str, Any], checkpoint: PathLike | None
+) -> dict[str, State]:
     """Weights of generator and keypoint detector as the official networks take them.
 
     They are read from `checkpoint`, else from the config's ckpt_model, and not taken from this
@@ -66,7 +67,7 @@ def read_official_weights(
 
 @contextlib.contextmanager
 def official_animation(
-    official: Official, config: Mapping[str, Any], checkpoint: Optional[PathLike]
+    official: Official, config: Mapping[str, Any], checkpoint: PathLike | None
 ) -> Iterator[Animate]:
     """Gives what animates by the official code, in a process of its own for each call.
 
@@ -79,7 +80,7 @@ def official_animation(
         weights = folder / 'weights.pth.tar'
         write_torch(weights, read_official_weights(config, checkpoint), epoch=0)
 
-        def animate(animations: Sequence[Animation]) -> List[np.ndarray]:
+        def animate(animations: Sequence[Animation]) -> list[np.ndarray]:
             jobs = [
                 {
                     'inputs': save_inputs(

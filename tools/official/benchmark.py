@@ -8,8 +8,9 @@ here but files of tools/ and modules/runtime/seeding.py that need NumPy only.
 import functools
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List
+from typing import Any
 from unittest.mock import MagicMock
 
 import numpy as np
@@ -19,24 +20,28 @@ sys.path[0] = str(ROOT)  # main() puts the official repository in its place
 
 from tools.benchmarking import common
 from tools.official import parity
+from tools.official.forms import FORMS
 
 # What the official demo.py imports, itself or on the way, and make_animation does not use.
 NOT_NEEDED = ('ffmpeg', 'imageio', 'matplotlib', 'pandas', 'skimage', 'sklearn')
 
 
-def build(job: Dict[str, Any], torch) -> Dict[str, Any]:
+def build(job: dict[str, Any], torch) -> dict[str, Any]:
     """The official networks with weights from a checkpoint or, where the job has none, from their
     names, and its corners as in the config.
     """
     parity.stand_in_for_torchvision(torch)
-    functional = torch.nn.functional
-    functional.grid_sample = functools.partial(
-        functional.grid_sample, align_corners=job['align_corners']
-    )
+    grid_sample = torch.nn.functional.grid_sample
+
+    @functools.wraps(grid_sample)  # torch.compile asks every function for its name
+    def with_corners(*args, **kwargs):
+        return grid_sample(*args, **{'align_corners': job['align_corners'], **kwargs})
+
+    torch.nn.functional.grid_sample = with_corners
     return parity.build_networks({'checkpoint': None, 'seed': common.SEED, **job}, torch)
 
 
-def train(job: Dict[str, Any], result: Path) -> None:
+def train(job: dict[str, Any], result: Path) -> None:
     """Training steps on the same batch, in the order of the official train.py."""
     import torch
 
@@ -64,7 +69,7 @@ def train(job: Dict[str, Any], result: Path) -> None:
     common.write_result(result, seconds=seconds, losses=losses, version=_version(torch))
 
 
-def _step(full, disc_full, optimizers, batch) -> Dict[str, float]:
+def _step(full, disc_full, optimizers, batch) -> dict[str, float]:
     losses, generated = full(batch)
     sum(losses.values()).backward()
     _update(optimizers['generator'], optimizers['kp_detector'])
@@ -83,14 +88,16 @@ def _update(*optimizers) -> None:
         optimizer.zero_grad()
 
 
-def animate_frames(job: Dict[str, Any], result: Path) -> None:
-    """make_animation of the official demo.py, whose loop over the frames is listened to."""
+def animate_frames(job: dict[str, Any], result: Path) -> None:
+    """make_animation of the official demo.py, whose loop over the frames is listened to, with the
+    networks in one of FORMS.
+    """
     import torch
 
     networks = build(job, torch)
     demo = _import_demo()
     inputs = common.read_inputs(job['inputs'])
-    moments: List[float] = []
+    moments: list[float] = []
 
     def noted(frames: Iterable) -> Iterator:
         for frame in frames:
@@ -103,8 +110,7 @@ def animate_frames(job: Dict[str, Any], result: Path) -> None:
     frames = demo.make_animation(
         inputs['source'],
         list(inputs['driving']),
-        generator,
-        kp_detector,
+        *FORMS[job['form']].prepare(generator, kp_detector, torch),
         relative=True,
         adapt_movement_scale=False,
         cpu=True,
@@ -114,7 +120,7 @@ def animate_frames(job: Dict[str, Any], result: Path) -> None:
     common.write_result(result, seconds=seconds, version=_version(torch))
 
 
-def animate_clips(job: Dict[str, Any], result: Path) -> None:
+def animate_clips(job: dict[str, Any], result: Path) -> None:
     """make_animation of the official demo.py for each of the job's animations; nothing is timed."""
     import torch
 

@@ -11,8 +11,9 @@ import os
 import subprocess
 import sys
 import types
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional
+from typing import Any
 
 import numpy as np
 
@@ -23,10 +24,10 @@ TRAIN_KEYS = ('scales', 'transform_params', 'loss_weights')
 def dump(
     torch_repo: Path,
     config_path: Path,
-    checkpoint: Optional[Path],
+    checkpoint: Path | None,
     out: Path,
     seed: int,
-    torch_python: Optional[str] = None,
+    torch_python: str | None = None,
 ) -> None:
     """Runs the official code of `torch_repo` on seeded frames and writes `out`.
 
@@ -46,7 +47,7 @@ def dump(
     check_output(out)
     check_clone(torch_repo)
     python = torch_python or sys.executable
-    if torch_version(python) is None:
+    if package_version(python, 'torch') is None:
         raise UserError(
             f'{python}: has no PyTorch, which the official code needs; name another Python by '
             '--torch_python'
@@ -83,15 +84,15 @@ def check_clone(torch_repo: Path) -> None:
         raise UserError(f'{torch_repo}: not a clone of the official first-order-model repository')
 
 
-def torch_version(python: str) -> Optional[str]:
-    """The version of an interpreter's PyTorch; None where it has none.
+def package_version(python: str, package: str) -> str | None:
+    """The version of an interpreter's package, such as torch; None where it has none.
 
     Raises:
         UserError: it can't be started.
     """
     from modules.runtime.errors import UserError, reason_of
 
-    question = 'import torch; print(torch.__version__)'
+    question = f'import {package}; print({package}.__version__)'
     try:
         done = subprocess.run([python, '-c', question], capture_output=True, text=True, check=False)
     except OSError as error:
@@ -99,7 +100,7 @@ def torch_version(python: str) -> Optional[str]:
     return None if done.returncode else done.stdout.strip()
 
 
-def official_config(config: Mapping[str, Any]) -> Dict[str, Any]:
+def official_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """What the official code takes of a checked config, and `align_corners`, a word it lacks."""
     common = dict(config['model_params']['common_params'])
     align_corners = common.pop('align_corners')
@@ -146,9 +147,9 @@ def stand_in_for_torchvision(torch) -> None:
     sys.modules.update({'torchvision': package, 'torchvision.models': package.models})
 
 
-def record_ops(functional, align_corners: bool) -> Dict[str, Any]:
+def record_ops(functional, align_corners: bool) -> dict[str, Any]:
     """Wraps grid_sample and interpolate: one convention of the corners, results kept by number."""
-    found: Dict[str, Any] = {}
+    found: dict[str, Any] = {}
 
     def wrap(kind, function, **fixed):
         def call(*args, **kwargs):
@@ -165,7 +166,7 @@ def record_ops(functional, align_corners: bool) -> Dict[str, Any]:
     return found
 
 
-def fix_transform(model, inputs: Dict[str, np.ndarray], torch) -> None:
+def fix_transform(model, inputs: dict[str, np.ndarray], torch) -> None:
     """Makes the official model.py take this noise for its transforms."""
 
     class FixedTransform(model.Transform):
@@ -179,7 +180,7 @@ def fix_transform(model, inputs: Dict[str, np.ndarray], torch) -> None:
     model.Transform = FixedTransform
 
 
-def build_networks(job: Dict[str, Any], torch) -> Dict[str, Any]:
+def build_networks(job: dict[str, Any], torch) -> dict[str, Any]:
     """The official networks, with the checkpoint's weights or those of their names."""
     from modules.discriminator import MultiScaleDiscriminator
     from modules.generator import OcclusionAwareGenerator
@@ -241,7 +242,7 @@ def compact(tensor) -> np.ndarray:
     return array.astype('float32') if array.size > 1000 else array
 
 
-def record_kernels(networks, *pyramids) -> Dict[str, np.ndarray]:
+def record_kernels(networks, *pyramids) -> dict[str, np.ndarray]:
     """The blur kernels, in names like `blur.kp_detector.down.weight`; none of scale 1, unused."""
     layers = [*networks.items(), *(('pyramid', pyramid) for pyramid in pyramids)]
     return {
@@ -252,7 +253,7 @@ def record_kernels(networks, *pyramids) -> Dict[str, np.ndarray]:
     }
 
 
-def record_eval(networks, pyramid, source, driving, torch) -> Dict[str, np.ndarray]:
+def record_eval(networks, pyramid, source, driving, torch) -> dict[str, np.ndarray]:
     for network in networks.values():
         network.eval()
     arrays = {}
@@ -274,7 +275,7 @@ def record_eval(networks, pyramid, source, driving, torch) -> Dict[str, np.ndarr
     return arrays
 
 
-def record_train(networks, full, disc_full, batch, ops) -> Dict[str, np.ndarray]:
+def record_train(networks, full, disc_full, batch, ops) -> dict[str, np.ndarray]:
     for network in networks.values():
         network.train()
     ops.clear()

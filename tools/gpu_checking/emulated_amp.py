@@ -9,7 +9,8 @@ too. Tensors and gradients have the dtypes that they have there.
 
 import contextlib
 import sys
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from collections.abc import Callable, Iterator
+from typing import Any
 from unittest import mock
 
 import paddle
@@ -48,7 +49,7 @@ _FIRST_ONLY = ('batch_norm', 'layer_norm', 'sync_batch_norm')
 _UNTOUCHED = ('cast',)
 
 
-Counts = Dict[str, Dict[str, int]]
+Counts = dict[str, dict[str, int]]
 
 
 @contextlib.contextmanager
@@ -128,7 +129,7 @@ def _emulated(operation: Callable[..., Any], name: str, counts: Counts) -> Calla
     return run
 
 
-def _result_dtype(name: str, dtypes: List[paddle.dtype]) -> Optional[paddle.dtype]:
+def _result_dtype(name: str, dtypes: list[paddle.dtype]) -> paddle.dtype | None:
     """The dtype that inputs of these are cast to and the result has.
 
     None: there is nothing to cast, for no input is of a low precision and autocast is off, or no
@@ -146,12 +147,12 @@ def _result_dtype(name: str, dtypes: List[paddle.dtype]) -> Optional[paddle.dtyp
     return paddle.float32 if paddle.float32 in dtypes else dtypes[0]  # the widest
 
 
-def _tensors(arg: Any) -> List[Tensor]:
+def _tensors(arg: Any) -> list[Tensor]:
     parts = arg if isinstance(arg, (list, tuple)) else [arg]
     return [part for part in parts if isinstance(part, Tensor)]
 
 
-def _replaced(arg: Any, tensors: Dict[int, Tensor]) -> Any:
+def _replaced(arg: Any, tensors: dict[int, Tensor]) -> Any:
     if isinstance(arg, (list, tuple)):
         return type(arg)(tensors.get(id(part), part) for part in arg)
     return tensors.get(id(arg), arg)
