@@ -2,7 +2,8 @@
 
 import contextlib
 import itertools
-from typing import Any, Generator, Iterator, Optional, Tuple, TypeVar
+from collections.abc import Generator, Iterator
+from typing import Any, TypeVar
 
 import av
 
@@ -18,8 +19,8 @@ ALPHA_DECODERS = {'vp8': 'libvpx', 'vp9': 'libvpx-vp9'}
 
 
 def decode(
-    path: PathLike, clip: Clip, start: Optional[int] = None, is_short: bool = False
-) -> Generator[Tuple[int, av.VideoFrame], None, None]:
+    path: PathLike, clip: Clip, start: int | None = None, is_short: bool = False
+) -> Generator[tuple[int, av.VideoFrame], None, None]:
     """Yields (number, frame) in order of display, from the keyframe stamped `start` if given.
 
     Numbers may be missing (nothing new to be shown there) or repeat (the last one is to be shown).
@@ -70,8 +71,8 @@ def _packets(
     stream: av.VideoStream,
     path: PathLike,
     clip: Clip,
-    start: Optional[int],
-) -> Iterator[Optional[av.Packet]]:
+    start: int | None,
+) -> Iterator[av.Packet | None]:
     """Yields what is to be decoded, and None where another clip, joined to the one before, begins.
 
     Raises:
@@ -99,7 +100,7 @@ def _packets(
 
 
 def _frames(
-    decoder: av.VideoCodecContext, packets: Iterator[Optional[av.Packet]]
+    decoder: av.VideoCodecContext, packets: Iterator[av.Packet | None]
 ) -> Iterator[av.VideoFrame]:
     for packet in packets:
         yield from decoder.decode(packet)
@@ -109,10 +110,10 @@ def _frames(
 
 
 def paced(
-    frames: Generator[Tuple[int, Frame], None, None],
-    frame_count: Optional[int],
+    frames: Generator[tuple[int, Frame], None, None],
+    frame_count: int | None,
     number: int = 0,
-) -> Generator[Tuple[int, Frame], None, None]:
+) -> Generator[tuple[int, Frame], None, None]:
     """Yields (number, frame) for every number from `number` on: the last frame due by then."""
     last = number
     shown: Any = None

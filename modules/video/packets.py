@@ -2,8 +2,9 @@
 
 import contextlib
 import itertools
+from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import av
 
@@ -28,18 +29,16 @@ class Packet(NamedTuple):
 class Packets(NamedTuple):
     """The packets of the pictures, and what was found on the way."""
 
-    pictures: List[Packet]
+    pictures: list[Packet]
     # The packets with which another clip begins, joined to the one before: their places, and what
     # must be added to the time stamps from there on.
-    joints: Dict[int, int]
-    held_until: Optional[
-        int
-    ]  # the end of empty packets, which repeat a frame; None: there are none
-    sound_end: Optional[Fraction]  # in seconds of the container's clock; None: unknown
-    damaged: Optional[int]  # the place of the first that is damaged; None: none is
+    joints: dict[int, int]
+    held_until: int | None  # the end of empty packets, which repeat a frame; None: there are none
+    sound_end: Fraction | None  # in seconds of the container's clock; None: unknown
+    damaged: int | None  # the place of the first that is damaged; None: none is
 
     @property
-    def parts(self) -> List[List[Packet]]:
+    def parts(self) -> list[list[Packet]]:
         """The packets of each of the joined clips."""
         places = [0, *self.joints, len(self.pictures)]
         return [self.pictures[start:end] for start, end in itertools.pairwise(places)]
@@ -53,7 +52,7 @@ class _Line:
         tick = fraction(stream.time_base)
         self._step = max(1, round(1 / (fraction(rate) * tick)))
         self._leap = LEAP / tick if may_jump(stream.container) else None
-        self._latest: Optional[int] = None  # in this clip's own time
+        self._latest: int | None = None  # in this clip's own time
         self.end = self.shift = 0  # end: on the line
 
     def begins_anew(self, packet: av.Packet) -> bool:
@@ -109,7 +108,7 @@ def read_packets(container: av.container.InputContainer, stream: av.VideoStream)
         sound_end = (sound.start_time or 0) + sound.duration
     demuxed = (stream,) if sound is None or sound_end is not None else (stream, sound)
     line, joints = _Line(stream), {}
-    pictures: List[Packet] = []
+    pictures: list[Packet] = []
     codec, track = stream.codec_context.name, stream.index
     try:
         for packet in demux(container, *demuxed):

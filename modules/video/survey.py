@@ -1,8 +1,9 @@
 """What is known of a clip without decoding it."""
 
 import bisect
+from collections.abc import Iterator
 from fractions import Fraction
-from typing import Dict, Iterator, List, NamedTuple, Optional
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -43,15 +44,15 @@ class Clip(NamedTuple):
     """Stamps are counted in ticks, `tick` in seconds."""
 
     fps: Fraction
-    frame_count: Optional[int]  # None: unknown
-    stamps: List[int]  # when frames are shown, ascending; empty: they just follow each other
-    slots: List[int]  # the number of the frame for each stamp
+    frame_count: int | None  # None: unknown
+    stamps: list[int]  # when frames are shown, ascending; empty: they just follow each other
+    slots: list[int]  # the number of the frame for each stamp
     tick: Fraction
     by_dts: bool  # the stamps are those of decoding
-    keys: List[int]  # the stamps of the keyframes to jump to, ascending
-    joints: Dict[int, int]  # as of Packets
+    keys: list[int]  # the stamps of the keyframes to jump to, ascending
+    joints: dict[int, int]  # as of Packets
     has_audio: bool
-    notes: List[str]  # a line about each thing that is left out
+    notes: list[str]  # a line about each thing that is left out
 
     def slot(self, stamp: int) -> int:
         """The number of the frame that belongs at `stamp`."""
@@ -102,7 +103,7 @@ def _tracks_left_out(container: av.container.InputContainer, path: PathLike) -> 
         yield f'{path}: {len(tracks)} tracks of pictures, of which the default one is used'
 
 
-def _first_gap(packets: Packets, path: PathLike, stream: av.VideoStream) -> Optional[int]:
+def _first_gap(packets: Packets, path: PathLike, stream: av.VideoStream) -> int | None:
     """The number of a transport stream's first frame after lost packets; None: there are none.
 
     What libav takes for damage may be a joint, and it doesn't notice all that is missing.
@@ -139,7 +140,7 @@ def _missing_end(
 
 
 def _empty_frames(
-    packets: Packets, stream: av.VideoStream, path: PathLike, notes: List[str]
+    packets: Packets, stream: av.VideoStream, path: PathLike, notes: list[str]
 ) -> int:
     """How often an AVI's last frame is to be repeated: its dropped frames are empty packets.
 
@@ -162,7 +163,7 @@ def _empty_frames(
 
 
 def _timeline(
-    packets: Packets, stream: av.VideoStream, repeats: int, path: PathLike, notes: List[str]
+    packets: Packets, stream: av.VideoStream, repeats: int, path: PathLike, notes: list[str]
 ) -> Clip:
     """The places of a clip's frames in time."""
     rates = [fraction(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]

@@ -5,7 +5,8 @@ import itertools
 import mmap
 import os
 import struct
-from typing import BinaryIO, Iterator, NamedTuple, Optional, Tuple
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -61,7 +62,7 @@ def is_still(path: PathLike, kind: str) -> bool:
     return b'meta' in names and not names & {b'moov', b'moof'}
 
 
-def _boxes(file: BinaryIO, length: int) -> Iterator[Tuple[bytes, int]]:
+def _boxes(file: BinaryIO, length: int) -> Iterator[tuple[bytes, int]]:
     """Name and end of each box of an mp4 or mov; `length` where it has none, as the last may.
 
     A box starts with its size and name, 4 bytes each. What is appended may be no box at all.
@@ -149,7 +150,7 @@ def _is_png_cut(file: BinaryIO, length: int) -> bool:
     return place > length or frames < announced
 
 
-def avi_frames(path: PathLike, track: int) -> Optional[int]:
+def avi_frames(path: PathLike, track: int) -> int | None:
     """How many frames an AVI holds, the empty ones included, which show the one before again.
 
     None if the file is shorter than it says.
@@ -194,7 +195,7 @@ class _TsPackets(NamedTuple):
     may_jump: np.ndarray  # its counter may start anew here
 
 
-def has_lost_packets(path: PathLike, track: int) -> Optional[bool]:
+def has_lost_packets(path: PathLike, track: int) -> bool | None:
     """Whether packets of a track are missing from a transport stream, or broken; None: unknown.
 
     Where streams have been joined byte by byte, too, counters jump: then a program table comes
@@ -219,7 +220,7 @@ def has_lost_packets(path: PathLike, track: int) -> Optional[bool]:
     return False
 
 
-def _read_ts(path: PathLike) -> Optional[_TsPackets]:
+def _read_ts(path: PathLike) -> _TsPackets | None:
     """None of a file that doesn't start with packets of a usual size."""
     with open(path, 'rb') as file:
         start = file.read(5)

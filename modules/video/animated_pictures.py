@@ -8,9 +8,9 @@ import contextlib
 import itertools
 import os
 import struct
+from collections.abc import Generator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Dict, Generator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -71,12 +71,12 @@ class Animation:
                     frame = over_white(decoded)
             yield frame
 
-    def pick(self, wanted: Sequence[int]) -> Dict[int, np.ndarray]:
+    def pick(self, wanted: Sequence[int]) -> dict[int, np.ndarray]:
         """The frames of these numbers; each needs those before it."""
         chosen = set(wanted)
         return {number: frame for number, frame in enumerate(self.frames()) if number in chosen}
 
-    def _decode(self) -> Generator[Tuple[int, np.ndarray], None, None]:
+    def _decode(self) -> Generator[tuple[int, np.ndarray], None, None]:
         """Yields (number, frame): (H, W, 3) or, with transparency, (H, W, 4)."""
         with open_picture(self.path) as image:
             for place, slot in enumerate(self._slots):
@@ -104,7 +104,7 @@ def is_for_pillow(path: PathLike) -> bool:
     return kind == 'WEBP'
 
 
-def _animated_format(path: PathLike) -> Optional[str]:
+def _animated_format(path: PathLike) -> str | None:
     try:
         with open(path, 'rb') as file:
             head = file.read(4096)
@@ -119,13 +119,13 @@ def _animated_format(path: PathLike) -> Optional[str]:
     return 'AVIF' if is_avif else None
 
 
-def _webp_delays(path: PathLike) -> Optional[List[int]]:
+def _webp_delays(path: PathLike) -> list[int] | None:
     """How long each frame of an animated WebP is shown, in ms; None for other pictures.
 
     Raises:
         UserError: it is cut short.
     """
-    delays: List[int] = []
+    delays: list[int] = []
     with open(path, 'rb') as file:
         name, size, kind = struct.unpack('<4sI4s', file.read(12).ljust(12, b'\0'))
         if (name, kind) != (b'RIFF', b'WEBP'):
