@@ -42,7 +42,7 @@ def pytest_runtest_setup():
     """
     A command with --cpu hides GPUs from all that its process starts: here from one test only.
 
-    A hook and no fixture: fixtures of a module run commands, too, and come before those of a test.
+    A hook and no fixture: a module's fixtures, which run commands too, come before a test's.
     """
     os.environ.pop('CUDA_VISIBLE_DEVICES', None)
     os.environ.update(_DEVICES)
