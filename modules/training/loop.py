@@ -32,7 +32,7 @@ class Stop:
     """Notes SIGINT, SIGTERM and SIGHUP, so that the step under way ends before the run does.
 
     Args:
-        told: say on stderr what is waited for.
+        told: say what is waited for.
     """
 
     def __init__(self, told: bool = True) -> None:
@@ -46,8 +46,8 @@ class Stop:
             sys.exit(128 + number)
         self.signal = number
         if self._told:
-            with contextlib.suppress(OSError):  # print might interrupt itself
-                os.write(2, STOPPING)
+            with contextlib.suppress(OSError):  # a print might interrupt another
+                os.write(1, STOPPING)
 
     def leave(self) -> NoReturn:
         """Ends this process; one that got no signal itself follows another that did."""

@@ -132,11 +132,11 @@ def test_a_signal_saves_and_stops(interruptible, whole_run, dataset, tmp_path, n
         assert process.poll() is None
     time.sleep(0.3)
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=60)
     if process.returncode == 0:
         pytest.skip('the run was over before the signal came')
     assert process.returncode == 128 + number
-    assert 'stopping after this step, with a checkpoint' in err
+    assert 'stopping after this step, with a checkpoint' in out
     saved = find_checkpoints(folder)
     assert f'interrupted; the newest checkpoint is {saved[-1]}\n' in out
     command = f'next: python train.py --config {config} --cpu --resume {folder}\n'
