@@ -56,26 +56,6 @@ def test_a_program_that_computes_something_else_is_not_used(cache, monkeypatch, 
     assert entries(cache) == []
 
 
-@pytest.fixture
-def gpu(monkeypatch):
-    """A second GPU, as far as engines are chosen; what would run on it runs on the CPU, by Paddle's
-    own operations. Gives the numbers of the GPUs that programs are for.
-    """
-    monkeypatch.setattr(paddle.device, 'get_device', lambda: 'gpu:1')
-    monkeypatch.setattr(paddle.device.cuda, 'get_device_name', lambda number: f'No. {number}')
-    monkeypatch.setattr(paddle.device.cuda, 'get_device_capability', lambda: (8, 0))
-    used = []
-
-    def use(config, number):
-        config.disable_gpu()
-        config.disable_mkldnn()
-        config.delete_pass('inplace_pass')
-        used.append(number)
-
-    monkeypatch.setattr(predictors, '_use_gpu', use)
-    return used
-
-
 def test_gpus_run_eagerly(gpu):
     models = SimpleNamespace(eval=lambda: None)
     assert choose(precision='fp16', models=models).dtype == 'float16'
