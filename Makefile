@@ -75,8 +75,9 @@ demo-train: setup data/creatures-64 data/creatures-128
 	@echo 'To use it: $(RUN) demo.py --config config/demo-128.yaml --checkpoint' \
 	    $$(ls log/demo-adv-128/*.safetensors | tail -n 1)
 
+# Tests share the cores: each runs on its own process's share of them.
 test: lint
-	@$(RUN) -m pytest -q
+	@$(RUN) -m pytest -q -n auto --maxprocesses 4 --dist worksteal
 
 test-quick: lint
 	@$(RUN) -m pytest -q -m quick

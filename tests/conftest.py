@@ -13,10 +13,11 @@ from modules.runtime.process import prepare_process
 
 prepare_process()
 
-# Compiled programs are shared by the tests, not with the user.
-_CACHE = tempfile.mkdtemp()
-os.environ['XDG_CACHE_HOME'] = _CACHE
-atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
+# Compiled programs are shared by the tests, and by the processes that run them, not with the user.
+if 'PYTEST_XDIST_WORKER' not in os.environ:
+    _CACHE = tempfile.mkdtemp()
+    os.environ['XDG_CACHE_HOME'] = _CACHE
+    atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
 
 _DEVICES = {k: v for k, v in os.environ.items() if k == 'CUDA_VISIBLE_DEVICES'}
 
