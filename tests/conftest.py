@@ -9,14 +9,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
+# Tests that run side by side share the cores; before Paddle is loaded.
+_SIDE_BY_SIDE = int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', 0))
+if _SIDE_BY_SIDE:
+    os.environ.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 1) // _SIDE_BY_SIDE)))
+
 from modules.runtime.process import prepare_process
 
 prepare_process()
 
-# Compiled programs are shared by the tests, not with the user.
-_CACHE = tempfile.mkdtemp()
-os.environ['XDG_CACHE_HOME'] = _CACHE
-atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
+# Compiled programs are shared by the tests, and by the processes that run them, not with the user.
+if not _SIDE_BY_SIDE:
+    _CACHE = tempfile.mkdtemp()
+    os.environ['XDG_CACHE_HOME'] = _CACHE
+    atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
 
 _DEVICES = {k: v for k, v in os.environ.items() if k == 'CUDA_VISIBLE_DEVICES'}
 
