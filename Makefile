@@ -75,8 +75,10 @@ demo-train: setup data/creatures-64 data/creatures-128
 	@echo 'To use it: $(RUN) demo.py --config config/demo-128.yaml --checkpoint' \
 	    $$(ls log/demo-adv-128/*.safetensors | tail -n 1)
 
+# In a process a core, at most four: each takes up to 3 GB.
 test: lint
-	@$(RUN) -m pytest -q
+	@echo 'All tests: about 20 minutes on two cores; make test-quick takes under two'
+	@$(RUN) -m pytest -q -n auto --maxprocesses 4 --dist worksteal
 
 test-quick: lint
 	@$(RUN) -m pytest -q -m quick

@@ -25,8 +25,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument('--config', type=Path, required=True)
     parser.add_argument(
         '--checkpoint',
-        help='weights: a known name (vox, vox-512), .pth.tar, .pdparams, .safetensors, a folder of '
-        "a run or of .npz files; the config's ckpt_model if left out",
+        help='weights: a known name (vox, vox-512), .pth.tar, .pdparams, .safetensors, the folder '
+        "of a run (its newest ones) or of .npz files; the config's ckpt_model if left out",
     )
     parser.add_argument(
         '--save_dir',

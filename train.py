@@ -31,7 +31,8 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         '--checkpoint',
-        help="weights to start from; the config's ckpt_model if left out, else random ones",
+        help='weights to start from: as for demo.py, such as the folder of a run (its newest '
+        "ones); the config's ckpt_model if left out, else random ones",
     )
     parser.add_argument(
         '--resume',

@@ -9,14 +9,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
+# Tests that run side by side share the cores; before Paddle is loaded.
+_SIDE_BY_SIDE = int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', 0))
+if _SIDE_BY_SIDE:
+    os.environ.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 1) // _SIDE_BY_SIDE)))
+
 from modules.runtime.process import prepare_process
 
 prepare_process()
 
-# Compiled programs are shared by the tests, not with the user.
-_CACHE = tempfile.mkdtemp()
-os.environ['XDG_CACHE_HOME'] = _CACHE
-atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
+# Compiled programs are shared by the tests, and by the processes that run them, not with the user.
+if not _SIDE_BY_SIDE:
+    _CACHE = tempfile.mkdtemp()
+    os.environ['XDG_CACHE_HOME'] = _CACHE
+    atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
 
 _DEVICES = {k: v for k, v in os.environ.items() if k == 'CUDA_VISIBLE_DEVICES'}
 
@@ -42,7 +48,7 @@ def pytest_runtest_setup():
     """
     A command with --cpu hides GPUs from all that its process starts: here from one test only.
 
-    A hook and no fixture: fixtures of a module, which run commands too, come before a test's.
+    A hook and no fixture: a module's fixtures, which run commands too, come before a test's.
     """
     os.environ.pop('CUDA_VISIBLE_DEVICES', None)
     os.environ.update(_DEVICES)
@@ -61,7 +67,7 @@ def interruptible():
 @pytest.fixture(scope='module')
 def official():
     """The tiny checkpoint's networks as states; test_checkpoint_reading.py checks that reading."""
-    from modules.checkpoints.reading import read_checkpoint
+    from modules.checkpoints.models import read_checkpoint
     from tests.support.tiny_checkpoint import LEGACY
 
     return read_checkpoint(LEGACY).networks

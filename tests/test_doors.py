@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 import animate
+import demo
 import train
 from tests.support.places import ROOT
+from tools import evaluate
 
 
 @pytest.mark.quick
@@ -28,6 +30,15 @@ def test_animations_of_a_run_lie_in_its_folder(tmp_path, monkeypatch):
         arguments = ['animate.py', '--config', 'a.yaml', '--checkpoint', str(given)]
         monkeypatch.setattr(sys, 'argv', arguments)
         assert animate.parse_arguments().save_dir == tmp_path / 'animation'
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize('door', [animate, demo, train, evaluate])
+def test_help_says_which_weights_of_a_run_are_taken(door, monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', ['door', '--help'])
+    with pytest.raises(SystemExit):
+        door.parse_arguments()
+    assert 'folder of a run (its newest' in ' '.join(capsys.readouterr().out.split())
 
 
 @pytest.mark.quick

@@ -178,6 +178,15 @@ def test_a_file_that_is_no_vgg_is_refused(tmp_path):
         build_vgg(str(tmp_path / 'nowhere'))
 
 
+def test_where_vgg_can_not_be_had_the_mend_is_named(monkeypatch):
+    def fetch(url):
+        raise UserError(f'{url}: the download failed')
+
+    monkeypatch.setattr(frozen, 'fetch', fetch)
+    with pytest.raises(UserError, match='failed; vgg19_weights: random, with a pixel loss'):
+        build_vgg('imagenet')
+
+
 def test_random_vgg_is_the_same_everywhere(seeded_vgg):
     again = build_vgg('random')
     for one, other in zip(seeded_vgg.parameters(), again.parameters()):

@@ -7,7 +7,8 @@ Prints Markdown tables. Sections, chosen by --only:
     loading    training samples per second by two worker processes, beside decoding whole clips
     training   time and peak memory of a training step, beside the official PyTorch code's
     animation  time and peak memory of the frames of an animation by each engine, beside the
-               official PyTorch code's, and how far the frames are from the reference engine's
+               official PyTorch code's in the forms that are used where it is to be fast (as it is,
+               compiled, by OpenVINO, ...), and how far the frames are from the reference engine's
 
 What is compared runs in turns (A B A B ...), --repeats times, and medians are shown; (largest -
 smallest) / median is the spread. Networks are measured on the CPU, in processes of their own which
@@ -42,6 +43,7 @@ from tools.benchmarking.ours import ENGINES
 from tools.benchmarking.runs import find_official
 from tools.benchmarking.training import compare_training
 from tools.markdown import table
+from tools.official.forms import FORMS
 
 SECTIONS = ('loading', 'training', 'animation')
 NOISY = 0.25  # spread above which a warning is printed
@@ -96,7 +98,15 @@ def parse_arguments() -> argparse.Namespace:
         metavar='A,B',
         help=f'of {", ".join(ENGINES)}; all if left out',
     )
+    add(
+        '--peer',
+        dest='peers',
+        action='append',
+        choices=FORMS,
+        help=f'also: {"; ".join(FORMS)}; repeat it for several; all that can be had if left out',
+    )
     options = parser.parse_args()
+    options.peers = options.peers or list(FORMS)
     for name, least in LEAST.items():
         if getattr(options, name) < least:
             parser.error(f'--{name} {getattr(options, name)}: give a number of at least {least}')

@@ -79,7 +79,11 @@ class DamagedClipError(Exception):
 def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
     parser.add_argument('--config', type=Path, required=True)
-    parser.add_argument('--checkpoint', help="weights; the config's ckpt_model if left out")
+    parser.add_argument(
+        '--checkpoint',
+        help='weights: as for demo.py, such as the folder of a run (its newest ones); the '
+        "config's ckpt_model if left out",
+    )
     parser.add_argument('--out', type=Path, required=True, help='folder to create')
     parser.add_argument(
         '--metrics',
@@ -150,13 +154,18 @@ def build_measures(options: argparse.Namespace) -> list[Measure]:
     return measures
 
 
+def warn_above_bar(message: str) -> None:
+    with tqdm.external_write_mode(file=sys.stderr):
+        warn(message)
+
+
 def read_whole(clip: Clip) -> Iterator[np.ndarray]:
     """The frames of a clip; raises DamagedClipError where they break off."""
     notes: list[str] = []
     try:
         yield from clip.frames(notes)
         for note in notes:
-            warn(note)
+            warn_above_bar(note)
     except UserError as error:
         raise DamagedClipError(str(error)) from error
 
@@ -228,7 +237,7 @@ def evaluate(
                 rows.append(evaluate_clip(engine, clip, measures, place))
             except DamagedClipError as error:
                 broken.append(str(error))
-                warn(f'{error} (left out)')
+                warn_above_bar(f'{error} (left out)')
                 continue
             bar.update()
     if not rows:

@@ -63,7 +63,11 @@ class Errors(NamedTuple):
 def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
     parser.add_argument('--config', type=Path, default=ROOT / 'config' / 'demo-128.yaml')
-    parser.add_argument('--checkpoint', help="weights; the config's ckpt_model if left out")
+    parser.add_argument(
+        '--checkpoint',
+        help='weights: as for demo.py, such as the folder of a run (its newest ones); the '
+        "config's ckpt_model if left out",
+    )
     parser.add_argument('--cases', type=int, default=20, help='creatures to animate')
     parser.add_argument('--frames', type=int, default=32, help='of each clip')
     parser.add_argument('--seed', type=int, default=0, help='another one gives other cases')

@@ -30,8 +30,8 @@ def initial_frame(
     """The driving frame that movement is measured from; None for the first."""
     driving = read_resized(reader, size, options.frames)
     if options.find_best_frame:
-        bar = tqdm(driving, 'best frame', count_of(options, reader), unit='frame', disable=None)
         print('looking for the best frame', flush=True)
+        bar = tqdm(driving, 'best frame', count_of(options, reader), unit='frame', disable=None)
         number, frame = find_best_frame(engine, source, bar)
         print(f'best frame: {number}')
         return frame

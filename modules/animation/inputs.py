@@ -34,8 +34,8 @@ def add_animation_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--checkpoint',
-        help='weights: a known name (vox, vox-512), .pth.tar, .pdparams, .safetensors, a folder of '
-        "a run or of .npz files; the config's ckpt_model if left out",
+        help='weights: a known name (vox, vox-512), .pth.tar, .pdparams, .safetensors, the folder '
+        "of a run (its newest ones) or of .npz files; the config's ckpt_model if left out",
     )
     parser.add_argument(
         '--source_image', type=Path, default=BUNDLED / 'source.png', help='the picture'
@@ -89,7 +89,11 @@ def _config_of(checkpoint: str) -> Path:
     if checkpoint in CONFIGS and not os.path.exists(checkpoint):
         return ROOT / 'config' / CONFIGS[checkpoint]
     beside = (path if os.path.isdir(path) else path.parent) / 'config.yaml'
-    return beside if os.path.isfile(beside) else BUNDLED_CONFIG
+    if os.path.isfile(beside):
+        return beside
+    if path.exists():  # else who reads it says so
+        note(f'{checkpoint}: without --config, {BUNDLED_CONFIG.name} is taken')
+    return BUNDLED_CONFIG
 
 
 def _is_same(path: PathLike, other: Path) -> bool:

@@ -39,7 +39,12 @@ def build_vgg(weights: str) -> Vgg19:
     if weights == 'random':
         vgg.seed()
     elif weights == 'imagenet':
-        load_frozen(vgg, fetch(IMAGENET_URL), 'VGG19')
+        try:
+            path = fetch(IMAGENET_URL)
+        except UserError as error:
+            mend = 'vgg19_weights: random, with a pixel loss as in config/own-64.yaml, needs none'
+            raise UserError(f'{error}; {mend}') from error
+        load_frozen(vgg, path, 'VGG19')
     else:
         load_frozen(vgg, Path(weights), 'VGG19')
     return vgg

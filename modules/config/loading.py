@@ -111,6 +111,10 @@ def _read_yaml(path: PathLike) -> Any:
         mark = getattr(error, 'problem_mark', None)
         where = f'line {mark.line + 1}: ' if mark else ''
         what = getattr(error, 'problem', None) or error
+        if 'escape' in str(what):  # C:\Users in double quotes
+            what = (
+                f'{what}; in "double quotes" a \\ begins one: write paths with / or without quotes'
+            )
         raise UserError(f'{path}: {where}not valid YAML: {what}') from error
 
 

@@ -31,6 +31,7 @@ from modules.data.clips import EXACT, FOLDER, Clip, CrashError, Size, clip_kind,
 from modules.runtime.errors import UserError, reason_of
 from modules.runtime.files import PathLike, atomic_output
 from modules.runtime.locks import taking_turns
+from modules.runtime.messages import note
 from modules.runtime.user_cache import user_cache
 
 GIGABYTE = 10**9
@@ -125,7 +126,7 @@ class FrameCache:
         return None
 
     def fill(self, clips: Sequence[Clip], threads: int = 1) -> Filled:
-        """Makes an entry for each of these clips that has none; shows a bar when there is work.
+        """Makes an entry for each of these clips that has none; says so when there is work.
 
         Entries that other datasets used longest ago make room; a clip that does not fit all the
         same goes without. Only one process at a time fills a cache, others wait.
@@ -245,12 +246,14 @@ class _Filling:
         left_out = 0
         if not self._todo:
             return Filled([], [], 0, '', [])
+        note(f'{len(self._todo)} clips are decoded into {self._cache.folder}, once')
         pool = ThreadPoolExecutor(threads)
         try:
             futures: dict[Future[None], Clip] = {
                 pool.submit(self._store, clip, entry): clip for clip, entry in self._todo
             }
-            bar = tqdm(as_completed(futures), 'frame cache', len(futures), unit='clip')
+            done, count = as_completed(futures), len(futures)
+            bar = tqdm(done, 'frame cache', count, unit='clip', disable=None)
             for future in bar:
                 try:
                     future.result()

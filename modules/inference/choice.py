@@ -15,7 +15,7 @@ from modules.ops.precision import DTYPES, check_capability, gpu_capability
 from modules.runtime.errors import UserError
 from modules.runtime.memory import available_memory
 from modules.runtime.messages import note
-from modules.runtime.process import describe_cpu
+from modules.runtime.process import has_bf16
 
 # Frames of a run where the user names no number, for frames of up to _PIXELS; see `choose_batch`.
 BATCHES = {'GPU': 8, 'CPU, bf16 by AMX': 4, 'CPU': 1}
@@ -137,7 +137,7 @@ def _engine_on_cpu(wanted: _Wanted) -> Engine:
     if precision == 'fp16':
         raise UserError('--precision fp16: is for GPUs; on the CPU choose bf16')
     lacks = _lack_of_onednn()
-    if lacks is None and precision == 'bf16' and not _has_bf16():
+    if lacks is None and precision == 'bf16' and not has_bf16():
         note('--precision bf16: this CPU has no instructions for it, so fp32 is used')
         precision = 'fp32'
     if lacks is None:
@@ -163,8 +163,3 @@ def _lack_of_onednn() -> str | None:
     if not paddle.base.core.is_compiled_with_onednn():
         return 'this PaddlePaddle has no oneDNN'
     return None
-
-
-def _has_bf16() -> bool:
-    flags = describe_cpu().split()
-    return 'avx512_bf16' in flags or 'amx_bf16' in flags

@@ -214,7 +214,8 @@ class _Store:
             # any more. A new one is made then, or if that fails, too, the networks are used.
             try:
                 program = Program(entry, bf16, gpu=self.gpu)
-                program.try_out()
+                if self.gpu is not None:  # whose drivers change; the key knows all that a CPU needs
+                    program.try_out()
                 return program
             except (*COMPILER_ERRORS, OSError):
                 self.cache.drop(key)

@@ -106,3 +106,9 @@ def describe_cpu() -> str:
         return ''
     changing = ('cpu MHz', 'bogomips', 'processor', 'apicid', 'initial apicid', 'core id')
     return '\n'.join(line for line in lines if line.split('\t')[0] not in changing)
+
+
+def has_bf16() -> bool:
+    """Whether the CPU has instructions for bfloat16."""
+    flags = describe_cpu().split()
+    return 'avx512_bf16' in flags or 'amx_bf16' in flags

@@ -1,5 +1,7 @@
 """The training loop: step, log, save."""
 
+import contextlib
+import os
 import signal
 import sys
 import time
@@ -23,12 +25,19 @@ from modules.training.run_folder import Progress, RunFolder
 from modules.training.trainer import StepResult, Trainer
 from modules.visualizer import Visualizer
 
+STOPPING = b'\nstopping after this step, with a checkpoint; a second signal ends at once, without\n'
+
 
 class Stop:
-    """Notes SIGINT, SIGTERM and SIGHUP, so that the step under way ends before the run does."""
+    """Notes SIGINT, SIGTERM and SIGHUP, so that the step under way ends before the run does.
 
-    def __init__(self) -> None:
+    Args:
+        told: say what is waited for.
+    """
+
+    def __init__(self, told: bool = True) -> None:
         self.signal: int | None = None
+        self._told = told
         for number in (signal.SIGINT, *ending_signals()):
             signal.signal(number, self._note)
 
@@ -36,6 +45,9 @@ class Stop:
         if self.signal is not None:  # asked twice: do not wait for the step
             sys.exit(128 + number)
         self.signal = number
+        if self._told:
+            with contextlib.suppress(OSError):  # a print might interrupt another
+                os.write(1, STOPPING)
 
     def leave(self) -> NoReturn:
         """Ends this process; one that got no signal itself follows another that did."""
@@ -93,7 +105,7 @@ def train(
     workers = cores_of_process() if params['num_workers'] is None else params['num_workers']
     visualizer = Visualizer(**config['visualizer_params'])
     main_process = distributed.rank() == 0
-    stop, saved_at = Stop(), time.monotonic()
+    stop, saved_at = Stop(main_process), time.monotonic()
     bar = ProgressBar(params['num_epochs'], len(order), order.batch_size, main_process)
     curves = Curves(scalars, len(order), order.batch_size)
     for epoch in range(progress.epoch, params['num_epochs']):
@@ -101,7 +113,7 @@ def train(
         log = LossLog(folder, progress, curves.losses)
         batches = make_loader(dataset, order.epoch(epoch, progress.batch), workers)
         bar.start(epoch, progress.batch)
-        for number, batch in enumerate(batches, progress.batch + 1):
+        for number, batch in enumerate(bar.shown_over(batches), progress.batch + 1):
             source, driving = paddle.to_tensor(batch.source), paddle.to_tensor(batch.driving)
             step = checked_step(trainer, source, driving, log)
             log.add(trainer.step_count, step.losses, step.skipped)
@@ -118,7 +130,6 @@ def train(
                 saved_at = time.monotonic()
             if stopping:
                 stop.leave()
-        bar.close()
         rates = trainer.learning_rates()
         trainer.end_epoch()
         means = log.means()

@@ -2,13 +2,15 @@
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeVar
 
 from tqdm import tqdm
 
 SECONDS_BETWEEN_LINES = 60
 
 Clock = Callable[[], float]  # seconds since any moment
+T = TypeVar('T')
 
 
 class Speed:
@@ -63,6 +65,13 @@ class ProgressBar:
             unit='sample',
             disable=not self._bar_shown,
         )
+
+    def shown_over(self, batches: Iterable[T]) -> Iterator[T]:
+        """The batches; the bar ends with them, or with the loop over them, however that ends."""
+        try:
+            yield from batches
+        finally:
+            self.close()
 
     def update(self, losses: Mapping[str, float]) -> None:
         """Counts a step; `losses` are the latest known, or empty."""

@@ -4,7 +4,7 @@ A frame is an array (H, W, 3) of uint8, RGB; H and W are its height and width in
 is read and written at a constant rate: frame i belongs to second i / fps (see `VideoReader`).
 """
 
-from modules.video.animations import is_animated
+from modules.video.animated_pictures import is_animated
 from modules.video.opening import CLIP_SUFFIXES
 from modules.video.pictures import IMAGE_SUFFIXES, read_image
 from modules.video.reading import VideoReader, map_repeated, read_frames

@@ -2,7 +2,6 @@
 
 import functools
 import io
-from typing import Optional
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -12,7 +11,7 @@ from PIL import Image, ImageCms
 _SAME = 2
 
 
-def to_srgb(image: Image.Image, profile: Optional[bytes]) -> Image.Image:
+def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """The colours of an L, RGB or CMYK picture as RGB.
 
     As in browsers, a profile that is damaged, or for colours of another kind than the picture's,
@@ -25,7 +24,7 @@ def to_srgb(image: Image.Image, profile: Optional[bytes]) -> Image.Image:
 
 
 @functools.lru_cache(maxsize=16)  # the frames of a clip have the same
-def _conversion(profile: bytes, mode: str) -> Optional[ImageCms.ImageCmsTransform]:
+def _conversion(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """From the colours of `profile`; None where they are sRGB's, or can't be told."""
     try:
         srgb = ImageCms.createProfile('sRGB')

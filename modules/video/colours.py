@@ -1,7 +1,7 @@
 """Decoded frames of any pixel format as RGB."""
 
 import struct
-from typing import Any, Optional, Tuple
+from typing import Any
 
 import av
 import numpy as np
@@ -38,7 +38,21 @@ if PYAV < 19:
     SideDataType._missing_ = classmethod(_unnamed)  # type: ignore[method-assign, assignment]
 
 
-def display_matrix(frame: av.VideoFrame) -> Tuple[int, int, int, int]:
+def colour_tags(stream: av.VideoStream) -> dict[str, int]:
+    """What a container says of a track's colours, before anything is decoded."""
+    context = stream.codec_context
+    tags = {name: getattr(context, name) for name in ('colorspace', 'color_trc', 'color_primaries')}
+    return {name: value for name, value in tags.items() if value != UNSPECIFIED}
+
+
+def complete_tags(frame: av.VideoFrame, tags: dict[str, int]) -> None:
+    """Gives a frame the tags that it lacks: decoders of H.264 and HEVC forget the container's."""
+    for name, value in tags.items():
+        if getattr(frame, name) == UNSPECIFIED:
+            setattr(frame, name, value)
+
+
+def display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
     """(a, b, c, d): what is stored at (x, y) is shown at (a x + c y, b x + d y), up to a shift."""
     data = frame.side_data.get(SideDataType.DISPLAYMATRIX)
     if data is None:
@@ -47,7 +61,7 @@ def display_matrix(frame: av.VideoFrame) -> Tuple[int, int, int, int]:
     return a, b, c, d
 
 
-def alpha_hides_all(frame: av.VideoFrame) -> Optional[bool]:
+def alpha_hides_all(frame: av.VideoFrame) -> bool | None:
     """`hides_all` of a frame; what a palette calls transparent is meant to be."""
     if not any(part.is_alpha for part in frame.format.components):
         return False
@@ -57,8 +71,8 @@ def alpha_hides_all(frame: av.VideoFrame) -> Optional[bool]:
 
 def to_rgb(
     frame: av.VideoFrame,
-    turn: Tuple[int, int, int, int],
-    size: Optional[Size] = None,
+    turn: tuple[int, int, int, int],
+    size: Size | None = None,
     ignore_alpha: bool = False,
 ) -> np.ndarray:
     """A decoded frame of any pixel format -> (H, W, 3) uint8, RGB, opaque and upright.
@@ -94,7 +108,7 @@ def to_rgb(
 
 
 def _convert(
-    frame: av.VideoFrame, pixel_format: str, transfer: int, size: Optional[Size]
+    frame: av.VideoFrame, pixel_format: str, transfer: int, size: Size | None
 ) -> np.ndarray:
     if PYAV == 17:  # fails on numbers that swscale lacks, though nothing is converted by them
         frame.color_trc = frame.color_primaries = UNSPECIFIED

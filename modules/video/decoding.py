@@ -2,13 +2,15 @@
 
 import contextlib
 import itertools
-from typing import Any, Generator, Iterator, Optional, Tuple, TypeVar
+from collections.abc import Generator, Iterator
+from typing import Any, TypeVar
 
 import av
 
 from modules.runtime.files import PathLike
+from modules.video.colours import colour_tags, complete_tags
 from modules.video.opening import damage_error, errors_named, open_clip, picture_track
-from modules.video.packets import holds_picture
+from modules.video.packets import demux, holds_picture
 from modules.video.survey import Clip
 
 Frame = TypeVar('Frame')
@@ -17,11 +19,14 @@ ALPHA_DECODERS = {'vp8': 'libvpx', 'vp9': 'libvpx-vp9'}
 
 
 def decode(
-    path: PathLike, clip: Clip, start: Optional[int] = None
-) -> Generator[Tuple[int, av.VideoFrame], None, None]:
+    path: PathLike, clip: Clip, start: int | None = None, is_short: bool = False
+) -> Generator[tuple[int, av.VideoFrame], None, None]:
     """Yields (number, frame) in order of display, from the keyframe stamped `start` if given.
 
     Numbers may be missing (nothing new to be shown there) or repeat (the last one is to be shown).
+
+    Args:
+        is_short: a few frames are wanted, which come sooner from a single thread.
 
     Raises:
         UserError: damage, when it is reached.
@@ -29,11 +34,13 @@ def decode(
     number, first = -1, None
     with open_clip(path) as container, errors_named(path):
         stream = picture_track(container, path)
+        tags = colour_tags(stream)
         # A clip read through is worth all cores; a jump is short, and taken in several processes.
-        stream.thread_type = 'AUTO' if start is None else 'NONE'
+        stream.thread_type = 'NONE' if is_short or start is not None else 'AUTO'
         try:
             packets = _packets(container, stream, path, clip, start)
             for frame in _frames(_decoder(stream), packets):
+                complete_tags(frame, tags)
                 stamp = frame.dts if clip.by_dts else frame.pts
                 if frame.is_corrupt:
                     raise damage_error(path, number + 1, clip.frame_count)
@@ -64,8 +71,8 @@ def _packets(
     stream: av.VideoStream,
     path: PathLike,
     clip: Clip,
-    start: Optional[int],
-) -> Iterator[Optional[av.Packet]]:
+    start: int | None,
+) -> Iterator[av.Packet | None]:
     """Yields what is to be decoded, and None where another clip, joined to the one before, begins.
 
     Raises:
@@ -74,7 +81,7 @@ def _packets(
     if start is not None:
         container.seek(start, stream=stream)
     codec = stream.codec_context.name
-    demuxed = container.demux(stream)
+    demuxed = demux(container, stream)
     packets: Iterator[Any] = (packet for packet in demuxed if holds_picture(packet, codec))
     if start is not None:
         landed = next(packets, None)
@@ -86,14 +93,14 @@ def _packets(
         if place in clip.joints:
             shift = clip.joints[place]
             yield None
-        if shift:
+        if shift and packet.pts is not None:
             packet.pts += shift
             packet.dts = None if packet.dts is None else packet.dts + shift
         yield packet
 
 
 def _frames(
-    decoder: av.VideoCodecContext, packets: Iterator[Optional[av.Packet]]
+    decoder: av.VideoCodecContext, packets: Iterator[av.Packet | None]
 ) -> Iterator[av.VideoFrame]:
     for packet in packets:
         yield from decoder.decode(packet)
@@ -103,10 +110,10 @@ def _frames(
 
 
 def paced(
-    frames: Generator[Tuple[int, Frame], None, None],
-    frame_count: Optional[int],
+    frames: Generator[tuple[int, Frame], None, None],
+    frame_count: int | None,
     number: int = 0,
-) -> Generator[Tuple[int, Frame], None, None]:
+) -> Generator[tuple[int, Frame], None, None]:
     """Yields (number, frame) for every number from `number` on: the last frame due by then."""
     last = number
     shown: Any = None

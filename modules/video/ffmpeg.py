@@ -1,4 +1,4 @@
-"""What ffmpeg is asked to do: frames to H.264 or GIF, sound to beside them.
+"""What ffmpeg is asked to do: frames to H.264 or GIF.
 
 The program is the one that imageio-ffmpeg brings. Its own `write_frames` is not used: it keeps to
 itself how ffmpeg ended, so that a clip cut short by a full disk would pass for a whole one, leaves
@@ -15,14 +15,12 @@ import subprocess
 import tempfile
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, List, NamedTuple, Optional
+from typing import Any
 
-import av
 import imageio_ffmpeg
 
 from modules.runtime.errors import OUTPUT_ERRORS, UserError
 from modules.runtime.files import PathLike
-from modules.video.opening import fraction, open_clip, picture_tracks, sound_track
 from modules.video.pictures import Size
 
 # RGB to BT.709, 16-235. sRGB shares its primaries; its transfer function comes closest.
@@ -40,8 +38,6 @@ GIF = [
     *('-bsf:v', f'setts=duration=max(DURATION\\,{GIF_LEAST_DELAY})'),  # the last frame's, too
 ]
 INDEX_IN_FRONT = ('-movflags', '+faststart')  # of mp4 and mov; others have no such option
-# Sound that is passed on from before the first picture, in seconds: decoders need to warm up.
-RUN_UP = 0.1
 
 
 class FfmpegError(Exception):
@@ -134,7 +130,7 @@ def encoder(target: Path, fps: Fraction, size: Size) -> Ffmpeg:
             # Where the rows are no multiple of 8 blocks, the AVX-512 code of x264's macroblock tree
             # gives other bytes from run to run. Without that tree, files are a third larger.
             options += ['-x264-params', 'mbtree=0']
-    return Ffmpeg(*pictures, '-i', 'pipe:', *options, *INDEX_IN_FRONT, _file(target))
+    return Ffmpeg(*pictures, '-i', 'pipe:', *options, *INDEX_IN_FRONT, file_url(target))
 
 
 def frames_in_gif(count: int, fps: Fraction) -> int:
@@ -147,61 +143,6 @@ def frames_in_gif(count: int, fps: Fraction) -> int:
     return kept
 
 
-class Sound(NamedTuple):
-    """A sound track: the clip, its number there, how it is encoded, and when the pictures start."""
-
-    path: PathLike
-    track: int
-    codec: List[object]
-    zero: float  # seconds from the clip's start, which is second 0 to ffmpeg
-
-    def add_to(self, movie: Path, seconds: Fraction) -> Optional[str]:
-        """Adds the sound from the first picture to the end -> None, or a line on what is missing.
-
-        Raises:
-            OSError: the disk is full, or fails.
-        """
-        lead = min(self.zero, RUN_UP)
-        cut = ['-ss', f'{self.zero - lead:.4f}', '-itsoffset', -lead] if lead else []
-        with tempfile.TemporaryDirectory(dir=movie.parent) as folder:
-            whole = Path(folder, movie.name)
-            arguments = [
-                *('-i', _file(movie), *cut, '-t', f'{float(seconds) + lead:.6f}'),
-                # The option keeps playlists from reaching for the network.
-                *('-protocol_whitelist', 'file', '-i', _file(self.path)),
-                *('-map', '0:v', '-map', f'1:a:{self.track}', '-map_chapters', '-1'),
-                *('-c:v', 'copy', *self.codec, *INDEX_IN_FRONT, _file(whole)),
-            ]
-            damaged = f'{self.path}: damaged sound track; some of it is missing'
-            for tolerance, told in ((['-xerror'], None), (['-max_error_rate', '1'], damaged)):
-                run = Ffmpeg(*tolerance, *arguments)
-                with contextlib.closing(run), contextlib.suppress(FfmpegError):
-                    run.finish()
-                    os.replace(whole, movie)
-                    return told
-        return f'{self.path}: unusable sound track; written without it'
-
-
-def find_sound(path: PathLike) -> Optional[Sound]:
-    """The sound track of a clip that players play, if there is one.
-
-    Raises:
-        UserError: no such file, or not a clip.
-    """
-    with open_clip(path) as clip:
-        track = sound_track(clip)
-        if track is None:
-            return None
-        number, codec, zero = clip.streams.audio.index(track), track.codec_context, 0.0
-        pictures = picture_tracks(clip)
-        if pictures and pictures[0].start_time is not None:
-            first = pictures[0].start_time * fraction(pictures[0].time_base)
-            zero = max(0.0, round(float(first - Fraction(clip.start_time, av.time_base)), 4))
-        if codec.name in ('aac', 'mp3', 'mp3float'):
-            return Sound(path, number, ['-c:a', 'copy', '-copyinkf:a'], zero)
-        return Sound(path, number, ['-c:a', 'aac', '-ac', min(codec.channels, 2)], zero)
-
-
-def _file(path: PathLike) -> str:
+def file_url(path: PathLike) -> str:
     """The prefix keeps a colon in a name from being taken for a protocol."""
     return f'file:{os.fspath(path)}'

@@ -3,26 +3,26 @@
 import itertools
 import os
 import re
+from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import Dict, FrozenSet, Generator, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from modules.runtime.errors import UserError
 from modules.video.pictures import IMAGE_SUFFIXES, Size, ignores_alpha, read_picture, stored_size
-from modules.video.timing import Rate, exact_rate
+from modules.video.timing import Rate, Repeats, exact_rate
 
 
 class Folder:
     """The pictures of a folder, one after another or at random; attributes as of VideoReader."""
 
     has_audio: bool = False
-    repeats: FrozenSet[int] = frozenset()
+    repeats = Repeats()
 
     def __init__(self, path: Path, fps: Rate):
         self.path, self.fps = path, exact_rate(fps)
         self._pictures, others = _list_pictures(path)
-        self.frame_count: Optional[int] = len(self._pictures)
+        self.frame_count: int | None = len(self._pictures)
         first = read_picture(self._pictures[0])
         self.size: Size = first.colours.shape[:2]
         others_hide = (read_picture(picture).hides_all() for picture in self._pictures[1:])
@@ -40,7 +40,7 @@ class Folder:
         for picture in self._pictures:
             yield self._read(picture)
 
-    def pick(self, wanted: Sequence[int]) -> Dict[int, np.ndarray]:
+    def pick(self, wanted: Sequence[int]) -> dict[int, np.ndarray]:
         return {number: self._read(self._pictures[number]) for number in wanted}
 
     def _read(self, picture: Path) -> np.ndarray:
@@ -54,7 +54,7 @@ class Folder:
         return frame
 
 
-def _list_pictures(folder: Path) -> Tuple[List[Path], List[str]]:
+def _list_pictures(folder: Path) -> tuple[list[Path], list[str]]:
     """Pictures, sorted with the numbers in their names as numbers, and names of other files."""
     try:
         names = sorted(name for name in os.listdir(folder) if not name.startswith('.'))
@@ -64,7 +64,7 @@ def _list_pictures(folder: Path) -> Tuple[List[Path], List[str]]:
     if not pictures:
         raise UserError(f'{folder}: no pictures in this folder; put PNG or JPEG frames there')
 
-    def natural(name: str) -> Tuple[List[Union[str, int]], str]:
+    def natural(name: str) -> tuple[list[str | int], str]:
         parts = re.split('([0-9]+)', name)
         return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
 

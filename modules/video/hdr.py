@@ -5,7 +5,6 @@ be is compressed, colours move into the primaries of BT.709, and light becomes c
 """
 
 import functools
-from typing import Tuple
 
 import numpy as np
 
@@ -58,7 +57,7 @@ def _index(light: np.ndarray) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=4)
-def _tables(transfer: int, primaries: int) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _tables(transfer: int, primaries: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Codes -> light, with `PEAK` as 1; light -> what it is multiplied by; colours -> BT.709."""
     codes = np.arange(65536) / 65535
     linear = hlg_light(codes) if transfer == HLG else np.minimum(pq_light(codes) / PEAK, 1)

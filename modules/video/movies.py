@@ -3,8 +3,8 @@
 import bisect
 import contextlib
 import itertools
+from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import Dict, Generator, List, Sequence
 
 import av
 import numpy as np
@@ -15,7 +15,7 @@ from modules.video.decoding import decode, paced
 from modules.video.opening import damage_error, errors_named
 from modules.video.pictures import ignores_alpha
 from modules.video.survey import survey
-from modules.video.timing import find_repeats
+from modules.video.timing import Repeats
 
 
 class Movie:
@@ -25,8 +25,9 @@ class Movie:
         self.path, self._clip = path, survey(path)
         self.fps, self.frame_count = self._clip.fps, self._clip.frame_count
         self.has_audio = self._clip.has_audio
-        self.repeats = find_repeats(self._clip.slots, self.frame_count or 0)
-        with contextlib.closing(decode(path, self._clip)) as frames, errors_named(path):
+        self.repeats = Repeats(self._clip.slots, self.frame_count or 0)
+        opening = decode(path, self._clip, is_short=True)
+        with contextlib.closing(opening) as frames, errors_named(path):
             _, first = next(frames)
             self._turn, self._stored = display_matrix(first), (first.height, first.width)
             self.size = to_rgb(first, self._turn).shape[:2]
@@ -35,7 +36,7 @@ class Movie:
         self._scaled = 0
 
     @property
-    def notes(self) -> List[str]:
+    def notes(self) -> list[str]:
         if not self._scaled:
             return self._clip.notes
         height, width = self.size
@@ -52,7 +53,7 @@ class Movie:
                 source, frame = decoded, self._convert(decoded)
             yield frame
 
-    def pick(self, wanted: Sequence[int]) -> Dict[int, np.ndarray]:
+    def pick(self, wanted: Sequence[int]) -> dict[int, np.ndarray]:
         """The frames of these numbers, which ascend."""
         try:
             return self._pick(wanted, self._clip.keys)
@@ -60,9 +61,9 @@ class Movie:
             # A jump may land among frames that need what was skipped; the whole way decides.
             return self._pick(wanted, [])
 
-    def _pick(self, wanted: Sequence[int], keys: List[int]) -> Dict[int, np.ndarray]:
+    def _pick(self, wanted: Sequence[int], keys: list[int]) -> dict[int, np.ndarray]:
         """Decodes the `wanted` frames, jumping to keyframes with these stamps."""
-        frames: Dict[int, np.ndarray] = {}
+        frames: dict[int, np.ndarray] = {}
         key_numbers = [self._clip.slot(key) for key in keys]
         steps, position = paced(decode(self.path, self._clip), self.frame_count), 0
         for number in wanted:

@@ -3,8 +3,9 @@
 import contextlib
 import os
 import stat
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from typing import Any, Iterator, List, Optional, Sequence, TypeVar
+from typing import Any, TypeVar
 
 import av
 
@@ -34,7 +35,7 @@ def fraction(rational: Any) -> Fraction:
     return Fraction(rational.numerator, rational.denominator)
 
 
-def damage_error(path: PathLike, frame: int, frame_count: Optional[int]) -> UserError:
+def damage_error(path: PathLike, frame: int, frame_count: int | None) -> UserError:
     total = f' of {frame_count}' if frame_count else ''
     return UserError(
         f'{path}: damaged after frame {frame}{total}; re-encode it or cut it before that point'
@@ -92,7 +93,7 @@ def _open(path: PathLike) -> av.container.InputContainer:
             ) from error
 
 
-def picture_tracks(container: av.container.InputContainer) -> List[av.VideoStream]:
+def picture_tracks(container: av.container.InputContainer) -> list[av.VideoStream]:
     """Those that are clips, whether they can be decoded or not."""
     return [stream for stream in container.streams.video if not stream.disposition & NO_CLIP]
 
@@ -114,13 +115,13 @@ def picture_track(container: av.container.InputContainer, path: PathLike) -> av.
     raise UserError(f'{path}: no video in it; give a clip with moving pictures')
 
 
-def sound_track(container: av.container.InputContainer) -> Optional[av.AudioStream]:
+def sound_track(container: av.container.InputContainer) -> av.AudioStream | None:
     """The sound track that players play: the default one; None where none can be decoded."""
     known = _known(container.streams.audio)
     return _default(known) if known else None
 
 
-def _known(tracks: Sequence[Track]) -> List[Track]:
+def _known(tracks: Sequence[Track]) -> list[Track]:
     return [track for track in tracks if track.codec_context is not None]
 
 

@@ -1,8 +1,10 @@
 """The packets of a clip, on one line in time even where clips have been joined byte by byte."""
 
+import contextlib
 import itertools
+from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import av
 
@@ -27,18 +29,16 @@ class Packet(NamedTuple):
 class Packets(NamedTuple):
     """The packets of the pictures, and what was found on the way."""
 
-    pictures: List[Packet]
+    pictures: list[Packet]
     # The packets with which another clip begins, joined to the one before: their places, and what
     # must be added to the time stamps from there on.
-    joints: Dict[int, int]
-    held_until: Optional[
-        int
-    ]  # the end of empty packets, which repeat a frame; None: there are none
-    sound_end: Optional[Fraction]  # in seconds of the container's clock; None: unknown
-    damaged: Optional[int]  # the place of the first that is damaged; None: none is
+    joints: dict[int, int]
+    held_until: int | None  # the end of empty packets, which repeat a frame; None: there are none
+    sound_end: Fraction | None  # in seconds of the container's clock; None: unknown
+    damaged: int | None  # the place of the first that is damaged; None: none is
 
     @property
-    def parts(self) -> List[List[Packet]]:
+    def parts(self) -> list[list[Packet]]:
         """The packets of each of the joined clips."""
         places = [0, *self.joints, len(self.pictures)]
         return [self.pictures[start:end] for start, end in itertools.pairwise(places)]
@@ -51,9 +51,8 @@ class _Line:
         rate = stream.average_rate or stream.guessed_rate or FOLDER_FPS
         tick = fraction(stream.time_base)
         self._step = max(1, round(1 / (fraction(rate) * tick)))
-        jumps = stream.container.format.flags & av.format.Flags.ts_discont.value
-        self._leap = LEAP / tick if jumps else None
-        self._latest: Optional[int] = None  # in this clip's own time
+        self._leap = LEAP / tick if may_jump(stream.container) else None
+        self._latest: int | None = None  # in this clip's own time
         self.end = self.shift = 0  # end: on the line
 
     def begins_anew(self, packet: av.Packet) -> bool:
@@ -78,9 +77,23 @@ class _Line:
         self.end = max(self.end, packet.pts + self.shift + (packet.duration or self._step))
 
 
+def may_jump(container: av.container.InputContainer) -> bool:
+    """Whether the clocks of such files may start anew on the way."""
+    return bool(container.format.flags & av.format.Flags.ts_discont.value)
+
+
 def holds_picture(packet: av.Packet, codec: str) -> bool:
     """Not the end of a stream, nor the headers of an Ogg that is joined to the one before."""
     return packet.size > 0 and not (codec == 'theora' and bytes(packet)[1:7] == b'theora')
+
+
+def demux(container: av.container.InputContainer, *streams: av.stream.Stream) -> Iterator[Any]:
+    """The packets of these streams, as PyAV's method gives them.
+
+    That fails at the end, when all packets are read, if another stream has appeared on the way.
+    """
+    with contextlib.suppress(IndexError):
+        yield from container.demux(*streams)
 
 
 def read_packets(container: av.container.InputContainer, stream: av.VideoStream) -> Packets:
@@ -95,10 +108,10 @@ def read_packets(container: av.container.InputContainer, stream: av.VideoStream)
         sound_end = (sound.start_time or 0) + sound.duration
     demuxed = (stream,) if sound is None or sound_end is not None else (stream, sound)
     line, joints = _Line(stream), {}
-    pictures: List[Packet] = []
+    pictures: list[Packet] = []
     codec, track = stream.codec_context.name, stream.index
     try:
-        for packet in container.demux(*demuxed):
+        for packet in demux(container, *demuxed):
             if packet.stream_index != track:
                 if packet.pts is not None:
                     sound_end = max(sound_end or 0, packet.pts + (packet.duration or 0))

@@ -6,17 +6,11 @@ import logging
 import os
 import struct
 import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import (
     IO,
     Any,
-    Callable,
-    Iterable,
-    Iterator,
-    Mapping,
     NamedTuple,
-    Optional,
-    Tuple,
-    Union,
 )
 
 import numpy as np
@@ -34,7 +28,7 @@ from modules.video.rescued_pictures import (
     without_metadata,
 )
 
-Size = Tuple[int, int]  # (height, width)
+Size = tuple[int, int]  # (height, width)
 
 # What counts as a frame in a folder of pictures.
 IMAGE_SUFFIXES = (
@@ -60,17 +54,17 @@ class Picture(NamedTuple):
     """What is drawn in a picture, upright."""
 
     colours: np.ndarray  # (H, W, 3) uint8, sRGB
-    alpha: Optional[np.ndarray] = None  # (H, W) uint8; None: opaque
+    alpha: np.ndarray | None = None  # (H, W) uint8; None: opaque
     is_keyed: bool = False  # transparent are certain colours, rather than pixels
 
-    def hides_all(self) -> Optional[bool]:
+    def hides_all(self) -> bool | None:
         """As the function of this name; a colour that is transparent by its name is meant to be."""
         if self.alpha is None:
             return False
         hides = hides_all(self.colours, self.alpha)
         return None if hides and self.is_keyed else hides
 
-    def shown(self, ignore_alpha: Optional[bool] = None) -> np.ndarray:
+    def shown(self, ignore_alpha: bool | None = None) -> np.ndarray:
         """(H, W, 3) uint8: on white, or as if all were opaque; None: that if alpha hides all."""
         ignore_alpha = self.hides_all() if ignore_alpha is None else ignore_alpha
         if self.alpha is None or ignore_alpha:
@@ -110,7 +104,7 @@ def read_picture(path: PathLike) -> Picture:
         return _read(path)
 
 
-def stored_size(path: PathLike) -> Tuple[int, int]:
+def stored_size(path: PathLike) -> tuple[int, int]:
     """(width, height) before EXIF orientation, as a rule from the header alone.
 
     Raises:
@@ -170,7 +164,7 @@ def _read(path: PathLike) -> Picture:
         raise
 
 
-def _rescue(path: PathLike) -> Optional[Picture]:
+def _rescue(path: PathLike) -> Picture | None:
     """The pixels of a file without its metadata; None if it isn't these that are broken."""
     with open(path, 'rb') as file:
         bare = without_metadata(file)
@@ -194,7 +188,7 @@ def _rescue(path: PathLike) -> Optional[Picture]:
 
 
 @contextlib.contextmanager
-def _opened(source: Union[PathLike, IO[bytes]]) -> Iterator[ImageFile.ImageFile]:
+def _opened(source: PathLike | IO[bytes]) -> Iterator[ImageFile.ImageFile]:
     """A picture whose header has been read; no decoding so far."""
     with warnings.catch_warnings():
         # Remarks on odd metadata, and on pictures that are large but not yet refused.
@@ -208,7 +202,7 @@ def _opened(source: Union[PathLike, IO[bytes]]) -> Iterator[ImageFile.ImageFile]
             yield image
 
 
-def _identified(source: Union[PathLike, IO[bytes]]) -> ImageFile.ImageFile:
+def _identified(source: PathLike | IO[bytes]) -> ImageFile.ImageFile:
     try:
         return Image.open(source)
     except UnidentifiedImageError:
@@ -236,7 +230,7 @@ def _identified(source: Union[PathLike, IO[bytes]]) -> ImageFile.ImageFile:
         return image
 
 
-def _is_heic(source: Union[PathLike, IO[bytes]]) -> bool:
+def _is_heic(source: PathLike | IO[bytes]) -> bool:
     if not isinstance(source, (str, os.PathLike)):
         return False
     with open(source, 'rb') as file:
@@ -246,7 +240,7 @@ def _is_heic(source: Union[PathLike, IO[bytes]]) -> bool:
     return box == b'ftyp' and bool(found & _HEIC)
 
 
-def _decode(file: ImageFile.ImageFile, path: PathLike, bare: Optional[Bare] = None) -> Picture:
+def _decode(file: ImageFile.ImageFile, path: PathLike, bare: Bare | None = None) -> Picture:
     """The pixels of an open picture; of a bare one, with its orientation and profile."""
     key = file.info.get('transparency')
     if key is not None and file.format == 'PNG':
@@ -284,7 +278,7 @@ def _to_array(image: Image.Image) -> np.ndarray:
     return pixels
 
 
-def _orientation(image: Image.Image, bare: Optional[Bare]) -> Any:
+def _orientation(image: Image.Image, bare: Bare | None) -> Any:
     """EXIF's, or else XMP's; what is broken beside it doesn't matter."""
     exif = bare.exif if bare else b''
     with contextlib.suppress(Exception):
@@ -295,9 +289,7 @@ def _orientation(image: Image.Image, bare: Optional[Bare]) -> Any:
     return orientation(exif)
 
 
-def _split(
-    image: Image.Image, key: Any, path: PathLike
-) -> Tuple[Image.Image, Optional[np.ndarray]]:
+def _split(image: Image.Image, key: Any, path: PathLike) -> tuple[Image.Image, np.ndarray | None]:
     """A picture of mode L, RGB or CMYK, and the alpha of a picture; as of Picture."""
     if image.mode == 'I' or image.mode.startswith('I;16'):
         values = np.asarray(image).astype(np.int64)
@@ -320,7 +312,7 @@ def _split(
     return (image if image.mode in ('RGB', 'CMYK') else image.convert('RGB')), None
 
 
-def hides_all(colours: np.ndarray, alpha: np.ndarray) -> Optional[bool]:
+def hides_all(colours: np.ndarray, alpha: np.ndarray) -> bool | None:
     """Whether alpha hides a whole picture; None where nothing is beneath it but black.
 
     Args:
@@ -331,7 +323,7 @@ def hides_all(colours: np.ndarray, alpha: np.ndarray) -> Optional[bool]:
     return True if colours.any() else None
 
 
-def ignores_alpha(hiding: Iterable[Optional[bool]]) -> bool:
+def ignores_alpha(hiding: Iterable[bool | None]) -> bool:
     """Whether a clip is shown as if it were opaque: nothing would be seen of any frame, as
     `hides_all` says. Frames are asked up to the first that shows something, mostly that is the
     first one.

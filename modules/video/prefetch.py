@@ -2,7 +2,8 @@
 
 import queue
 import threading
-from typing import Any, Iterable, Iterator, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
 
 T = TypeVar('T')
 _END = object()

@@ -2,29 +2,21 @@
 
 import contextlib
 import os
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import (
-    Callable,
-    FrozenSet,
-    Generator,
-    Iterable,
-    Iterator,
-    List,
-    Optional,
-    Sequence,
     TypeVar,
-    Union,
 )
 
 import numpy as np
 
 from modules.runtime.files import PathLike
-from modules.video.animations import Animation, is_for_pillow
+from modules.video.animated_pictures import Animation, is_for_pillow
 from modules.video.folders import Folder
 from modules.video.movies import Movie
 from modules.video.pictures import Size
-from modules.video.timing import FOLDER_FPS, Rate
+from modules.video.timing import FOLDER_FPS, Rate, Repeats
 
 S = TypeVar('S')
 T = TypeVar('T')
@@ -49,8 +41,9 @@ class VideoReader:
     tracks of pictures the default one is read.
 
     Damage raises a UserError, a clip cut short already when it is opened. Not noticed is what a
-    format can't tell: GIF, VP8 and VP9 carry no checks on what they draw, and ts, mpg, flv and wmv
-    streams may end after any packet.
+    format can't tell: GIF, VP8 and VP9 carry no checks on what they draw, and ts, mpg, ogv, wmv and
+    live webm may end after any packet. An flv or mkv that lacks more than half a second at its end
+    has a line on it in `notes`.
 
     Attributes:
         fps: frames per second, exact; of a folder, `folder_fps`.
@@ -70,8 +63,8 @@ class VideoReader:
                 folder raises at once if one picture differs in size from the first.
         """
         self.path = Path(path)
-        self._frames: Optional[Generator[np.ndarray, None, None]] = None
-        self._source: Union[Folder, Animation, Movie]
+        self._frames: Generator[np.ndarray, None, None] | None = None
+        self._source: Folder | Animation | Movie
         if os.path.isdir(path):
             self._source = Folder(self.path, folder_fps)
         elif is_for_pillow(self.path):
@@ -79,13 +72,13 @@ class VideoReader:
         else:
             self._source = Movie(self.path)
         self.fps: Fraction = self._source.fps
-        self.frame_count: Optional[int] = self._source.frame_count
-        self.repeats: FrozenSet[int] = self._source.repeats
+        self.frame_count: int | None = self._source.frame_count
+        self.repeats: Repeats = self._source.repeats
         self.size: Size = self._source.size
         self.has_audio: bool = self._source.has_audio
 
     @property
-    def notes(self) -> List[str]:
+    def notes(self) -> list[str]:
         return self._source.notes
 
     def __enter__(self) -> 'VideoReader':

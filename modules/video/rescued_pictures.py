@@ -8,7 +8,8 @@ import itertools
 import re
 import struct
 import zlib
-from typing import BinaryIO, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -47,7 +48,7 @@ class Bare(NamedTuple):
     profile: bytes = b''  # ICC
 
 
-def without_metadata(file: BinaryIO) -> Optional[Bare]:
+def without_metadata(file: BinaryIO) -> Bare | None:
     """The same pixels in a file of their own; None where that can't be.
 
     PNG, JPEG, TIFF and AVIF can be helped.
@@ -63,8 +64,8 @@ def without_metadata(file: BinaryIO) -> Optional[Bare]:
         return None
 
 
-def _bare_png(data: bytes) -> Optional[Bare]:
-    chunks: List[bytes] = []
+def _bare_png(data: bytes) -> Bare | None:
+    chunks: list[bytes] = []
     exif, profile, colours = b'', b'', 0
     for name, content, is_sound in _png_chunks(data):
         if name == b'IHDR':
@@ -86,7 +87,7 @@ def _bare_png(data: bytes) -> Optional[Bare]:
     return Bare(PNG + b''.join(chunks), exif, profile)
 
 
-def _png_chunks(data: bytes) -> Iterator[Tuple[bytes, bytes, bool]]:
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bool]]:
     """(name, content, whether the checksum is right) of each chunk; the last may be cut short."""
     place, lost = len(PNG), False
     while place + 8 <= len(data):
@@ -129,7 +130,7 @@ def _inflated(data: bytes) -> bytes:
 
 
 def _bare_jpeg(data: bytes) -> Bare:
-    kept: List[bytes] = [data[:2]]
+    kept: list[bytes] = [data[:2]]
     exif, profile = b'', []
     for marker, start, end in _jpeg_segments(data):
         content = data[start + 4 : end]
@@ -149,7 +150,7 @@ def _bare_jpeg(data: bytes) -> Bare:
     return Bare(b''.join(kept), exif, joined)
 
 
-def _jpeg_segments(data: bytes) -> Iterator[Tuple[int, int, int]]:
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """(marker, start, end) of each segment up to the picture's end; a scan's data count to it."""
     place = 2
     while True:
@@ -179,7 +180,7 @@ def _bare_tiff(data: bytes) -> Bare:
     return Bare(data[:start] + directory.ljust(end + 4 - start, b'\0') + data[end + 4 :])
 
 
-def _bare_avif(data: bytes) -> Optional[Bare]:
+def _bare_avif(data: bytes) -> Bare | None:
     """AVIF with its EXIF under a name that nobody reads; what turns the picture is elsewhere."""
     size = struct.unpack_from('>I', data)[0]
     meta_size, meta = struct.unpack_from('>I4s', data, size)
@@ -189,7 +190,7 @@ def _bare_avif(data: bytes) -> Optional[Bare]:
     return Bare(_EXIF_ITEM.sub(rb'\1skip', data[:end]) + data[end:])
 
 
-def with_missing_end(data: bytes, decode: Callable[[bytes], np.ndarray]) -> Optional[np.ndarray]:
+def with_missing_end(data: bytes, decode: Callable[[bytes], np.ndarray]) -> np.ndarray | None:
     """What `decode` makes of a JPEG of which nothing but the end marker is missing, else None.
 
     Bits behind a scan that is whole are passed over. So the picture is whole if it is the same
@@ -217,7 +218,7 @@ def with_missing_end(data: bytes, decode: Callable[[bytes], np.ndarray]) -> Opti
 def _has_all_scans(data: bytes) -> bool:
     """Whether all bits of all components are in a JPEG that lacks its end, if its last scan is
     whole."""
-    missing: Dict[int, List[int]] = {}  # of each component, for its 64 frequencies: bits to come
+    missing: dict[int, list[int]] = {}  # of each component, for its 64 frequencies: bits to come
     is_progressive = False
     try:
         for marker, start, end in _jpeg_segments(data):
@@ -239,7 +240,7 @@ def _has_all_scans(data: bytes) -> bool:
     return bool(missing) and not any(map(any, missing.values()))
 
 
-def orientation(exif: bytes) -> Optional[int]:
+def orientation(exif: bytes) -> int | None:
     """EXIF's number for how a picture lies, whatever else is broken in there; None without one."""
     while exif.startswith(b'Exif\0\0'):
         exif = exif[6:]
@@ -255,7 +256,7 @@ def orientation(exif: bytes) -> Optional[int]:
     return None
 
 
-_STRIPPERS: Mapping[bytes, Callable[[bytes], Optional[Bare]]] = {
+_STRIPPERS: Mapping[bytes, Callable[[bytes], Bare | None]] = {
     re.escape(PNG): _bare_png,
     re.escape(JPEG): _bare_jpeg,
     rb'II\*\0|MM\0\*': _bare_tiff,

@@ -1,7 +1,6 @@
 """Frames brought to a model's size."""
 
 import functools
-from typing import Tuple
 
 import numpy as np
 from scipy import sparse
@@ -12,7 +11,7 @@ from modules.video.levels import to_bytes
 _AT_ONCE = 2**22
 
 
-def resize_frame(frame: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+def resize_frame(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """What `skimage.transform.resize(frame, size)` computes, to 1e-6 and some ten times faster.
 
     That is order 1 with its default anti-aliasing: linear and separable, so two sparse matrices.
@@ -38,7 +37,7 @@ def resize_frame(frame: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
     return np.ascontiguousarray(resized.reshape(width, height, 3).transpose(1, 0, 2))
 
 
-def fit_frame(frame: np.ndarray, size: Tuple[int, int], crop: bool) -> np.ndarray:
+def fit_frame(frame: np.ndarray, size: tuple[int, int], crop: bool) -> np.ndarray:
     """A frame scaled to another size without being squeezed, anti-aliased.
 
     Args:

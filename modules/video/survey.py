@@ -1,8 +1,9 @@
 """What is known of a clip without decoding it."""
 
 import bisect
+from collections.abc import Iterator
 from fractions import Fraction
-from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -18,7 +19,7 @@ from modules.video.opening import (
     picture_tracks,
 )
 from modules.video.packets import AVI, TRANSPORT, Packet, Packets, read_packets
-from modules.video.timing import FOLDER_FPS, find_pace
+from modules.video.timing import FOLDER_FPS, browsers_delays, find_pace
 from modules.video.wholeness import (
     MATROSKA,
     MOV,
@@ -31,6 +32,8 @@ from modules.video.wholeness import (
 
 # Demuxers whose index leads exactly to a keyframe; other clips are decoded from their start.
 SEEKABLE = (MOV, MATROSKA)
+# Formats whose headers tell how long a clip is, and whose packets may end at any place.
+HEADED = (MATROSKA, 'flv', 'ivf', 'mxf', 'nut', 'rm')
 # Formats whose frames carry delays, the last one too.
 DELAYED = ('gif', 'apng')
 # Sound that goes on for longer after the last picture: players show that picture for as long.
@@ -41,15 +44,15 @@ class Clip(NamedTuple):
     """Stamps are counted in ticks, `tick` in seconds."""
 
     fps: Fraction
-    frame_count: Optional[int]  # None: unknown
-    stamps: List[int]  # when frames are shown, ascending; empty: they just follow each other
-    slots: List[int]  # the number of the frame for each stamp
+    frame_count: int | None  # None: unknown
+    stamps: list[int]  # when frames are shown, ascending; empty: they just follow each other
+    slots: list[int]  # the number of the frame for each stamp
     tick: Fraction
     by_dts: bool  # the stamps are those of decoding
-    keys: List[int]  # the stamps of the keyframes to jump to, ascending
-    joints: Dict[int, int]  # as of Packets
+    keys: list[int]  # the stamps of the keyframes to jump to, ascending
+    joints: dict[int, int]  # as of Packets
     has_audio: bool
-    notes: List[str]  # a line about each thing that is left out
+    notes: list[str]  # a line about each thing that is left out
 
     def slot(self, stamp: int) -> int:
         """The number of the frame that belongs at `stamp`."""
@@ -76,17 +79,22 @@ def survey(path: PathLike) -> Clip:
         repeats = 0
         if kind == AVI:
             repeats = _empty_frames(packets, stream, path, notes)
-        elif packets.damaged is not None and (
-            kind != TRANSPORT or has_lost_packets(path, stream.id)
-        ):
-            raise damage_error(path, packets.damaged, stream.frames)
+        else:
+            damaged = _first_gap(packets, path, stream) if kind == TRANSPORT else packets.damaged
+            if damaged is not None:
+                raise damage_error(path, damaged, stream.frames)
         if is_cut_short(path, kind):
             raise damage_error(path, len(packets.pictures), stream.frames)
         if not packets.pictures:
             raise UserError(f'{path}: no frames in it; give a clip with moving pictures')
         if has_another_clip(path, kind):
             notes.append(f'{path}: another clip is joined to it, which is left out')
-        return _timeline(packets, stream, repeats, path, notes)
+        hidden = sum(packet.is_hidden for part in packets.parts[1:] for packet in part)
+        if hidden:  # by the first one's edit list
+            notes.append(f'{path}: {hidden} frames of a clip that is joined to it are left out')
+        clip = _timeline(packets, stream, repeats, path, notes)
+        notes += _missing_end(packets, clip, container, path)
+        return clip
 
 
 def _tracks_left_out(container: av.container.InputContainer, path: PathLike) -> Iterator[str]:
@@ -95,8 +103,44 @@ def _tracks_left_out(container: av.container.InputContainer, path: PathLike) -> 
         yield f'{path}: {len(tracks)} tracks of pictures, of which the default one is used'
 
 
+def _first_gap(packets: Packets, path: PathLike, stream: av.VideoStream) -> int | None:
+    """The number of a transport stream's first frame after lost packets; None: there are none.
+
+    What libav takes for damage may be a joint, and it doesn't notice all that is missing.
+    """
+    stamps = sorted(packet.stamp for packet in packets.pictures if packet.stamp is not None)
+    steps = np.diff(stamps)
+    gaps = np.flatnonzero(steps > 1.5 * np.median(steps)) if len(steps) else steps
+    if packets.damaged is None and not len(gaps):
+        return None
+    is_lost = has_lost_packets(path, stream.id)
+    if is_lost is None:  # it can't be told
+        return packets.damaged
+    found = int(gaps[0]) + 1 if packets.damaged is None else packets.damaged
+    return found if is_lost else None
+
+
+def _missing_end(
+    packets: Packets, clip: Clip, container: av.container.InputContainer, path: PathLike
+) -> Iterator[str]:
+    """A line if the clip ends before its header says: after damage, readers look for the next frame
+    in vain.
+    """
+    is_told = container.format.name in HEADED and container.duration and not packets.joints
+    if not is_told or not clip.stamps or len(container.streams) > 1 + clip.has_audio:
+        return
+    told = Fraction(container.duration, av.time_base)
+    end = clip.stamps[-1] * clip.tick + 1 / clip.fps
+    missing = told - max(end, packets.sound_end or 0)
+    if missing > STILL_END:
+        yield (
+            f'{path}: its last {float(missing):.3g} s are missing, of {float(told):.4g} s that its '
+            'header tells of'
+        )
+
+
 def _empty_frames(
-    packets: Packets, stream: av.VideoStream, path: PathLike, notes: List[str]
+    packets: Packets, stream: av.VideoStream, path: PathLike, notes: list[str]
 ) -> int:
     """How often an AVI's last frame is to be repeated: its dropped frames are empty packets.
 
@@ -119,7 +163,7 @@ def _empty_frames(
 
 
 def _timeline(
-    packets: Packets, stream: av.VideoStream, repeats: int, path: PathLike, notes: List[str]
+    packets: Packets, stream: av.VideoStream, repeats: int, path: PathLike, notes: list[str]
 ) -> Clip:
     """The places of a clip's frames in time."""
     rates = [fraction(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]
@@ -145,9 +189,11 @@ def _timeline(
     last = repeats + 1 if repeats else shown[-1].duration or None
     if packets.held_until is not None:
         last = max(last or 0, packets.held_until - int(stamps[-1]))
-    if kind == 'gif':
-        moments, last = _browsers_delays(stamps, last)
-    has_delays = kind in DELAYED or _is_avif(stream.container)
+    is_avif = _is_avif(stream.container)
+    if kind == 'gif' or is_avif:  # of a PNG, libav does so itself
+        delays = browsers_delays(np.append(np.diff(stamps), last or 0), tick)
+        moments, last = np.append(0, np.cumsum(delays[:-1])), int(delays[-1])
+    has_delays = kind in DELAYED or is_avif
     pace = find_pace(moments, tick, rates, last, is_last_exact=has_delays)
     if pace.frame_count > 1000 * len(packets.pictures):  # nearly all of them repeated
         raise UserError(f'{path}: its time stamps leap; re-encode it at a constant rate')
@@ -155,8 +201,10 @@ def _timeline(
     frame_count = pace.frame_count
     if packets.sound_end is not None:
         sound = packets.sound_end - int(stamps[0]) * tick
-        if sound - frame_count / pace.fps > STILL_END:
-            frame_count = round(sound * pace.fps)
+        held = round(sound * pace.fps)
+        is_sane = held < max(Fraction(1000 * len(stamps)), 3600 * pace.fps)  # a broken stamp
+        if is_sane and sound - frame_count / pace.fps > STILL_END:
+            frame_count = held
     is_seekable = kind in SEEKABLE and not packets.joints
     return clip._replace(
         fps=pace.fps,
@@ -169,17 +217,6 @@ def _timeline(
 
 def _is_avif(container: av.container.InputContainer) -> bool:
     return container.metadata.get('major_brand') == 'avis'
-
-
-def _browsers_delays(stamps: np.ndarray, last: Optional[int]) -> Tuple[np.ndarray, int]:
-    """When the frames of a GIF are shown, and the last one's delay, in 1/100 s.
-
-    A delay of 1/100 s is meant as "as fast as can be": browsers show such a frame for 1/10 s; libav
-    does so for a delay of 0 only.
-    """
-    delays = np.append(np.diff(stamps), last or 0)
-    delays[delays <= 1] = 10
-    return np.append(0, np.cumsum(delays[:-1])), int(delays[-1])
 
 
 def _shown(packets: Packets) -> Iterator[Packet]:

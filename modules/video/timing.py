@@ -1,13 +1,16 @@
 """When frames are shown: the constant rate of a clip, and the place of each frame at it."""
 
+from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from fractions import Fraction
-from typing import FrozenSet, Iterable, Iterator, NamedTuple, Optional, Sequence, Union
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from modules.runtime.files import PathLike
 
-Rate = Union[int, float, Fraction]
+T = TypeVar('T')
+Rate = int | float | Fraction
 FOLDER_FPS = 25
 # A frame may be shown so many seconds too early or too late.
 TOLERANCE = 0.010
@@ -53,7 +56,7 @@ def find_pace(
     stamps: np.ndarray,
     tick: Fraction,
     rates: Sequence[Fraction],
-    last: Optional[int] = None,
+    last: int | None = None,
     is_last_exact: bool = False,
 ) -> Pace:
     """The constant rate of a clip, and its frames' places.
@@ -81,12 +84,40 @@ def find_pace(
     return _unsteady(np.append(times, times[-1] + (held or step)), rates)
 
 
-def find_repeats(slots: Sequence[int], frame_count: int) -> FrozenSet[int]:
-    """The numbers of frames that show the one before again."""
-    return frozenset(range(frame_count)).difference(slots)
+def browsers_delays(delays: np.ndarray, tick: Fraction) -> np.ndarray:
+    """How long browsers show the frames of an animated picture whose delays are these, in ticks.
+
+    What is to stay for 10 ms or less stays for 100 ms: its writer meant "as fast as can be".
+    """
+    return np.where(delays <= float(1 / (100 * tick)), round(1 / (10 * tick)), delays)
 
 
-def _steady(times: np.ndarray, rates: Iterable[Fraction], held: Optional[float]) -> Optional[Pace]:
+class Repeats(AbstractSet[int]):
+    """The numbers of frames that show the one before again; also of hours it takes little room.
+
+    Args:
+        slots: the numbers of those that are new.
+        frame_count: of all of them.
+    """
+
+    def __init__(self, slots: Iterable[int] = (), frame_count: int = 0):
+        self._new, self._count = frozenset(slots), frame_count
+
+    @classmethod
+    def _from_iterable(cls, it: Iterable[T]) -> frozenset[T]:
+        return frozenset(it)
+
+    def __contains__(self, number: object) -> bool:
+        return number not in self._new and number in range(self._count)
+
+    def __iter__(self) -> Iterator[int]:
+        return (number for number in range(self._count) if number not in self._new)
+
+    def __len__(self) -> int:
+        return max(0, self._count - len(self._new))
+
+
+def _steady(times: np.ndarray, rates: Iterable[Fraction], held: float | None) -> Pace | None:
     """The pace of a clip whose frames follow each other at one of the rates, else None.
 
     Args:
@@ -129,7 +160,7 @@ def _unsteady(moments: np.ndarray, rates: Sequence[Fraction]) -> Pace:
     return Pace(Fraction(FASTEST), places[:-1], max(int(places[-1]), int(places[-2]) + 1))
 
 
-def _places(moments: np.ndarray, rate: Fraction, lasting: bool) -> Optional[np.ndarray]:
+def _places(moments: np.ndarray, rate: Fraction, lasting: bool) -> np.ndarray | None:
     """(N,) int64: a slot for each moment, all different; None if one would be out of time.
 
     Args:
@@ -158,7 +189,7 @@ def _mean_rate(stamps: np.ndarray, tick: Fraction) -> Iterator[Fraction]:
         yield (len(stamps) - 1) / (span * tick)
 
 
-def _usual_step(times: np.ndarray) -> Optional[float]:
+def _usual_step(times: np.ndarray) -> float | None:
     """The median of the steps from frame to frame, in seconds; None of a single frame."""
     steps = np.sort(np.diff(times))
     return float(steps[len(steps) // 2]) if len(steps) else None

@@ -5,7 +5,8 @@ import itertools
 import mmap
 import os
 import struct
-from typing import BinaryIO, Iterator, NamedTuple, Optional, Tuple
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -13,7 +14,12 @@ from modules.runtime.files import PathLike
 
 MOV, MATROSKA = 'mov,mp4,m4a,3gp,3g2,mj2', 'matroska,webm'
 # How a clip begins, of which libav plays one a file.
-BEGINNINGS = {'flv': b'FLV\x01', 'asf': bytes.fromhex('3026b2758e66cf11a6d900aa0062ce6c')}
+BEGINNINGS = {
+    'flv': b'FLV\x01',
+    'asf': bytes.fromhex('3026b2758e66cf11a6d900aa0062ce6c'),
+    'apng': b'\x89PNG\r\n\x1a\n',
+    'webp': b'WEBPVP8X',
+}
 
 
 def is_cut_short(path: PathLike, kind: str) -> bool:
@@ -36,13 +42,14 @@ def has_another_clip(path: PathLike, kind: str) -> bool:
     length = os.path.getsize(path)
     with open(path, 'rb') as file:
         if kind == MOV:
-            return [name for name, _ in _boxes(file, length)].count(b'ftyp') > 1
+            names = [name for name, _ in _boxes(file, length)]
+            return names.count(b'ftyp') > 1 and b'moof' not in names  # fragments are all read
         if kind == MATROSKA:  # libav does read a second one, but no third
             return len(list(itertools.islice(_segments(file), 3))) > 2
         beginning = BEGINNINGS.get(kind)
         if beginning and length:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return data.find(beginning, len(beginning)) >= 0
+                return data.find(beginning, data.find(beginning) + 1) >= 0
     return False
 
 
@@ -55,7 +62,7 @@ def is_still(path: PathLike, kind: str) -> bool:
     return b'meta' in names and not names & {b'moov', b'moof'}
 
 
-def _boxes(file: BinaryIO, length: int) -> Iterator[Tuple[bytes, int]]:
+def _boxes(file: BinaryIO, length: int) -> Iterator[tuple[bytes, int]]:
     """Name and end of each box of an mp4 or mov; `length` where it has none, as the last may.
 
     A box starts with its size and name, 4 bytes each. What is appended may be no box at all.
@@ -92,7 +99,11 @@ def _segments(file: BinaryIO) -> Iterator[int]:
         content = size()
         if not content:
             return
-        yield file.seek(content, os.SEEK_CUR)
+        end = file.tell() + content
+        yield end
+        if end > os.path.getsize(file.name):
+            return
+        file.seek(end)
 
 
 def _is_gif_cut(data: bytes) -> bool:
@@ -118,7 +129,7 @@ def _is_gif_cut(data: bytes) -> bool:
                 return False
             else:  # padding, or an invention
                 rest = data[place:].rstrip(b'\0\r\n')
-                return bool(rest) and not rest.endswith(b';')
+                return bool(rest) and (b'!\xf9\x04' in rest or not rest.endswith(b';'))
         return place > len(data)
     except IndexError:
         return True
@@ -139,7 +150,7 @@ def _is_png_cut(file: BinaryIO, length: int) -> bool:
     return place > length or frames < announced
 
 
-def avi_frames(path: PathLike, track: int) -> Optional[int]:
+def avi_frames(path: PathLike, track: int) -> int | None:
     """How many frames an AVI holds, the empty ones included, which show the one before again.
 
     None if the file is shorter than it says.
@@ -175,6 +186,7 @@ def _chunks(file: BinaryIO, place: int, end: int) -> Iterator[bytes]:
 class _TsPackets(NamedTuple):
     """The headers of the packets of a transport stream, (N,) each."""
 
+    is_aligned: bool  # they follow each other without gaps
     track: np.ndarray
     counter: np.ndarray  # one more for each packet of a track with content, modulo 16
     begins: np.ndarray  # whether a unit begins here, such as a frame
@@ -183,14 +195,16 @@ class _TsPackets(NamedTuple):
     may_jump: np.ndarray  # its counter may start anew here
 
 
-def has_lost_packets(path: PathLike, track: int) -> bool:
-    """Whether packets of a track are missing from a transport stream, or broken.
+def has_lost_packets(path: PathLike, track: int) -> bool | None:
+    """Whether packets of a track are missing from a transport stream, or broken; None: unknown.
 
     Where streams have been joined byte by byte, too, counters jump: then a program table comes
     before the track goes on, and a frame begins there.
     """
     packets = _read_ts(path)
     if packets is None:
+        return None
+    if not packets.is_aligned:
         return True
     mine = np.flatnonzero((packets.track == track) & packets.has_content)
     if packets.is_broken[mine].any():
@@ -206,8 +220,8 @@ def has_lost_packets(path: PathLike, track: int) -> bool:
     return False
 
 
-def _read_ts(path: PathLike) -> Optional[_TsPackets]:
-    """None if packets do not follow each other without gaps."""
+def _read_ts(path: PathLike) -> _TsPackets | None:
+    """None of a file that doesn't start with packets of a usual size."""
     with open(path, 'rb') as file:
         start = file.read(5)
         # Cameras put a time of 4 bytes before each packet (.mts, .m2ts).
@@ -220,11 +234,13 @@ def _read_ts(path: PathLike) -> Optional[_TsPackets]:
         for first in range(0, count, step):
             block = np.frombuffer(file.read(size * min(step, count - first)), np.uint8)
             heads[first : first + step] = block.reshape(-1, size)[:, offset : offset + 12]
-    if not count or (heads[:, 0] != ord('G')).any():
+    is_packet = heads[:, 0] == ord('G')
+    if not is_packet[:8].all():
         return None
     second, third = heads[:, 1].astype(int), heads[:, 3]
     has_field = (third & 0x20) > 0
     return _TsPackets(
+        is_aligned=bool(is_packet.all()),
         track=(second & 0x1F) << 8 | heads[:, 2],
         counter=third & 0x0F,
         begins=(second & 0x40) > 0,

@@ -2,24 +2,18 @@
 
 import contextlib
 import errno
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Iterable, Iterator, Optional
+from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
 
 from modules.runtime.errors import OUTPUT_ERRORS, UserError, reason_of
 from modules.runtime.files import PathLike, atomic_output, check_output
-from modules.video.ffmpeg import (
-    Ffmpeg,
-    FfmpegError,
-    Sound,
-    encoder,
-    find_ffmpeg,
-    find_sound,
-    frames_in_gif,
-)
+from modules.video.ffmpeg import Ffmpeg, FfmpegError, encoder, find_ffmpeg, frames_in_gif
 from modules.video.pictures import Size
+from modules.video.sound import Sound, find_sound
 from modules.video.timing import Rate, exact_rate
 
 MOVIE_SUFFIXES = ('.mp4', '.mov', '.mkv')
@@ -68,8 +62,8 @@ class VideoWriter:
         self,
         path: PathLike,
         fps: Rate,
-        size: Optional[Size] = None,
-        audio_from: Optional[PathLike] = None,
+        size: Size | None = None,
+        audio_from: PathLike | None = None,
     ):
         """Nothing is opened or written yet, but the place is tried.
 
@@ -85,10 +79,10 @@ class VideoWriter:
         """
         self.path, self.fps, self.size = Path(path), exact_rate(fps), size
         self.frame_count = 0
-        self.audio_warning: Optional[str] = None
-        self.rate_warning: Optional[str] = None
+        self.audio_warning: str | None = None
+        self.rate_warning: str | None = None
         self._audio_from = audio_from
-        self._ffmpeg: Optional[Ffmpeg] = None
+        self._ffmpeg: Ffmpeg | None = None
         self._suffix = self.path.suffix.lower()
         if self._suffix not in (*MOVIE_SUFFIXES, '.gif', ''):
             known = ', '.join((*MOVIE_SUFFIXES, '.gif'))
@@ -105,7 +99,7 @@ class VideoWriter:
         self._output.__enter__()
         return self
 
-    def __exit__(self, *exception: Any) -> Optional[bool]:
+    def __exit__(self, *exception: Any) -> bool | None:
         return self._output.__exit__(*exception)
 
     def write(self, frame: np.ndarray) -> None:
@@ -129,7 +123,7 @@ class VideoWriter:
                 self._ffmpeg.write(np.ascontiguousarray(frame))
         self.frame_count += 1
 
-    def _find_sound(self) -> Optional[Sound]:
+    def _find_sound(self) -> Sound | None:
         source, sound = self._audio_from, None
         if source is None:
             return None

@@ -7,7 +7,9 @@ import pytest
 
 import demo
 from modules.runtime.errors import UserError
+from tests.support.clips import write
 from tests.support.demo_runs import DATA, frames_of, run_demo, write_clip
+from tests.support.terminal import Terminal
 
 
 def test_best_frame(tmp_path, monkeypatch, golden_clip, capsys):
@@ -57,6 +59,33 @@ def test_a_try_of_the_first_frames(tmp_path, monkeypatch, capsys):
     assert int(out.split('best frame: ')[1].split()[0]) < 2
     with pytest.raises(UserError, match='no such frame within --frames 2'):
         run_demo(monkeypatch, *options, tmp_path / 'x', '--frames', 2, '--best_frame', 3)
+
+
+def test_a_squeezed_clip_is_noted(tmp_path, monkeypatch, capsys):
+    write(tmp_path / 'wide.mp4', np.zeros((2, 48, 96, 3), 'uint8'), 25)
+    options = ['--config', DATA / 'tiny.yaml', '--checkpoint', DATA, '--engine', 'eager']
+    options += ['--source_image', DATA / 'source.png', '--driving_video', tmp_path / 'wide.mp4']
+    run_demo(monkeypatch, *options, '--frames', 1, '--result_video', tmp_path / 'result.mp4')
+    err = capsys.readouterr().err
+    assert f'note: {tmp_path}/wide.mp4: 96 x 48 is squeezed to 64 x 64' in err
+    assert err.count(' is squeezed to ') == 1
+
+
+def test_on_a_terminal_bars_follow_what_they_are_of(tmp_path, monkeypatch, golden_clip):
+    terminal = Terminal()
+    for stream in ('stdout', 'stderr'):
+        monkeypatch.setattr(sys, stream, terminal)
+    options = [
+        '--driving_video',
+        golden_clip,
+        '--relative',
+        '--find_best_frame',
+        '--engine',
+        'eager',
+    ]
+    run_demo(monkeypatch, *options, '--result_video', tmp_path / 'result')
+    head, bar, *_ = terminal.getvalue().split('\r')
+    assert head.endswith('looking for the best frame\n') and bar.startswith('best frame:')
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,18 @@ def test_a_run_brings_its_config(tmp_path):
         assert chosen('--checkpoint', checkpoint).config == tmp_path / 'config.yaml'
 
 
+def test_weights_without_a_config_are_told_which_is_taken(tmp_path, capsys):
+    (tmp_path / 'a.pth.tar').touch()
+    assert chosen('--checkpoint', tmp_path / 'a.pth.tar').config.name == 'demo-128.yaml'
+    assert (
+        capsys.readouterr().err
+        == f'note: {tmp_path}/a.pth.tar: without --config, demo-128.yaml is taken\n'
+    )
+    chosen('--checkpoint', tmp_path / 'a.pth.tar', '--config', 'a.yaml')
+    chosen('--checkpoint', 'nowhere')
+    assert capsys.readouterr().err == ''
+
+
 def test_nothing_given_is_what_is_bundled(capsys):
     options = chosen()
     assert options.checkpoint == BUNDLED / 'demo-128.safetensors'

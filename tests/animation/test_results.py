@@ -65,10 +65,11 @@ def test_killed_and_restarted(whole, tmp_path, number):
         assert process.poll() is None, process.communicate()
         time.sleep(0.005)
     process.send_signal(number)
-    process.communicate(timeout=300)
+    _, said = process.communicate(timeout=300)
     if process.returncode == 0:
         pytest.skip('the run was over before the signal came')
-    assert process.returncode == (-number if number == signal.SIGKILL else 128 + number)
+    status = -number if number == signal.SIGKILL else 128 + number
+    assert process.returncode == status, said
     (folder / '.left.unfinished').mkdir(exist_ok=True)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, '')

@@ -42,6 +42,8 @@ FILES = [  # what a file holds, what the message must say
     ('a: 2024-99-99', 'not valid YAML'),
     ('a: 1\n---\nb: 1', 'not valid YAML'),
     ('a: \a', 'not valid YAML'),
+    ('a:\n  b: "C:\\Users\\me"', 'line 2: not valid YAML: expected escape sequence of 8 '),
+    ('a: "D:\\clips"', 'in "double quotes" a \\ begins one: write paths with / or without quotes'),
     ('[' * 20000, 'nested too deeply'),
     ('&a [*a]', 'must hold the sections of a config'),
 ]

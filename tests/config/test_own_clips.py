@@ -43,6 +43,11 @@ def test_nothing_is_downloaded(side):
     assert 5 * side / 256 <= config['visualizer_params']['kp_size'] <= 10 * side / 256
 
 
+@pytest.mark.parametrize('side', [64, 128])
+def test_few_clips_are_evaluated_without_a_warning(side):
+    assert load_config(CONFIGS / f'own-{side}.yaml')['reconstruction_params']['num_videos'] is None
+
+
 def test_a_run_says_that_features_are_random(tmp_path):
     config = copy.deepcopy(load_config(CONFIGS / 'own-64.yaml', NEED))
     config['dataset_params']['root_dir'] = str(write_clips(tmp_path / 'data', clips=2, size=64))

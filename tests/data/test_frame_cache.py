@@ -173,6 +173,13 @@ def test_a_harmed_entry_only_costs_time(tmp_path, harm):
         assert entry.read_bytes() == whole
 
 
+def test_filling_is_said_once_and_without_a_bar_in_a_log(tmp_path, capsys):
+    write_strip(tmp_path / 'train' / 'a.png', noise(6))
+    for said in ('note: 1 clips are decoded into {}, once\n', ''):
+        FramesDataset(tmp_path, SHAPE, cache_dir=tmp_path / 'cache')
+        assert capsys.readouterr().err == said.format(tmp_path / 'cache')
+
+
 # ---- bounds ----
 
 

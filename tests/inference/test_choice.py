@@ -33,7 +33,7 @@ def test_auto_is_the_compiled_one(capsys):
 
 
 def test_what_is_lacking_is_told_in_a_line(monkeypatch, capsys):
-    monkeypatch.setattr(choice, '_has_bf16', lambda: False)
+    monkeypatch.setattr(choice, 'has_bf16', lambda: False)
     assert choose(precision='bf16').name == 'onednn'
     note = 'note: --precision bf16: this CPU has no instructions for it, so fp32 is used\n'
     assert capsys.readouterr().err == note
@@ -54,26 +54,6 @@ def test_a_program_that_computes_something_else_is_not_used(cache, monkeypatch, 
     assert choose().name == 'eager'
     assert 'a compiled program is wrong by' in capsys.readouterr().err
     assert entries(cache) == []
-
-
-@pytest.fixture
-def gpu(monkeypatch):
-    """A second GPU, as far as engines are chosen; what would run on it runs on the CPU, by Paddle's
-    own operations. Gives the numbers of the GPUs that programs are for.
-    """
-    monkeypatch.setattr(paddle.device, 'get_device', lambda: 'gpu:1')
-    monkeypatch.setattr(paddle.device.cuda, 'get_device_name', lambda number: f'No. {number}')
-    monkeypatch.setattr(paddle.device.cuda, 'get_device_capability', lambda: (8, 0))
-    used = []
-
-    def use(config, number):
-        config.disable_gpu()
-        config.disable_mkldnn()
-        config.delete_pass('inplace_pass')
-        used.append(number)
-
-    monkeypatch.setattr(predictors, '_use_gpu', use)
-    return used
 
 
 def test_gpus_run_eagerly(gpu):

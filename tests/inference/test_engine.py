@@ -104,7 +104,7 @@ def test_scales_of_any_sign_and_size(scales):
 )
 @pytest.mark.parametrize('name', ['tiny', 'winograd'])
 def test_bf16_is_close_and_finds_the_same_keypoints(name, monkeypatch):
-    monkeypatch.setattr(choice, '_has_bf16', lambda: True)
+    monkeypatch.setattr(choice, 'has_bf16', lambda: True)
     config, size = CONFIGS[name]
     models = seeded_models(config, 1, 'float32')
     frames = clip(size)

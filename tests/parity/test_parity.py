@@ -220,7 +220,8 @@ def test_what_dump_refuses_before_it_runs(tmp_path, monkeypatch, capfd, out, pix
     (tmp_path / 'c.yaml').write_text(yaml.safe_dump(config))
     (tmp_path / 'clone' / 'modules').mkdir(parents=True)
     (tmp_path / 'clone' / 'modules' / 'keypoint_detector.py').touch()
-    monkeypatch.setattr(parity_torch, 'torch_version', lambda python: '2')  # as if it were here
+    # as if it were here
+    monkeypatch.setattr(parity_torch, 'package_version', lambda python, package: '2')
     with pytest.raises(UserError, match=message):
         parity_torch.dump(tmp_path / 'clone', tmp_path / 'c.yaml', None, tmp_path / out, 0)
     assert ('Traceback' in capfd.readouterr().err) == ('failed' in message)

@@ -22,9 +22,10 @@ from modules.transform import Transform
 from tests.support.tiny import TINY, tiny_config
 from tools import benchmark
 from tools.benchmarking import animation as benchmark_animation
+from tools.benchmarking import runs as benchmark_runs
 from tools.benchmarking.common import Report, Series
 from tools.benchmarking.loading import WholeClips, load, measure
-from tools.benchmarking.runs import OFFICIAL, Official, Run, find_official
+from tools.benchmarking.runs import OFFICIAL, Official, Run, find_official, lack_of
 from tools.benchmarking.training import losses_table, training_config
 
 JITTER = {'brightness': 0.1, 'contrast': 0.1, 'saturation': 0.1, 'hue': 0.1}
@@ -204,7 +205,9 @@ def test_engines_are_compared_with_eager_and_the_official_code():
         'other': [a_run((6, 1, 1), 100, frames=frames + 0.1)] * 2,
         OFFICIAL: [a_run((3, 3, 3), 200, frames=frames)] * 2,
     }
-    report = benchmark_animation.animation_report(runs, '', (4, 4, 3))
+    runs['OpenVINO'] = [a_run((3, 2, 2), frames=frames), a_run((3, 4, 4), frames=frames)]
+    lacking = {'official, bf16': 'not measured: so it is'}
+    report = benchmark_animation.animation_report(runs, lacking, (4, 4, 3))
     other = report.figures['other']
     assert other['largest_difference'] == pytest.approx(0.1, rel=1e-5)
     assert other['psnr'] == pytest.approx(20, rel=1e-5)
@@ -215,6 +218,25 @@ def test_engines_are_compared_with_eager_and_the_official_code():
     assert '| other | 6.00 s | 1000 ms | 1.00 | 0 MB | 1.0e-01 | 20.0 dB |' in lines
     assert '| eager / official | 3.00 | 1.00 | 1.50 |' in lines
     assert 'ratios' not in report.figures[OFFICIAL]
+    assert '| frame, best of 2 (median) | official | OpenVINO |' in lines
+    assert '| other / ... | 0.33 (0.33) | 0.50 (0.33) |' in lines
+    assert other['frame_ratios']['OpenVINO'] == {'best': 0.5, 'median': pytest.approx(1 / 3)}
+    assert '| official, bf16 | not measured: so it is |' in lines
+    assert report.figures['official, bf16'] == 'not measured: so it is'
+
+
+def test_a_peer_is_measured_where_its_package_and_the_instructions_are(monkeypatch):
+    packages = {'torch'}
+    monkeypatch.setattr(
+        benchmark_runs, 'package_version', lambda python, name: '2' if name in packages else None
+    )
+    official = Official('python', Path('clone'), '2.0')
+    for bf16 in (False, True):
+        monkeypatch.setattr(benchmark_runs, 'has_bf16', lambda bf16=bf16: bf16)
+        assert lack_of(official, 'official, compiled') == ''
+        assert lack_of(official, 'OpenVINO') == 'not measured: no openvino in python'
+        assert ('instructions' in lack_of(official, 'official, bf16')) is not bf16
+    assert lack_of(Official(reason='no clone'), OFFICIAL) == 'no clone'
 
 
 def test_training_is_compared_with_the_official_code():
@@ -265,9 +287,6 @@ def test_the_official_code_has_no_pixel_loss(monkeypatch):
     assert 'no pixel loss' in report.figures[OFFICIAL]
 
 
-# ---- processes ----
-
-
 # ---- the official code ----
 
 
@@ -311,13 +330,14 @@ def test_without_torch_the_section_says_so(tmp_path, monkeypatch):
 )
 def test_the_official_code_does_the_same_work(run_benchmark):
     figures, text = run_benchmark(
-        '--only', 'training,animation',
+        '--only', 'training,animation', '--peer', OFFICIAL, '--peer', 'official, channels last',
         '--torch_repo', os.environ['TORCH_REPO'], '--torch_python', os.environ['TORCH_PYTHON'],
     )  # fmt: skip
     ours, theirs = (figures['training'][name]['losses'] for name in ('this project', OFFICIAL))
     assert ours[0] == pytest.approx(theirs[0], rel=1e-4)
     assert ours[1] == pytest.approx(theirs[1], rel=1e-2)  # after the optimizers' first step
-    assert figures['animation'][OFFICIAL]['largest_difference'] < 1e-4
+    for peer in (OFFICIAL, 'official, channels last'):
+        assert figures['animation'][peer]['largest_difference'] < 1e-4
     assert '| this project / official |' in text and '| eager / official |' in text
 
 

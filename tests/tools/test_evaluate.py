@@ -22,6 +22,7 @@ from modules.runtime.errors import UserError
 from modules.video import VideoReader
 from modules.video.levels import to_bytes
 from tests.support.dataset_files import cut_short, frames, write_folder
+from tests.support.terminal import Terminal
 from tests.support.tiny_checkpoint import CONFIG, LEGACY, ROOT, TINY
 from tools import convert_torch, evaluate, make_demo_dataset
 from tools.evaluation.bootstrap import interval
@@ -193,6 +194,16 @@ def test_fewer_clips_than_wanted_are_told(run, becomes, capsys):
     becomes(lambda number, frame: frame)
     assert run('--metrics', 'l1', '--num_videos', CLIPS + 4)['videos'] == CLIPS
     assert 'warning: 7 clips were wanted, only 3 could be reconstructed' in capsys.readouterr().err
+
+
+def test_on_a_terminal_warnings_stand_above_the_bar(data, run, becomes, monkeypatch):
+    becomes(lambda number, frame: frame)
+    cut_short(sorted((data / 'test').iterdir())[1] / '000002.png')
+    monkeypatch.setattr(sys, 'stderr', Terminal())
+    run('--metrics', 'l1')
+    text = sys.stderr.getvalue()
+    before, _, _ = text.partition('warning: ')
+    assert '0/3' in before and before.endswith('\r')
 
 
 def test_broken_clips_are_named_counted_and_left_out(tmp_path, data, run, becomes, capsys):

@@ -19,12 +19,16 @@ def test_a_diverging_run_stops_and_names_the_checkpoint(dataset, tmp_path):
 
 def test_dry_run_checks_data_and_weights_and_writes_nothing(dataset, tmp_path):
     config = write_config(tmp_path / 'c.yaml', dataset)
+    training = yaml.safe_load(config.read_text())['train_params']
+    losses = {**training['loss_weights'], 'perceptual': [1, 0, 0, 0, 0]}
+    vgg = {**training, 'loss_weights': losses, 'vgg19_weights': 'no-vgg.npz'}
     out, _ = run('--config', config, '--save_dir', tmp_path / 'run', '--dry_run')
     assert yaml.safe_load(out)['train_params']['accumulation_steps'] == 1
     assert out.splitlines()[-1].startswith('# 8 clips, 2 steps an epoch; ')
     for changes, message in (
         ({'dataset_params': {'root_dir': 'nowhere'}}, 'nowhere: '),
         ({'ckpt_model': dict.fromkeys(('generator', 'kp'), 'no.pdparams')}, 'no.pdparams: no such'),
+        ({'train_params': vgg}, 'no-vgg.npz: no such'),
     ):
         held = yaml.safe_load(config.read_text())
         (tmp_path / 'c2.yaml').write_text(yaml.safe_dump({**held, **changes}))

@@ -1,18 +1,17 @@
 """Progress on a terminal and in a log."""
 
 import io
+import os
 import re
+import signal
 import sys
 
 import pytest
 
 from modules.training.progress_bar import ProgressBar, Speed
+from tests.support.places import ROOT
+from tests.support.terminal import Terminal, lines_until_its_end, started_on_terminal
 from tests.support.training_runs import run, start, write_clips, write_config
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
 
 
 class Clock:
@@ -66,6 +65,17 @@ def test_a_terminal_gets_a_bar_and_no_lines(clock, capsys, monkeypatch):
     assert capsys.readouterr().out == ''
 
 
+def test_the_bar_ends_before_an_error_is_said(clock, monkeypatch):
+    monkeypatch.setattr(sys, 'stderr', Terminal())
+    bar = ProgressBar(epochs=1, steps=9, batch_size=4, clock=clock)
+    bar.start(0, 0)
+    try:
+        for _ in bar.shown_over(range(9)):
+            raise RuntimeError
+    except RuntimeError:
+        assert '0/36' in sys.stderr.getvalue() and sys.stderr.getvalue().endswith('\n')
+
+
 @pytest.mark.parametrize('stream', [io.StringIO, Terminal])
 def test_other_processes_show_nothing(clock, capsys, monkeypatch, stream):
     monkeypatch.setattr(sys, 'stderr', stream())
@@ -93,3 +103,19 @@ def test_train_reports_to_a_log_and_survives_its_end(tmp_path):
     err = process.stderr.read()
     assert process.wait(timeout=300) == 0, err
     assert list((tmp_path / 'unread').glob('00000003-*.safetensors'))
+
+
+def test_interrupted_on_a_terminal_it_ends_its_bar_before_it_says_so(interruptible, tmp_path):
+    data = write_clips(tmp_path / 'data')
+    config = write_config(tmp_path / 'c.yaml', data, num_repeats=10_000)
+    arguments = ['--cpu', '--config', config, '--save_dir', tmp_path / 'run']
+    command = [sys.executable, ROOT / 'train.py', *arguments]
+    with started_on_terminal(list(map(str, command))) as (process, terminal):
+        shown = b''
+        while b'pixel=' not in shown:  # a bar with the losses of a step
+            shown += os.read(terminal, 4096)
+        process.send_signal(signal.SIGINT)
+        lines = lines_until_its_end(terminal)
+    said = [number for number, line in enumerate(lines) if line.startswith('interrupted; ')]
+    assert len(said) == 1, lines
+    assert not any('epoch' in line for line in lines[said[0] :])

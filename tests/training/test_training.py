@@ -136,6 +136,7 @@ def test_a_signal_saves_and_stops(interruptible, whole_run, dataset, tmp_path, n
     if process.returncode == 0:
         pytest.skip('the run was over before the signal came')
     assert process.returncode == 128 + number
+    assert 'stopping after this step, with a checkpoint' in out
     saved = find_checkpoints(folder)
     assert f'interrupted; the newest checkpoint is {saved[-1]}\n' in out
     command = f'next: python train.py --config {config} --cpu --resume {folder}\n'

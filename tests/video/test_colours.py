@@ -25,12 +25,17 @@ def planes(colour, matrix, bits=8):
     return [scale * (16 + 219 * luma), *(scale * (128 + 224 * part) for part in chroma)]
 
 
-def tagged(path, values, codec='libx264', size=(64, 64), count=3, bits=8, **tags):
-    """A clip of one colour, given in YCbCr, whose colours are tagged as said."""
+def tagged(path, values, codec='libx264', size=(64, 64), count=3, bits=8, params='', **tags):
+    """A clip of one colour, given in YCbCr, whose colours are tagged as said.
+
+    Args:
+        params: of x264 itself, for what is to be in the pictures alone.
+    """
     pixel_format = 'yuv444p' if bits == 8 else 'yuv444p10le'
     options = {'lossless': '1'} if codec == 'libvpx-vp9' else {'crf': '4'}
     if codec == 'libx265':
         options['x265-params'] = 'log-level=none'
+    options |= {'x264-params': params} if params else {}
     with av.open(str(path), 'w') as c:
         stream = c.add_stream(codec, rate=25, options=options)
         stream.height, stream.width = size
@@ -112,6 +117,17 @@ def test_hdr_becomes_sdr(tmp_path, name, codec, bits, transfer):
         values = planes([255 * level] * 3, 9, bits)
         path = tagged(tmp_path / name, values, codec, bits=bits, **tags)
         np.testing.assert_allclose(pixel(path), expected, atol=2 if bits == 10 else 3)
+
+
+@pytest.mark.parametrize('name', ['a.mp4', 'a.mkv'])
+def test_hdr_of_which_the_container_alone_tells(tmp_path, name):
+    tags = {'color_trc': HLG, 'color_primaries': 9, 'colorspace': 9}
+    values = planes([255 * 0.75] * 3, 9, 10)
+    params = 'transfer=undef:colorprim=undef'
+    path = tagged(tmp_path / name, values, 'libx264', bits=10, params=params, **tags)
+    with av.open(str(path)) as c:
+        assert next(c.decode(video=0)).color_trc == 2  # unspecified
+    np.testing.assert_allclose(pixel(path), GRAYS[HLG][0.75], atol=2)
 
 
 def test_wide_colours_without_hdr_stay(tmp_path):

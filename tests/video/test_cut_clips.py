@@ -64,6 +64,31 @@ def test_damage_names_the_frame(tmp_path, codec, capfd):
     assert capfd.readouterr() == ('', '')
 
 
+def test_what_is_missing_after_a_hole_is_said(tmp_path):
+    """libav looks for the next frame in vain."""
+    path = encode(tmp_path / 'a.webm', drawn(50), 'libvpx')
+    data = bytearray(path.read_bytes())
+    assert VideoReader(path).notes == []
+    middle = len(data) // 2
+    data[middle : middle + 500] = bytes(500)
+    path.write_bytes(data)
+    with VideoReader(path) as reader:
+        count = len(list(reader))
+        assert 10 < count < 40
+        missing = f'{(50 - count) / 25:.3g} s are missing, of 2 s that its header tells of'
+        assert reader.notes == [f'{path}: its last {missing}']
+
+
+def test_packets_lost_from_a_camera_s_stream(tmp_path):
+    """Which libav passes over without a word."""
+    path = encode(tmp_path / 'a.m2ts', drawn(50), bf=0)
+    data = path.read_bytes()
+    for lost in (188, 1000, 2000):
+        path.write_bytes(data[: len(data) // 2] + data[len(data) // 2 + lost :])
+        with pytest.raises(UserError, match='damaged after frame'):
+            VideoReader(path)
+
+
 def test_clip_without_a_keyframe(tmp_path):
     whole = encode(tmp_path / 'whole.mkv', drawn(20), bf=0)
     with av.open(str(whole)) as old, av.open(str(tmp_path / 'a.mkv'), 'w') as new:

@@ -1,7 +1,9 @@
 """Clips joined byte by byte are read to their end; what can't be is said."""
 
+import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from modules.runtime.errors import UserError
 from modules.video import VideoReader
@@ -135,3 +137,33 @@ def test_what_players_leave_out_is_said(tmp_path, name, codec, parts, read):
     with VideoReader(path) as reader:
         assert len(list(reader)) == reader.frame_count == read
         assert reader.notes == [f'{path}: another clip is joined to it, which is left out']
+
+
+@pytest.mark.parametrize('name', ['a.png', 'a.webp'])
+def test_so_it_is_of_animations(tmp_path, name):
+    path, pictures = tmp_path / name, [Image.fromarray(frame) for frame in drawn(5)]
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=40)
+    assert VideoReader(path).notes == []
+    path.write_bytes(2 * path.read_bytes())
+    with VideoReader(path) as reader:
+        assert len(list(reader)) == 5
+        assert reader.notes == [f'{path}: another clip is joined to it, which is left out']
+
+
+def test_fragments_are_all_read(tmp_path):
+    """Of mp4, each with its header again, as players get them piece by piece."""
+    path = tmp_path / 'a.mp4'
+    encode(tmp_path / 'a.mkv', drawn(20), bf=0, g=5)
+    options = {'movflags': 'frag_keyframe+empty_moov'}
+    with av.open(str(tmp_path / 'a.mkv')) as old, av.open(str(path), 'w', options=options) as new:
+        track = new.add_stream_from_template(old.streams.video[0])
+        for packet in old.demux(video=0):
+            if packet.size:
+                packet.stream = track
+                new.mux(packet)
+    path.write_bytes(2 * path.read_bytes())
+    with VideoReader(path) as reader:
+        assert len(list(reader)) == 40
+        lost = len(reader.repeats)
+        told = f'{path}: {lost} frames of a clip that is joined to it are left out'
+        assert lost < 5 and reader.notes == ([told] if lost else [])

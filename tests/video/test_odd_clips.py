@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 
 from modules.runtime.errors import UserError
 from modules.video import CLIP_SUFFIXES, VideoReader, opening
-from modules.video.ffmpeg import find_sound
+from modules.video.sound import find_sound
 from tests.support.clips import drawn, encode, far, one_line
 
 MARKED = np.full((48, 64, 3), 255, np.uint8)

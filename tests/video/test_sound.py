@@ -24,6 +24,7 @@ def sound_bytes(path):
         ('s.mkv', 'aac', 44100, True),
         ('s.ts', 'aac', 44100, True),
         ('s.avi', 'libmp3lame', 44100, True),
+        ('s.flv', 'libmp3lame', 44100, True),
         ('s.mov', 'pcm_s16le', 44100, False),
         ('s.mkv', 'libopus', 48000, False),
         ('s.mkv', 'flac', 96000, False),
@@ -54,11 +55,15 @@ def test_sound_ends_before_the_pictures(tmp_path):
     assert len(list(VideoReader(tmp_path / 'a.mp4'))) == 75
 
 
-@pytest.mark.parametrize('codec', ['aac', 'libopus'])
+@pytest.mark.parametrize(
+    ('name', 'codec'),
+    [('s.mkv', 'aac'), ('s.mkv', 'libopus'), ('s.ts', 'aac'), ('s.ts', 'ac3'), ('s.flv', 'aac')],
+)
 @pytest.mark.parametrize('late', [0.12, 0.4, 0, -0.2])
-def test_sound_of_a_clip_that_starts_late(tmp_path, codec, late):
+def test_sound_of_a_clip_that_starts_late(tmp_path, name, codec, late):
     """Cut out of a longer one by a program that keeps the time stamps: nothing is at second 0."""
-    source = beep(tmp_path / 's.mkv', codec, 48000, start=5, late=late)
+    rate = 44100 if name == 's.flv' else 48000
+    source = beep(tmp_path / name, codec, rate, start=5, late=late)
     write(tmp_path / 'a.mp4', drawn(40), audio_from=source)
     assert abs(heard(tmp_path / 'a.mp4')[0] - (0.5 - late)) < 0.03
 
@@ -129,9 +134,48 @@ def test_the_first_sound_track_that_is_known_counts(tmp_path):
     assert b'A_MPEG/L3' in data
     (tmp_path / 's.mkv').write_bytes(data.replace(b'A_MPEG/L3', b'A_UNKNOWN'))
     writer = write(tmp_path / 'a.mp4', drawn(10), audio_from=tmp_path / 's.mkv')
-    assert writer.audio_warning is None
+    told = f'{tmp_path / "s.mkv"}: 2 sound tracks, of which the default one is kept'
+    assert writer.audio_warning == told
     with av.open(str(tmp_path / 'a.mp4')) as c:
         assert [track.codec_context.name for track in c.streams.audio] == ['aac']
+
+
+@pytest.mark.parametrize(
+    ('name', 'codec', 'rate'),
+    [
+        ('s.ts', 'aac', 44100),
+        ('s.ts', 'ac3', 48000),
+        ('s.mkv', 'aac', 44100),
+        ('s.mkv', 'libopus', 48000),
+    ],
+)
+def test_the_sound_of_joined_clips(tmp_path, name, codec, rate):
+    """In step with the pictures, which follow each other without a gap."""
+    source = beep(tmp_path / name, codec, rate)
+    source.write_bytes(2 * source.read_bytes())
+    with VideoReader(source) as reader:
+        assert (reader.frame_count, reader.fps) == (100, 25)
+        writer = write(tmp_path / 'a.mp4', reader, audio_from=source)
+    assert writer.audio_warning is None
+    with av.open(str(tmp_path / 'a.mp4')) as c:
+        loud = []
+        for frame in c.decode(audio=0):
+            wave = np.abs(frame.to_ndarray().astype(float)).max(axis=0)
+            start = float(frame.pts * frame.time_base)
+            loud += [start + place / frame.sample_rate for place in np.flatnonzero(wave > 0.1)]
+    loud = np.array(loud)
+    pauses = np.flatnonzero(np.diff(loud) > 0.3)
+    assert abs(loud[0] - 0.5) < 0.01 and len(pauses) == 1  # one, between the two tones
+    assert abs(loud[pauses[0] + 1] - 2.5) < 0.01 and abs(loud[-1] - 4) < 0.04
+
+
+def test_a_part_without_sound(tmp_path):
+    first = beep(tmp_path / 's.ts', 'aac').read_bytes()
+    silent = encode(tmp_path / 's.ts', drawn(50), bf=0).read_bytes()
+    (tmp_path / 's.ts').write_bytes(first + silent)
+    writer = write(tmp_path / 'a.mp4', VideoReader(tmp_path / 's.ts'), audio_from=tmp_path / 's.ts')
+    assert 'gaps in its sound' in writer.audio_warning
+    assert abs(heard(tmp_path / 'a.mp4')[0] - 0.5) < 0.03
 
 
 def test_missing_sound_is_said(tmp_path):

@@ -50,6 +50,9 @@ def test_a_gif_cut_within_a_frame_is_refused(tmp_path):
         for cut in (start + 12, start + size // 2, start + size - 3):
             path.write_bytes(data[:cut])
             assert_refused(path)
+    middle = starts[6] + 1500  # in its pixels, behind its palette
+    path.write_bytes(data[:middle] + bytes(300) + data[middle + 300 :])
+    assert_refused(path)
     # Between two frames nobody can tell.
     path.write_bytes(data[: starts[7]])
     assert len(list(VideoReader(path))) == 7
@@ -118,7 +121,7 @@ def test_animations_cut_short_are_refused(tmp_path, name):
     path = tmp_path / name
     data = animation(path, lossless=True) if name != 'a.avif' else animation(path)
     assert len(list(VideoReader(path))) == 12
-    for cut in range(len(data) // 3, len(data), len(data) // 13):
+    for cut in (1, 8, 16, 20, 21, 30, *range(len(data) // 3, len(data), len(data) // 13)):
         path.write_bytes(data[:cut])
         assert_refused(path)
     path.write_bytes(data + bytes(100))

@@ -15,6 +15,7 @@ from tools.benchmarking.runs import (
     OFFICIAL,
     Official,
     Run,
+    lack_of,
     official_contender,
     our_contender,
     peaks,
@@ -23,6 +24,7 @@ from tools.benchmarking.runs import (
     times,
 )
 from tools.markdown import table
+from tools.official.forms import FORMS
 
 REFERENCE = 'eager'  # the engine whose frames the others' are compared with
 
@@ -31,8 +33,8 @@ def compare_animation(config: Mapping[str, Any], official: Official, options: Na
     """The section `animation`.
 
     Args:
-        options: engines (names; 'eager', which the others are compared with, is added), driving
-            (frames), repeats.
+        options: engines (names; 'eager', which the others are compared with, is added), peers
+            (names of FORMS), driving (frames), repeats.
 
     Raises:
         UserError: a process failed.
@@ -46,10 +48,14 @@ def compare_animation(config: Mapping[str, Any], official: Official, options: Na
             our_contender(name, config, {**job, 'engine': name})
             for name in dict.fromkeys((REFERENCE, *options.engines))
         ]
-        if not official.reason:
-            contenders.append(official_contender(official, config, job))
+        lacking = {form: lack_of(official, form) for form in options.peers}
+        contenders += [
+            official_contender(official, config, job, form)
+            for form, reason in lacking.items()
+            if not reason
+        ]
         runs = run_in_turns(contenders, options.repeats, folder, shape[:2], 'animation')
-    return animation_report(runs, official.reason, shape)
+    return animation_report(runs, {f: reason for f, reason in lacking.items() if reason}, shape)
 
 
 def animation_inputs(shape: Sequence[int], count: int) -> dict[str, np.ndarray]:
@@ -63,7 +69,14 @@ def animation_inputs(shape: Sequence[int], count: int) -> dict[str, np.ndarray]:
     return {'source': source, 'driving': driving}
 
 
-def animation_report(runs: Mapping[str, list[Run]], reason: str, shape: Sequence[int]) -> Report:
+def animation_report(
+    runs: Mapping[str, list[Run]], lacking: Mapping[str, str], shape: Sequence[int]
+) -> Report:
+    """
+    Args:
+        runs: of each contender: this project's engines, then the official networks in FORMS.
+        lacking: why a form was not measured.
+    """
     reference = frames_of(runs[REFERENCE][0])
     rows, series = [], {}
     figures: dict[str, Any] = {}
@@ -89,27 +102,46 @@ def animation_report(runs: Mapping[str, list[Run]], reason: str, shape: Sequence
             'largest_difference': difference,
             'psnr': None if np.isinf(likeness) else likeness,
         }
-    if reason:
-        rows.append([OFFICIAL, reason, *[''] * 5])
-        figures[OFFICIAL] = reason
+    rows += [[name, reason, *[''] * 5] for name, reason in lacking.items()]
+    figures.update(lacking)
     title = f'animation, {shape[1]}x{shape[0]}, {len(reference)} frames'
     header = [title, 'first frame', 'frame', 'fps', 'peak memory', f'differs from {REFERENCE}']
     lines = table([*header, 'PSNR'], rows)
-    if not reason:
-        lines += ('', *ratio_table(figures))
+    if OFFICIAL in runs:
+        lines += ('', *ratio_table(figures, [name for name in runs if name not in FORMS]))
+    peers = [name for name in runs if name in FORMS]
+    if peers:
+        lines += ('', *frame_ratio_table(figures, peers, len(runs[REFERENCE])))
     return Report(lines, series, figures)
 
 
-def ratio_table(figures: dict[str, Any]) -> Sequence[str]:
+def ratio_table(figures: dict[str, Any], engines: Sequence[str]) -> Sequence[str]:
     """Each engine's medians relative to the official code's; also noted in the figures."""
     kinds = ('first_frame_seconds', 'frame_seconds', 'peak_bytes')
     rows = []
-    for name in [name for name in figures if name != OFFICIAL]:
+    for name in engines:
         ratios = {kind: figures[name][kind]['median'] for kind in kinds}
         ratios = {kind: value / figures[OFFICIAL][kind]['median'] for kind, value in ratios.items()}
         figures[name]['ratios'] = ratios
         rows.append([f'{name} / {OFFICIAL}', *(f'{ratio:.2f}' for ratio in ratios.values())])
     return table(['ratio', 'first frame', 'frame', 'peak memory'], rows)
+
+
+def frame_ratio_table(figures: dict[str, Any], peers: Sequence[str], repeats: int) -> Sequence[str]:
+    """The time of a frame by each engine relative to that by each peer: the best of all runs, which
+    a busy machine disturbs least, and the median; also noted in the figures.
+    """
+    rows = []
+    for name in [name for name in figures if name not in FORMS]:
+        ours, row = figures[name]['frame_seconds'], [f'{name} / ...']
+        figures[name]['frame_ratios'] = {}
+        for peer in peers:
+            theirs = figures[peer]['frame_seconds']
+            ratios = {kind: ours[kind] / theirs[kind] for kind in ('best', 'median')}
+            figures[name]['frame_ratios'][peer] = ratios
+            row.append(f'{ratios["best"]:.2f} ({ratios["median"]:.2f})')
+        rows.append(row)
+    return table([f'frame, best of {repeats} (median)', *peers], rows)
 
 
 def frames_of(run: Run) -> np.ndarray:

@@ -26,12 +26,21 @@ class Series(NamedTuple):
         return float(np.median(self.values))
 
     @property
+    def best(self) -> float:
+        return min(self.values)
+
+    @property
     def spread(self) -> float:
         """(largest - smallest) / median."""
         return (max(self.values) - min(self.values)) / self.median
 
     def as_json(self) -> dict[str, Any]:
-        return {'median': self.median, 'spread': self.spread, 'values': list(self.values)}
+        return {
+            'median': self.median,
+            'best': self.best,
+            'spread': self.spread,
+            'values': list(self.values),
+        }
 
 
 class Report(NamedTuple):

@@ -15,8 +15,10 @@ import numpy as np
 from tqdm import tqdm
 
 from modules.runtime.errors import UserError
+from modules.runtime.process import has_bf16
 from tools.benchmarking.common import Series, frames_file, read_frames
-from tools.official.parity import check_clone, official_config, torch_version
+from tools.official.forms import FORMS
+from tools.official.parity import check_clone, official_config, package_version
 
 TOOLS = Path(__file__).resolve().parents[1]
 OFFICIAL = 'official'
@@ -63,7 +65,7 @@ def find_official(torch_repo: Path | None, torch_python: str | None) -> Official
         return Official(reason='not measured: --torch_repo names no clone of it')
     check_clone(torch_repo)
     python = torch_python or sys.executable
-    version = torch_version(python)
+    version = package_version(python, 'torch')
     if version is None and torch_python:
         raise UserError(
             f'--torch_python {python}: has no PyTorch; pip install torch there, or name another '
@@ -115,10 +117,24 @@ def run_in_turns(
 
 
 def official_contender(
-    official: Official, config: Mapping[str, Any], job: dict[str, Any]
+    official: Official, config: Mapping[str, Any], job: dict[str, Any], form: str = OFFICIAL
 ) -> Contender:
-    job = {**job, **official_config(config), 'torch_repo': str(official.repo)}
-    return Contender(OFFICIAL, [official.python, str(TOOLS / 'official' / 'benchmark.py')], job)
+    """
+    Args:
+        form: one of FORMS, in which its networks are run.
+    """
+    job = {**job, **official_config(config), 'torch_repo': str(official.repo), 'form': form}
+    return Contender(form, [official.python, str(TOOLS / 'official' / 'benchmark.py')], job)
+
+
+def lack_of(official: Official, form: str) -> str:
+    """Why the official networks are not measured in a form; '' if they can be."""
+    package, bf16 = FORMS[form].package, FORMS[form].bf16
+    if official.reason:
+        return official.reason
+    if package_version(official.python, package) is None:
+        return f'not measured: no {package} in {official.python}'
+    return 'not measured: this CPU has no instructions for it' if bf16 and not has_bf16() else ''
 
 
 def our_contender(name: str, config: Mapping[str, Any], job: dict[str, Any]) -> Contender:

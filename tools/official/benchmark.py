@@ -20,6 +20,7 @@ sys.path[0] = str(ROOT)  # main() puts the official repository in its place
 
 from tools.benchmarking import common
 from tools.official import parity
+from tools.official.forms import FORMS
 
 # What the official demo.py imports, itself or on the way, and make_animation does not use.
 NOT_NEEDED = ('ffmpeg', 'imageio', 'matplotlib', 'pandas', 'skimage', 'sklearn')
@@ -30,10 +31,13 @@ def build(job: dict[str, Any], torch) -> dict[str, Any]:
     names, and its corners as in the config.
     """
     parity.stand_in_for_torchvision(torch)
-    functional = torch.nn.functional
-    functional.grid_sample = functools.partial(
-        functional.grid_sample, align_corners=job['align_corners']
-    )
+    grid_sample = torch.nn.functional.grid_sample
+
+    @functools.wraps(grid_sample)  # torch.compile asks every function for its name
+    def with_corners(*args, **kwargs):
+        return grid_sample(*args, **{'align_corners': job['align_corners'], **kwargs})
+
+    torch.nn.functional.grid_sample = with_corners
     return parity.build_networks({'checkpoint': None, 'seed': common.SEED, **job}, torch)
 
 
@@ -85,7 +89,9 @@ def _update(*optimizers) -> None:
 
 
 def animate_frames(job: dict[str, Any], result: Path) -> None:
-    """make_animation of the official demo.py, whose loop over the frames is listened to."""
+    """make_animation of the official demo.py, whose loop over the frames is listened to, with the
+    networks in one of FORMS.
+    """
     import torch
 
     networks = build(job, torch)
@@ -104,8 +110,7 @@ def animate_frames(job: dict[str, Any], result: Path) -> None:
     frames = demo.make_animation(
         inputs['source'],
         list(inputs['driving']),
-        generator,
-        kp_detector,
+        *FORMS[job['form']].prepare(generator, kp_detector, torch),
         relative=True,
         adapt_movement_scale=False,
         cpu=True,

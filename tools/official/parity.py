@@ -47,7 +47,7 @@ def dump(
     check_output(out)
     check_clone(torch_repo)
     python = torch_python or sys.executable
-    if torch_version(python) is None:
+    if package_version(python, 'torch') is None:
         raise UserError(
             f'{python}: has no PyTorch, which the official code needs; name another Python by '
             '--torch_python'
@@ -84,15 +84,15 @@ def check_clone(torch_repo: Path) -> None:
         raise UserError(f'{torch_repo}: not a clone of the official first-order-model repository')
 
 
-def torch_version(python: str) -> str | None:
-    """The version of an interpreter's PyTorch; None where it has none.
+def package_version(python: str, package: str) -> str | None:
+    """The version of an interpreter's package, such as torch; None where it has none.
 
     Raises:
         UserError: it can't be started.
     """
     from modules.runtime.errors import UserError, reason_of
 
-    question = 'import torch; print(torch.__version__)'
+    question = f'import {package}; print({package}.__version__)'
     try:
         done = subprocess.run([python, '-c', question], capture_output=True, text=True, check=False)
     except OSError as error:

@@ -8,9 +8,9 @@ import contextlib
 import itertools
 import os
 import struct
+from collections.abc import Generator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Dict, Generator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -20,10 +20,9 @@ from modules.video.decoding import paced
 from modules.video.opening import damage_error
 from modules.video.pictures import Size, hides_all, ignores_alpha, open_picture, over_white
 from modules.video.survey import survey
-from modules.video.timing import find_pace, find_repeats
+from modules.video.timing import Repeats, browsers_delays, find_pace
+from modules.video.wholeness import has_another_clip
 
-# Browsers show what is to stay for 10 ms or less for 100 ms: its writer meant "as fast as can be".
-SHORT, INSTEAD = 10, 100
 PNG = b'\x89PNG\r\n\x1a\n'
 
 
@@ -49,7 +48,11 @@ class Animation:
                 pace.slots.tolist(),
             )
             self.notes = list(pace.notes(path))
-        self.repeats = find_repeats(self._slots, self.frame_count or 0)
+            if has_another_clip(path, 'webp'):
+                self.notes.append(f'{path}: another clip is joined to it, which is left out')
+        if not self._slots:
+            raise damage_error(path, 0, None)
+        self.repeats = Repeats(self._slots, self.frame_count or 0)
         with contextlib.closing(self._decode()) as frames:
             first = next(frames)[1]
             self.size: Size = first.shape[:2]
@@ -68,12 +71,12 @@ class Animation:
                     frame = over_white(decoded)
             yield frame
 
-    def pick(self, wanted: Sequence[int]) -> Dict[int, np.ndarray]:
+    def pick(self, wanted: Sequence[int]) -> dict[int, np.ndarray]:
         """The frames of these numbers; each needs those before it."""
         chosen = set(wanted)
         return {number: frame for number, frame in enumerate(self.frames()) if number in chosen}
 
-    def _decode(self) -> Generator[Tuple[int, np.ndarray], None, None]:
+    def _decode(self) -> Generator[tuple[int, np.ndarray], None, None]:
         """Yields (number, frame): (H, W, 3) or, with transparency, (H, W, 4)."""
         with open_picture(self.path) as image:
             for place, slot in enumerate(self._slots):
@@ -101,13 +104,14 @@ def is_for_pillow(path: PathLike) -> bool:
     return kind == 'WEBP'
 
 
-def _animated_format(path: PathLike) -> Optional[str]:
+def _animated_format(path: PathLike) -> str | None:
     try:
         with open(path, 'rb') as file:
             head = file.read(4096)
     except (OSError, ValueError):  # who opens it next says why
         return None
-    if head.startswith(b'RIFF') and head[8:16] == b'WEBPVP8X' and head[20] & 2:
+    is_extended = head.startswith(b'RIFF') and head[8:16] == b'WEBPVP8X' and len(head) > 20
+    if is_extended and head[20] & 2:
         return 'WEBP'
     if head.startswith(PNG) and b'acTL' in head.split(b'IDAT')[0]:
         return 'PNG'
@@ -115,13 +119,13 @@ def _animated_format(path: PathLike) -> Optional[str]:
     return 'AVIF' if is_avif else None
 
 
-def _webp_delays(path: PathLike) -> Optional[List[int]]:
+def _webp_delays(path: PathLike) -> list[int] | None:
     """How long each frame of an animated WebP is shown, in ms; None for other pictures.
 
     Raises:
         UserError: it is cut short.
     """
-    delays: List[int] = []
+    delays: list[int] = []
     with open(path, 'rb') as file:
         name, size, kind = struct.unpack('<4sI4s', file.read(12).ljust(12, b'\0'))
         if (name, kind) != (b'RIFF', b'WEBP'):
@@ -132,11 +136,10 @@ def _webp_delays(path: PathLike) -> Optional[List[int]]:
             file.seek(place)
             name, size = struct.unpack('<4sI', file.read(8).ljust(8, b'\0'))
             if name == b'ANMF':
-                delay = int.from_bytes(file.read(15)[12:], 'little')
-                delays.append(delay if delay > SHORT else INSTEAD)
+                delays.append(int.from_bytes(file.read(15)[12:], 'little'))
             place += 8 + size + size % 2
             if not name.strip(b'\0'):  # beyond the file's end
                 break
     if not (is_whole and delays):
         raise damage_error(path, len(delays), None)
-    return delays
+    return browsers_delays(np.array(delays), Fraction(1, 1000)).tolist()

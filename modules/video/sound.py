@@ -1,0 +1,159 @@
+"""The sound of a clip beside what is made of its pictures, in step with them."""
+
+import contextlib
+import os
+import tempfile
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+
+from modules.runtime.errors import UserError
+from modules.runtime.files import PathLike
+from modules.video.ffmpeg import INDEX_IN_FRONT, Ffmpeg, FfmpegError, file_url
+from modules.video.opening import fraction, open_clip, picture_track, sound_track
+from modules.video.packets import AVI, LEAP, demux, may_jump
+from modules.video.survey import Clip, survey
+from modules.video.wholeness import MOV
+
+# Sound that is passed on from before the first picture, in seconds: decoders need to warm up.
+RUN_UP = 0.1
+# Seconds that sound jumps back by where another clip begins, at least.
+BACK = Fraction(1, 4)
+
+
+class Sound(NamedTuple):
+    """A sound track: the clip, its number there, how it is encoded, and when the pictures start."""
+
+    path: PathLike
+    track: int
+    codec: list[object]
+    zero: float  # seconds from the clip's start, which is second 0 to ffmpeg
+    tracks: int = 1  # how many sound tracks the clip has
+    clip: Clip | None = None  # what was found of one whose sound is put straight at first
+
+    def add_to(self, movie: Path, seconds: Fraction) -> str | None:
+        """Adds the sound from the first picture to the end -> None, or a line on what is missing.
+
+        Raises:
+            OSError: the disk is full, or fails.
+        """
+        source, track, zero = self.path, self.track, self.zero
+        missing = None
+        if self.tracks > 1:
+            missing = f'{self.path}: {self.tracks} sound tracks, of which the default one is kept'
+        with tempfile.TemporaryDirectory(dir=movie.parent) as folder:
+            if self.clip is not None:
+                straight = Path(folder, 'sound.nut')
+                start = _write_straight(self.path, self.clip, RUN_UP, straight)
+                if start is None:
+                    missing = f'{self.path}: gaps in its sound; it may be out of step'
+                else:
+                    source, track, zero = straight, 0, start
+            lead = min(zero, RUN_UP)
+            cut: list[object] = ['-itsoffset', -lead] if lead else []
+            if zero > lead:
+                cut += ['-ss', f'{zero - lead:.4f}']
+            whole = Path(folder, movie.name)
+            arguments = [
+                *('-i', file_url(movie), *cut, '-t', f'{float(seconds) + lead:.6f}'),
+                # The option keeps playlists from reaching for the network.
+                *('-protocol_whitelist', 'file', '-i', file_url(source)),
+                *('-map', '0:v', '-map', f'1:a:{track}', '-map_chapters', '-1'),
+                *('-c:v', 'copy', *self.codec, *INDEX_IN_FRONT, file_url(whole)),
+            ]
+            damaged = f'{self.path}: damaged sound track; some of it is missing'
+            for tolerance, told in ((['-xerror'], missing), (['-max_error_rate', '1'], damaged)):
+                run = Ffmpeg(*tolerance, *arguments)
+                with contextlib.closing(run), contextlib.suppress(FfmpegError):
+                    run.finish()
+                    os.replace(whole, movie)
+                    return told
+        return f'{self.path}: unusable sound track; written without it'
+
+
+def find_sound(path: PathLike) -> Sound | None:
+    """The sound track of a clip that players play, if there is one.
+
+    Raises:
+        UserError: no such file, or not a clip.
+    """
+    with open_clip(path) as clip:
+        track = sound_track(clip)
+        if track is None:
+            return None
+        number, codec, zero = clip.streams.audio.index(track), track.codec_context, 0.0
+        tracks, found = len(clip.streams.audio), None
+        with contextlib.suppress(UserError):  # there are no pictures, or none of use
+            pictures = picture_track(clip, path)
+            if None not in (clip.start_time, pictures.start_time):
+                first = pictures.start_time * fraction(pictures.time_base)
+                zero = max(0.0, round(float(first - Fraction(clip.start_time, av.time_base)), 4))
+            if clip.format.name not in (MOV, AVI):  # of which only the first would be read
+                found = survey(path)
+                # Where clocks may jump, ffmpeg leaves out the time before the sound; where there is
+                # no index, it may leave out a part of the sound when it jumps to its start.
+                is_bent = found.joints or may_jump(clip) or zero > RUN_UP
+                found = found if found.stamps and is_bent else None
+        how: list[object] = ['-c:a', 'aac', '-ac', min(codec.channels, 2)]
+        if codec.name in ('aac', 'mp3', 'mp3float'):
+            how = ['-c:a', 'copy', '-copyinkf:a']
+    return Sound(path, number, how, zero, tracks, found)
+
+
+def _write_straight(path: PathLike, clip: Clip, run_up: float, target: Path) -> float | None:
+    """Copies the sound of a clip, be it joined or not, on one line in time with the pictures.
+
+    Where it overlaps at a joint, by less than a packet as a rule, the later one gives way.
+
+    Args:
+        run_up: seconds before the first picture that are copied as well.
+        target: .nut, which holds every codec and keeps to the times given.
+
+    Returns:
+        How many seconds after the first packet of sound the first picture is shown; None where
+        sound doesn't start anew as often as pictures do: it can't be told what belongs where, and
+        nothing is of use.
+
+    Raises:
+        OSError: the disk is full, or fails.
+    """
+    try:
+        return _write(path, clip, run_up, target)
+    except OSError:
+        raise
+    except av.FFmpegError:
+        return None
+
+
+def _write(path: PathLike, clip: Clip, run_up: float, target: Path) -> float | None:
+    shifts = [Fraction(0), *(shift * clip.tick for shift in clip.joints.values())]
+    start = clip.stamps[0] * clip.tick
+    part, latest, first, written = 0, None, None, 0
+    with open_clip(path) as source, av.open(f'file:{target}', 'w', format='nut') as output:
+        track = sound_track(source)
+        if track is None:
+            return None
+        copy, tick = output.add_stream_from_template(track), fraction(track.time_base)
+        for packet in demux(source, track):
+            if not packet.size or packet.pts is None:
+                continue
+            time = packet.pts * tick
+            if latest is not None and not latest - BACK < time < latest + LEAP:
+                part += 1
+                if part == len(shifts):
+                    return None
+            latest = time
+            if time + shifts[part] < start - run_up:
+                continue
+            first = time + shifts[part] if first is None else first
+            shown = round((time + shifts[part] - first) / tick)
+            if shown >= written:
+                written = shown + (packet.duration or 1)
+                packet.pts = packet.dts = shown
+                packet.stream = copy
+                output.mux(packet)
+    if first is None or part < len(shifts) - 1:
+        return None
+    return float(start - first)
