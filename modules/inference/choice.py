@@ -15,12 +15,14 @@ from modules.ops.precision import DTYPES, check_capability, gpu_capability
 from modules.runtime.errors import UserError
 from modules.runtime.memory import available_memory
 from modules.runtime.messages import note
-from modules.runtime.process import has_bf16
+from modules.runtime.process import describe_cpu, has_bf16
 
 # Frames of a run where the user names no number, for frames of up to _PIXELS; see `choose_batch`.
 BATCHES = {'GPU': 8, 'CPU, bf16 by AMX': 4, 'CPU': 1}
 _PIXELS = 256 * 256
-_BYTES = 4096  # that a run takes for each pixel of each of its frames, at most
+# That a run takes for each pixel of each of its frames, at most. Programs of vox-256 take 500 on a
+# CPU; what networks take on GPUs is not measured.
+_BYTES = 4096
 _SHARE = 4  # a batch may take so large a part of the memory: one of so many
 
 
