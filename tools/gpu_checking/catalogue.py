@@ -29,9 +29,7 @@ CATALOGUE = (
     Entry('overflow', 'fp16: an overflow anywhere skips the step of all networks; state survives'),
     Entry('learning', 'in bf16 and fp16 gradients are those of float32, in less memory', 600),
     Entry('animation', 'frames in bf16 and fp16 are those of float32, their motion unmoved'),
-    Entry(
-        'programs', 'programs, and frames in batches, give what the networks compute', 600
-    ),
+    Entry('programs', 'programs, and frames in batches, give what the networks compute', 600),
     Entry('memory', 'a training sample takes the memory that is promised', 600),
     Entry('out_of_memory', 'a batch that is too large is named in one line'),
     Entry('processes', 'two processes train as one does on the joint batch', 600),
