@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,8 +16,7 @@ from modules.data.loader import TrainingOrder, make_loader
 from modules.runtime.errors import UserError
 from tests.support.dataset_files import SIZE, cut_short, frames, write_folder
 from tests.support.places import ROOT
-
-PATIENCE = 20  # seconds after which something hangs
+from tests.support.processes import PATIENCE, alive, wait_until
 
 
 @pytest.fixture
@@ -57,21 +55,6 @@ class Stub:
 
 def keys_of(*batches):
     return [[(index, (0, 0, 0)) for index in batch] for batch in batches]
-
-
-def alive(pid):
-    """Whether the process runs; an ended one that nobody waits for does not."""
-    try:
-        return Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()[0] != 'Z'
-    except OSError:
-        return False
-
-
-def wait_until(condition):
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, 'waited in vain'
-        time.sleep(0.02)
 
 
 @pytest.fixture(autouse=True)
