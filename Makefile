@@ -78,7 +78,9 @@ demo-train: setup data/creatures-64 data/creatures-128
 # In a process a core, at most four: each takes up to 3 GB.
 test: lint
 	@echo 'All tests: about 20 minutes on two cores; make test-quick takes under two'
-	@$(RUN) -m pytest -q -n auto --maxprocesses 4 --dist worksteal
+	@$(RUN) -m pytest -q -n auto --maxprocesses 4 --dist worksteal || { [ $$? -eq 1 ] \
+	    && echo 'Once more, one by one, what failed while all cores were busy:' \
+	    && $(RUN) -m pytest -q --last-failed --last-failed-no-failures none; }
 
 test-quick: lint
 	@$(RUN) -m pytest -q -m quick
