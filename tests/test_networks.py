@@ -21,13 +21,12 @@ from modules.util import (
     UpBlock2d,
     make_coordinate_grid,
 )
-from tests.support.tiny import small_config
+from tests.support.tiny import small_config, small_models
 
 
 @pytest.fixture(scope='module')
 def models():
-    paddle.seed(0)
-    return build_models(small_config()).eval()
+    return small_models().eval()
 
 
 @pytest.fixture(scope='module')

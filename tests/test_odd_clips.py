@@ -9,6 +9,7 @@ import yaml
 import animate
 from modules.config import load_config
 from tests.support import training_runs
+from tests.support.animation_runs import RELATIVE
 from tests.support.clips import drawn, encode
 from tests.support.dataset_files import cut_short, frames, write_folder, write_strip, write_video
 from tests.support.tiny import TINY as QUICK
@@ -49,11 +50,10 @@ def config(tmp_path_factory):
     losses = {**content['train_params']['loss_weights'], 'perceptual': [0] * 5}
     steps = {'num_epochs': 1, 'epoch_milestones': [], 'num_repeats': 3}
     content['train_params'] = {**QUICK['train_params'], **steps, 'loss_weights': losses}
-    moved = {'use_relative_movement': True, 'use_relative_jacobian': True}
     content['animate_params'] = {
         'num_pairs': 100,
         'format': '.mp4',
-        'normalization_params': moved,
+        'normalization_params': RELATIVE,
     }
     content['visualizer_params'] = {'kp_size': 2, 'draw_border': False}
     content['reconstruction_params'] = {'num_videos': 5, 'format': '.mp4'}

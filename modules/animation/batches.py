@@ -31,14 +31,14 @@ def map_batches(
 
     iterator = iter(items)
     failure: Exception | None = None
-    while failure is None:
+    while True:
         try:
             item = next(iterator)
         except StopIteration:
             break
         except Exception as error:
             failure = error
-            continue
+            break
         if item is not last:
             last = item
             waiting.append(item)

@@ -15,7 +15,7 @@ from modules.ops.precision import DTYPES, check_capability, gpu_capability
 from modules.runtime.errors import UserError
 from modules.runtime.memory import available_memory
 from modules.runtime.messages import note
-from modules.runtime.process import describe_cpu, has_bf16
+from modules.runtime.process import has_bf16, has_instructions
 
 # Frames of a run where the user names no number, for frames of up to _PIXELS; see `choose_batch`.
 BATCHES = {'GPU': 8, 'CPU, bf16 by AMX': 4, 'CPU': 1}
@@ -90,7 +90,7 @@ def choose_batch(
     """
     if explain:
         return 1
-    amx = gpu is None and bf16 and 'amx_bf16' in describe_cpu().split()
+    amx = gpu is None and bf16 and has_instructions('amx_bf16')
     count = BATCHES['GPU' if gpu is not None else 'CPU, bf16 by AMX' if amx else 'CPU']
     pixels = size[0] * size[1]
     memory = available_memory() if gpu is None else _memory_of_gpu(gpu)
@@ -112,9 +112,9 @@ def _memory_of_gpu(number: int) -> int:
 
 def _engine_on_gpu(number: int, wanted: _Wanted) -> Engine:
     models, model_params, size, engine, precision, explain, _ = wanted
-    batch = _batch_of(wanted, number)
     if engine == 'onednn':
         raise UserError('--engine onednn: runs on the CPU; add --cpu')
+    batch = _batch_of(wanted, number)
     if engine == 'cudnn':
         if precision != 'fp32':
             raise UserError(f'--engine cudnn: has only fp32; for {precision} use --engine eager')

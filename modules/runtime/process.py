@@ -108,7 +108,11 @@ def describe_cpu() -> str:
     return '\n'.join(line for line in lines if line.split('\t')[0] not in changing)
 
 
+def has_instructions(*names: str) -> bool:
+    """Whether the CPU has one of these instruction sets, by Linux's names."""
+    return not set(names).isdisjoint(describe_cpu().split())
+
+
 def has_bf16() -> bool:
     """Whether the CPU has instructions for bfloat16."""
-    flags = describe_cpu().split()
-    return 'avx512_bf16' in flags or 'amx_bf16' in flags
+    return has_instructions('avx512_bf16', 'amx_bf16')

@@ -1,5 +1,7 @@
 """Clips as frames at a constant rate, one after the other or at random."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -81,7 +83,7 @@ class VideoReader:
     def notes(self) -> list[str]:
         return self._source.notes
 
-    def __enter__(self) -> 'VideoReader':
+    def __enter__(self) -> VideoReader:
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -46,7 +46,7 @@ class Sound(NamedTuple):
         with tempfile.TemporaryDirectory(dir=movie.parent) as folder:
             if self.clip is not None:
                 straight = Path(folder, 'sound.nut')
-                start = _write_straight(self.path, self.clip, RUN_UP, straight)
+                start = _write_straight(self.path, self.clip, straight)
                 if start is None:
                     missing = f'{self.path}: gaps in its sound; it may be out of step'
                 else:
@@ -102,13 +102,13 @@ def find_sound(path: PathLike) -> Sound | None:
     return Sound(path, number, how, zero, tracks, found)
 
 
-def _write_straight(path: PathLike, clip: Clip, run_up: float, target: Path) -> float | None:
-    """Copies the sound of a clip, be it joined or not, on one line in time with the pictures.
+def _write_straight(path: PathLike, clip: Clip, target: Path) -> float | None:
+    """Copies the sound of a clip, be it joined or not, on one line in time with the pictures, from
+    RUN_UP before the first one on.
 
     Where it overlaps at a joint, by less than a packet as a rule, the later one gives way.
 
     Args:
-        run_up: seconds before the first picture that are copied as well.
         target: .nut, which holds every codec and keeps to the times given.
 
     Returns:
@@ -120,18 +120,18 @@ def _write_straight(path: PathLike, clip: Clip, run_up: float, target: Path) -> 
         OSError: the disk is full, or fails.
     """
     try:
-        return _write(path, clip, run_up, target)
+        return _write(path, clip, target)
     except OSError:
         raise
     except av.FFmpegError:
         return None
 
 
-def _write(path: PathLike, clip: Clip, run_up: float, target: Path) -> float | None:
+def _write(path: PathLike, clip: Clip, target: Path) -> float | None:
     shifts = [Fraction(0), *(shift * clip.tick for shift in clip.joints.values())]
     start = clip.stamps[0] * clip.tick
     part, latest, first, written = 0, None, None, 0
-    with open_clip(path) as source, av.open(f'file:{target}', 'w', format='nut') as output:
+    with open_clip(path) as source, av.open(file_url(target), 'w', format='nut') as output:
         track = sound_track(source)
         if track is None:
             return None
@@ -145,7 +145,7 @@ def _write(path: PathLike, clip: Clip, run_up: float, target: Path) -> float | N
                 if part == len(shifts):
                     return None
             latest = time
-            if time + shifts[part] < start - run_up:
+            if time + shifts[part] < start - RUN_UP:
                 continue
             first = time + shifts[part] if first is None else first
             shown = round((time + shifts[part] - first) / tick)

@@ -1,5 +1,7 @@
 """Clips and folders of pictures, written whole or not at all."""
 
+from __future__ import annotations
+
 import contextlib
 import errno
 from collections.abc import Iterable, Iterator
@@ -94,7 +96,7 @@ class VideoWriter:
             find_ffmpeg()
         check_output(path, folder=not self._suffix)
 
-    def __enter__(self) -> 'VideoWriter':
+    def __enter__(self) -> VideoWriter:
         self._output = self._whole_output()
         self._output.__enter__()
         return self

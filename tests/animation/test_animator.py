@@ -14,11 +14,10 @@ from modules.animation.normalization import (
     movement_scale,
     normalize_kp,
 )
-from modules.build import build_models
 from modules.runtime.errors import UserError
 from modules.util import Keypoints
 from modules.video.levels import to_bytes
-from tests.support.tiny import small_config
+from tests.support.tiny import small_models
 
 SQUARE = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], 'float32')
 
@@ -31,8 +30,7 @@ def keypoints(value, jacobian=None):
 
 @pytest.fixture(scope='module')
 def models():
-    paddle.seed(0)
-    return build_models(small_config())
+    return small_models()
 
 
 @pytest.fixture(scope='module')

@@ -4,29 +4,24 @@ import itertools
 import sys
 
 import numpy as np
-import paddle
 import pytest
 
 import animate as animate_door
 import demo
 from modules.animation.animator import Animator, animate, explained_animation, find_best_frame
 from modules.animation.batches import map_batches
-from modules.animation.normalization import Normalization
-from modules.build import build_models
 from modules.eager import EagerEngine
 from modules.runtime.errors import UserError
 from tests.support.animation_runs import files_of, run, run_file, strip_frames
 from tests.support.demo_runs import DATA, frames_of, run_demo
-from tests.support.tiny import small_config
+from tests.support.engines import RELATIVE
+from tests.support.tiny import small_models
 from tools import evaluate
-
-RELATIVE = Normalization(True, True)
 
 
 @pytest.fixture(scope='module')
 def models():
-    paddle.seed(0)
-    return build_models(small_config())
+    return small_models()
 
 
 @pytest.fixture(scope='module')

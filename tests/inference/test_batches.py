@@ -120,8 +120,7 @@ def machine(monkeypatch):
     """Sets what the machine is like."""
 
     def describe(cpu, gigabytes, gpu_gigabytes=80):
-        for module in (choice, process):
-            monkeypatch.setattr(module, 'describe_cpu', lambda: cpu)
+        monkeypatch.setattr(process, 'describe_cpu', lambda: cpu)
         memory = gigabytes and gigabytes * 2**30
         monkeypatch.setattr(choice, 'available_memory', lambda: memory)
         monkeypatch.setattr(choice, '_memory_of_gpu', lambda number: gpu_gigabytes * 2**30)

@@ -2,6 +2,9 @@
 
 import copy
 
+import paddle
+
+from modules.build import build_models
 from modules.config import check_config
 
 HOURGLASS = {'block_expansion': 4, 'max_features': 16, 'num_blocks': 2, 'scale_factor': 0.5}
@@ -65,3 +68,9 @@ def small_config(**changes):
     for section, values in changes.items():
         params[section].update(values)
     return check_config({'model_params': params})
+
+
+def small_models():
+    """Networks of `small_config`, with random weights that are always the same."""
+    paddle.seed(0)
+    return build_models(small_config())
