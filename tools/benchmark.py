@@ -9,6 +9,8 @@ Prints Markdown tables. Sections, chosen by --only:
     animation  time and peak memory of the frames of an animation by each engine, beside the
                official PyTorch code's in the forms that are used where it is to be fast (as it is,
                compiled, by OpenVINO, ...), and how far the frames are from the reference engine's
+    start      time from the import of the framework to the first frame of an animation, weights
+               from a file, beside the official PyTorch code's
 
 What is compared runs in turns (A B A B ...), --repeats times, and medians are shown; (largest -
 smallest) / median is the spread. Networks are measured on the CPU, in processes of their own which
@@ -41,11 +43,12 @@ from tools.benchmarking.common import Report
 from tools.benchmarking.loading import compare_loading
 from tools.benchmarking.ours import ENGINES
 from tools.benchmarking.runs import find_official
+from tools.benchmarking.start import compare_start
 from tools.benchmarking.training import compare_training
 from tools.markdown import table
 from tools.official.forms import FORMS
 
-SECTIONS = ('loading', 'training', 'animation')
+SECTIONS = ('loading', 'training', 'animation', 'start')
 NOISY = 0.25  # spread above which a warning is printed
 LEAST = {  # of the options that are numbers
     'repeats': 1, 'clips': 1, 'frames': 2, 'samples': 1,
@@ -180,6 +183,7 @@ def main() -> None:
         'loading': lambda: compare_loading(config, options),
         'training': lambda: compare_training(config, official, options),
         'animation': lambda: compare_animation(config, official, options),
+        'start': lambda: compare_start(config, official, options),
     }
     figures: dict[str, Any] = {'machine': machine, 'config': str(options.config)}
     for section in options.only:

@@ -59,6 +59,37 @@ def animate_frames(job: dict[str, Any], result: Path) -> None:
     write_result(result, seconds=seconds, version=f'paddle {paddle.__version__}')
 
 
+def write_weights(job: dict[str, Any], result: Path) -> None:
+    """Weights from their names as a PyTorch checkpoint, which `first_frame` and others read."""
+    from modules.checkpoints.reading import read_checkpoint
+    from modules.checkpoints.writing import save_checkpoint
+    from modules.parity.record import seeded_models
+    from tools.convert_torch import list_outputs
+
+    path = result.with_name('weights.safetensors')
+    save_checkpoint(path, seeded_models(job['config'], SEED, 'float32')._asdict(), job['config'])
+    [(_, write)] = list_outputs(read_checkpoint(path), 'torch', 'weights')
+    write(Path(job['checkpoint']))
+    path.unlink()
+    write_result(result, seconds=[], version='')
+
+
+def first_frame(job: dict[str, Any], result: Path) -> None:
+    """From nothing but files to a frame in memory, as demo.py --relative does it."""
+    moments = [time.perf_counter()]
+    prepare_process(cpu=True)
+    choose_device(cpu=True)
+    import paddle
+
+    moments.append(time.perf_counter())
+    from modules.checkpoints.models import StoredModels
+
+    models = [StoredModels(job['config'], job['checkpoint'])]
+    write_frames(result, relative_animation(job, models))
+    moments.append(time.perf_counter())
+    write_result(result, seconds=np.diff(moments).tolist(), version=f'paddle {paddle.__version__}')
+
+
 def relative_animation(job: dict[str, Any], models: list[Any]) -> Iterator[np.ndarray]:
     """As demo.py --relative does it. Whatever has to be prepared is done on the way to the first
     frame; `models` is emptied, since nobody else may keep them in memory.
@@ -75,9 +106,16 @@ def relative_animation(job: dict[str, Any], models: list[Any]) -> Iterator[np.nd
 
 def main() -> None:
     job, result = read_job()
-    prepare_process(cpu=True)
-    choose_device(cpu=True)
-    {'training': train, 'animation': animate_frames}[job['section']](job, result)
+    if job['section'] != 'start':  # which times it
+        prepare_process(cpu=True)
+        choose_device(cpu=True)
+    sections = {
+        'training': train,
+        'animation': animate_frames,
+        'weights': write_weights,
+        'start': first_frame,
+    }
+    sections[job['section']](job, result)
 
 
 if __name__ == '__main__':

@@ -181,35 +181,39 @@ def fix_transform(model, inputs: dict[str, np.ndarray], torch) -> None:
 
 
 def build_networks(job: dict[str, Any], torch) -> dict[str, Any]:
-    """The official networks, with the checkpoint's weights or those of their names."""
+    """The official networks, or those that the job names, with the checkpoint's weights or those of
+    their names.
+    """
     from modules.discriminator import MultiScaleDiscriminator
     from modules.generator import OcclusionAwareGenerator
     from modules.keypoint_detector import KPDetector
 
     params = job['config']['model_params']
+    classes = {
+        'generator': OcclusionAwareGenerator,
+        'kp_detector': KPDetector,
+        'discriminator': MultiScaleDiscriminator,
+    }
     networks = {
-        'generator': OcclusionAwareGenerator(
-            **params['generator_params'], **params['common_params']
-        ),
-        'kp_detector': KPDetector(**params['kp_detector_params'], **params['common_params']),
-        'discriminator': MultiScaleDiscriminator(
-            **params['discriminator_params'], **params['common_params']
-        ),
+        name: classes[name](**params[f'{name}_params'], **params['common_params'])
+        for name in job.get('networks', classes)
     }
     seeding = load_seeding()
     trained = {}
     if job['checkpoint']:
         trained = torch.load(job['checkpoint'], map_location='cpu', weights_only=True)
     for name, network in networks.items():
+        state = network.state_dict()
+        if name in trained:
+            # Blur kernels follow from the config; a checkpoint may lack them.
+            kernels = {key: value for key, value in state.items() if key.endswith('down.weight')}
+            network.load_state_dict({**kernels, **trained[name]})
+            continue
         with torch.no_grad():
-            for key, tensor in network.state_dict().items():
+            for key, tensor in state.items():
                 if key.split('.')[-1] != 'num_batches_tracked' and not key.endswith('down.weight'):
                     value = seeding.seeded_value(f'{name}.{key}', tuple(tensor.shape), job['seed'])
                     tensor.copy_(torch.from_numpy(value))
-        if name in trained:
-            # Blur kernels follow from the config; a checkpoint may lack them.
-            kernels = {k: v for k, v in network.state_dict().items() if k.endswith('down.weight')}
-            network.load_state_dict({**kernels, **trained[name]})
     return networks
 
 
