@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.spatial import ConvexHull, QhullError
+import scipy
 
 from modules.ops.linalg import inverse_2x2
 from modules.runtime.errors import UserError
@@ -30,8 +30,10 @@ def hull_area(kp_value: np.ndarray) -> float:
     if kp_value.ndim != 2:
         raise ValueError(f'keypoints of shape {kp_value.shape}, not (K, 2)')
     try:
-        return ConvexHull(kp_value).volume  # in two dimensions the volume is the area
-    except (QhullError, ValueError) as error:
+        # In two dimensions the volume is the area. SciPy imports its parts where they are first
+        # used: this one takes as long as several frames, and most animations do without.
+        return scipy.spatial.ConvexHull(kp_value).volume
+    except (scipy.spatial.QhullError, ValueError) as error:
         raise UserError(
             'the keypoints span no area, so there is no size to adapt to or compare; for this '
             'model or clip, leave out --adapt_scale (in a config: adapt_movement_scale) and '

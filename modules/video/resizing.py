@@ -3,7 +3,7 @@
 import functools
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from modules.video.levels import to_bytes
 
@@ -66,7 +66,7 @@ def fit_frame(frame: np.ndarray, size: tuple[int, int], crop: bool) -> np.ndarra
 
 
 @functools.lru_cache(maxsize=16)
-def _resize_matrix(old: int, new: int) -> sparse.csr_matrix:
+def _resize_matrix(old: int, new: int) -> 'scipy.sparse.csr_matrix':
     """(new, old) float32: a Gaussian, then linear interpolation, along one axis.
 
     The Gaussian has sigma (old / new - 1) / 2 and is cut off at 4 sigma; beyond its border the
@@ -86,4 +86,5 @@ def _resize_matrix(old: int, new: int) -> sparse.csr_matrix:
     column = np.where(column > old - 1, 2 * (old - 1) - column, column)
     row = np.broadcast_to(np.arange(new)[:, None, None], column.shape)
     entries = (weight.astype(np.float32).ravel(), (row.ravel(), column.ravel()))
-    return sparse.csr_matrix(entries, shape=(new, old))
+    # SciPy imports its parts where they are first used; frames of the right size do without.
+    return scipy.sparse.csr_matrix(entries, shape=(new, old))
