@@ -3,11 +3,12 @@
 Kernels are (out, in, rows, columns), as nn.Conv2D's. All identities are exact but for rounding.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
-from modules.util import BatchNorm2D, Conv2D
+from modules.util import BatchNorm2D, Conv2D, ResBlock2d
 
 # Winograd's F(4, 3): four outputs of a 3-tap filter from six inputs and six products,
 # y = A^T ((G g) * (B^T d)) (Lavin and Gray, arXiv 1509.09308).
@@ -68,6 +69,45 @@ def kernel_of(conv: Conv2D, norm: BatchNorm2D | None = None) -> Kernel:
         return Kernel(weight, bias)
     scale, shift = affine_of(norm)
     return Kernel(weight * scale[:, None, None, None], bias * scale + shift)
+
+
+class Residuals(NamedTuple):
+    """ResBlock2d after ResBlock2d, with as little as possible between their convolutions.
+
+    A block begins with relu(scale x + shift) = scale relu(x + shift / scale). The scale joins the
+    convolution after it; x + shift / scale is what is handed from block to block, where the
+    convolutions' biases turn one block's offset into the next one's. So a block begins with a mere
+    ReLU, but where that is not possible: there it is relu(scale x + shift).
+    """
+
+    offset: np.ndarray  # (C,), to add to what goes into the first block
+    affines: list[Affine | None]  # of each block; None where its ReLU alone is left
+    kernels: list[tuple[Kernel, Kernel]]
+
+
+def residuals_of(blocks: Iterable[ResBlock2d]) -> Residuals:
+    blocks = list(blocks)
+    affines = [affine_of(block.norm1) for block in blocks]
+    simple = [_is_simple(affine) for affine in affines]
+    offsets = [
+        affine.shift / affine.scale if can else np.zeros_like(affine.shift)
+        for affine, can in zip(affines, simple)
+    ]
+    offsets.append(np.zeros_like(offsets[0]))  # after the last block
+    kernels = []
+    for block, affine, can, here, after in zip(blocks, affines, simple, offsets, offsets[1:]):
+        first, second = kernel_of(block.conv1, block.norm2), kernel_of(block.conv2)
+        if can:
+            first = first._replace(weight=first.weight * affine.scale[:, None, None])
+        kernels.append((first, second._replace(bias=second.bias + after - here)))
+    left = [None if can else affine for affine, can in zip(affines, simple)]
+    return Residuals(offsets[0], left, kernels)
+
+
+def _is_simple(affine: Affine) -> bool:
+    """Whether dividing by the scale is possible and costs no precision."""
+    with np.errstate(divide='ignore', invalid='ignore'):
+        return bool((affine.scale > 0).all() and (np.abs(affine.shift / affine.scale) < 16).all())
 
 
 def _halves(weight: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:

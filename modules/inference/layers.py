@@ -11,7 +11,7 @@ from paddle import Tensor, nn
 
 from modules.inference.folding import (
     Kernel,
-    affine_of,
+    Residuals,
     after_split,
     border_marks,
     kernel_of,
@@ -25,7 +25,6 @@ from modules.util import (
     Conv2D,
     DownBlock2d,
     Hourglass,
-    ResBlock2d,
     SameBlock2d,
     UpBlock2d,
 )
@@ -134,19 +133,26 @@ class FixedUpBlock(nn.Layer):
         return F.pixel_shuffle(y.reshape([batch, -1, h, w]), 2)
 
 
-class FixedResBlock(nn.Layer):
-    """ResBlock2d."""
+class FixedTrunk(nn.Layer):
+    """ResBlock2d after ResBlock2d: (B, C, h, w) -> (B, C, h, w)."""
 
-    def __init__(self, block: ResBlock2d):
+    def __init__(self, residuals: Residuals):
         super().__init__()
-        scale, shift = affine_of(block.norm1)
-        self.register_buffer('scale', constant(scale.reshape(1, -1, 1, 1)))
-        self.register_buffer('shift', constant(shift.reshape(1, -1, 1, 1)))
-        self.conv1 = FixedConv(kernel_of(block.conv1, block.norm2), padding=1)
-        self.conv2 = FixedConv(kernel_of(block.conv2), padding=1)
+        self.register_buffer('offset', constant(residuals.offset.reshape(1, -1, 1, 1)))
+        self.affines = residuals.affines
+        kernels = [kernel for pair in residuals.kernels for kernel in pair]
+        self.convs = nn.LayerList([FixedConv(kernel, padding=1) for kernel in kernels])
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(F.relu(self.conv1(F.relu(x * self.scale + self.shift))))
+        x = x + self.offset
+        for number, affine in enumerate(self.affines):
+            first, second = self.convs[2 * number], self.convs[2 * number + 1]
+            started = x
+            if affine is not None:
+                scale, shift = (constant(part.reshape(1, -1, 1, 1)) for part in affine)
+                started = started * scale + shift
+            x = x + second(F.relu(first(F.relu(started))))
+        return x
 
 
 class FixedHourglass(nn.Layer):

@@ -5,6 +5,7 @@ for each frame. The source is a single one, which all frames of a batch share. S
 modules/inference/layers.py.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,14 @@ from paddle import Tensor, nn
 
 from modules.dense_motion import DenseMotionNetwork
 from modules.generator import OcclusionAwareGenerator
-from modules.inference.folding import TILE, Kernel, kernel_of, split_doubled
+from modules.inference.folding import TILE, Kernel, kernel_of, residuals_of, split_doubled
 from modules.inference.layers import (
     FixedBlock,
     FixedConv,
     FixedFinal,
     FixedHourglass,
-    FixedResBlock,
     FixedTail,
+    FixedTrunk,
     FixedUpBlock,
 )
 from modules.inference.winograd import (
@@ -172,6 +173,19 @@ class MotionProgram(nn.Layer):
         return deformation, mask, deformed, occlusion
 
 
+def has_winograd_form(params: Mapping[str, Any], size: tuple[int, int]) -> bool:
+    """Whether FrameDecoder can take Winograd's transforms; else it is always `direct`.
+
+    Args:
+        params: generator_params of a config.
+        size: (H, W) of the image.
+    """
+    downs = params['num_down_blocks']
+    channels = min(params['max_features'], params['block_expansion'] << downs)
+    suits = suits_winograd(channels, size[0] >> downs, size[1] >> downs)
+    return suits and params['num_bottleneck_blocks'] > 0
+
+
 class FrameDecoder(nn.Layer):
     """OcclusionAwareGenerator.decode.
 
@@ -182,6 +196,7 @@ class FrameDecoder(nn.Layer):
             occlusion_map.
         onednn: prepare for a predictor that uses oneDNN.
         batch: B, frames of a run.
+        direct: no convolution by Winograd's transforms.
     """
 
     def __init__(
@@ -192,21 +207,25 @@ class FrameDecoder(nn.Layer):
         explain: bool = False,
         onednn: bool = True,
         batch: int = 1,
+        direct: bool = False,
     ):
         super().__init__()
         ups = list(generator.up_blocks)
         self.features_size = size[0] >> len(ups), size[1] >> len(ups)  # (H', W')
         last = generator.down_blocks[-1] if len(generator.down_blocks) else generator.first
         self.num_features = last.conv._out_channels  # F
-        suitable = suits_winograd(self.num_features, *self.features_size)
-        self.tiled = onednn and suitable and len(generator.bottleneck) > 0
+        some = len(generator.bottleneck) > 0
+        suitable = some and suits_winograd(self.num_features, *self.features_size)
+        self.tiled = onednn and suitable and not direct
         self.motion = MotionProgram(generator.dense_motion_network, lean=onednn and not bf16)
-        if self.tiled:
-            self.bottleneck = nn.LayerList(
-                [WinogradTrunk(generator.bottleneck, self.features_size, batch, bf16)]
+        self.bottleneck = nn.LayerList()
+        if some:
+            residuals = residuals_of(generator.bottleneck)
+            self.bottleneck.append(
+                WinogradTrunk(residuals, self.features_size, batch, bf16)
+                if self.tiled
+                else FixedTrunk(residuals)
             )
-        else:
-            self.bottleneck = nn.LayerList([FixedResBlock(b) for b in generator.bottleneck])
         self.tiled_up = None
         if self.tiled and len(ups) > 1:
             first = ups.pop(0)

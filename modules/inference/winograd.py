@@ -6,7 +6,7 @@ the images. So cutting out the overlapping 6 x 6 windows is one gathering of row
 the products is in tiles again, and a batch is nothing but more tiles.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import paddle
@@ -17,13 +17,10 @@ from modules.inference.folding import (
     TILE,
     TRANSFORM_INPUT,
     TRANSFORM_OUTPUT,
-    Affine,
     Kernel,
-    affine_of,
-    kernel_of,
+    Residuals,
     to_winograd,
 )
-from modules.util import ResBlock2d
 
 PARTS = TILE * TILE + 1  # of an image in tiles: a tile's pixels, and the zeros around the image
 
@@ -129,53 +126,32 @@ class WinogradConv(nn.Layer):
 
 class WinogradTrunk(nn.Layer):
     """ResBlock2d after ResBlock2d, from pixels of tiles (16, B I J, C) to tiles
-    (17, B I J, C).
-
-    A block begins with relu(scale x + shift) = scale relu(x + shift / scale). The scale joins the
-    convolution after it; x + shift / scale is what is handed from block to block, where the
-    convolutions' biases turn one block's offset into the next one's. So the sum with a block's
-    result and the next block's ReLU are by-products of matrix products.
+    (17, B I J, C). The sum with a block's result and the next block's ReLU are by-products of
+    matrix products: see Residuals.
     """
 
     def __init__(
         self,
-        blocks: Iterable[ResBlock2d],
+        residuals: Residuals,
         size: tuple[int, int],
         batch: int,
         bf16: bool = False,
     ):
         super().__init__()
-        blocks = list(blocks)
-        affines = [affine_of(block.norm1) for block in blocks]
-        self.simple = [_is_simple(affine) for affine in affines]
-        offsets = [
-            affine.shift / affine.scale if simple else np.zeros_like(affine.shift)
-            for affine, simple in zip(affines, self.simple)
-        ]
-        offsets.append(np.zeros_like(offsets[0]))  # after the last block
-        convs = []
-        for block, affine, simple, here, after in zip(
-            blocks, affines, self.simple, offsets, offsets[1:]
-        ):
-            first, second = kernel_of(block.conv1, block.norm2), kernel_of(block.conv2)
-            if simple:
-                scaled = first.weight * affine.scale[:, None, None]
-                first = first._replace(weight=scaled)
-            second = second._replace(bias=second.bias + after - here)
-            convs += [WinogradConv(kernel, size, batch, bf16) for kernel in (first, second)]
-        self.convs = nn.LayerList(convs)
-        self.register_buffer('offset', constant(offsets[0]))
-        self.register_buffer('scales', constant(np.stack([affine.scale for affine in affines])))
-        self.register_buffer('shifts', constant(np.stack([affine.shift for affine in affines])))
+        kernels = [kernel for pair in residuals.kernels for kernel in pair]
+        self.convs = nn.LayerList([WinogradConv(kernel, size, batch, bf16) for kernel in kernels])
+        self.affines = residuals.affines
+        self.register_buffer('offset', constant(residuals.offset))
 
     def begin(self, number: int, x: Tensor) -> Tensor:
         """(17, B I J C) -> the input of a block's first convolution, in tiles."""
         channels = self.offset.shape[0]
         shape = [PARTS, x.shape[1] // channels, channels]
-        if self.simple[number]:
+        affine = self.affines[number]
+        if affine is None:
             return as_shape(F.relu(x), shape)
         pixels = x.reshape(shape)[:-1].astype('float32')
-        pixels = F.relu(pixels * self.scales[number] + self.shifts[number])
+        pixels = F.relu(pixels * constant(affine.scale) + constant(affine.shift))
         return surrounded(pixels.astype(x.dtype))
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -183,24 +159,18 @@ class WinogradTrunk(nn.Layer):
         shape = x.shape
         x = as_shape(x, [PARTS, shape[1] * shape[2]])
         started = self.begin(0, x)
-        for number in range(len(self.simple)):
+        for number in range(len(self.affines)):
             first, second = self.convs[2 * number], self.convs[2 * number + 1]
             products = second.products(second.transformed(first(started)))
             result = second.out_of @ products + x
-            if number + 1 < len(self.simple):
-                if self.simple[number + 1] and second.dtype == 'bfloat16':
+            if number + 1 < len(self.affines):
+                if self.affines[number + 1] is None and second.dtype == 'bfloat16':
                     # Paddle's own ReLU is slower in bfloat16 than the product with a fused one.
                     started = as_shape(F.relu(second.out_of @ products + x), shape)
                 else:
                     started = self.begin(number + 1, result)
             x = result
         return as_shape(x, shape)
-
-
-def _is_simple(affine: Affine) -> bool:
-    """Whether dividing by the scale is possible and costs no precision."""
-    with np.errstate(divide='ignore', invalid='ignore'):
-        return bool((affine.scale > 0).all() and (np.abs(affine.shift / affine.scale) < 16).all())
 
 
 def undo_tiles(tiles: Tensor, size: tuple[int, int]) -> Tensor:
