@@ -19,7 +19,7 @@ def photo(height=200, width=300, seed=0):
 
 
 def far(one, other):
-    return np.abs(one.astype(int) - other.astype(int))
+    return np.abs(np.asarray(one, int) - np.asarray(other, int))
 
 
 @pytest.mark.parametrize('box', [Box(40, 50, 100, 100), Box(39.3, 50.7, 101.9, 101.9)])
@@ -98,7 +98,7 @@ def test_beyond_the_border():
     square = np.full((*SIZE, 3), 0.5, 'float32')
     result = Pasting(picture, [box], SIZE).paste(square)
     grain = np.abs(np.diff(result[:60, :60].astype(int), axis=1))
-    assert grain.max() <= 1 and far(photo()[:60, :59], photo()[:60, 1:60]).max() > 10
+    assert grain.max() <= 2 and far(photo()[:60, :59], photo()[:60, 1:60]).max() > 10
     np.testing.assert_array_equal(result[121:], picture[121:])
     whole = Pasting(picture, [Box(0, 0, 300, 200)], SIZE).paste(square)
     assert (whole == 128).all()
