@@ -78,3 +78,20 @@ def cut(picture: np.ndarray, box: Box, size: tuple[int, int]) -> np.ndarray:
         (height, width, 3) float32 in [0, 1].
     """
     return resize_part(picture, box, size)
+
+
+def brought_inside(box: Box, picture: Box, shrink: float, move: float) -> Box:
+    """A box that reaches beyond a picture, made somewhat smaller and moved inwards, if that helps.
+
+    Args:
+        shrink: it keeps at least so large a part of its side.
+        move: and is moved along each axis by at most so large a part of it.
+    """
+    factor = min(1.0, max(shrink, min(picture.w / box.w, picture.h / box.h)))
+    x, y = box.centre
+    _, _, w, h = smaller = around((x, y), box.h * factor, box.w / box.h)
+    left = min(max(smaller.x, picture.x), picture.x + max(picture.w - w, 0))
+    top = min(max(smaller.y, picture.y), picture.y + max(picture.h - h, 0))
+    across = float(np.clip(left - smaller.x, -move * w, move * w))
+    down = float(np.clip(top - smaller.y, -move * h, move * h))
+    return Box(smaller.x + across, smaller.y + down, w, h)
