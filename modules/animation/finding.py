@@ -9,6 +9,7 @@ right shape are moved to where they say the object is, until they say so of them
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from modules.animation.boxes import Box, around, cut, overlap, whole
 from modules.video.levels import to_bytes
+from modules.video.resizing import resize_frame
 
 # Frames (H, W, 3) float in [0, 1] -> their keypoints (N, K, 2), x and y in [-1, 1].
 Detect = Callable[[Sequence[np.ndarray]], np.ndarray]
@@ -26,6 +28,10 @@ PLACE_STEP = 0.35  # from one place to the next, in sides of the crop
 CANDIDATES = 6  # that are looked at closely
 ROUNDS = 3  # of moving them
 APART = 0.6  # overlap from which two candidates are one
+LEAST_PIXELS, MOST_SIDES = 8, 4  # of a box: its pixels, and the longer sides of the picture
+AGREE = 0.3  # distance of keypoints, in their spread, up to which two crops show the same object
+FILLED_BY_POSE = 0.55  # part of a frame
+AT_ONCE = 16  # crops held
 # What a candidate is looked at through in the end: factors of its side and moves in sides.
 GLANCES = ((1.0, 0, 0), (1.25, 0, 0), (0.85, 0, 0), (1.1, 0.1, 0.1), (1.1, -0.1, -0.1))
 
@@ -91,50 +97,110 @@ def _places(length: float, side: float) -> Iterable[float]:
     return np.linspace(0, room, int(np.ceil(room / (PLACE_STEP * side))) + 1)
 
 
-def find_object(
-    picture: np.ndarray, wanted: np.ndarray, detect: Detect, size: tuple[int, int]
-) -> Found | None:
-    """The box in which a picture's keypoints lie as those of a well-framed one do.
+class Finder:
+    """Finds a model's object in pictures (H, W, 3) uint8.
 
     Args:
-        picture: (H, W, 3) uint8.
-        wanted: (K, 2), keypoints of another picture, x and y in [-1, 1] of its frame.
-        size: the model's (H, W).
-
-    Returns:
-        The best there is, with how good that is; None where nowhere any keypoints are of the
-        wanted shape at all.
+        detect: the model's keypoint detector.
+        size: (H, W) of its frames.
     """
 
-    def look(crops: Sequence[Box]) -> list[_Match]:
-        """What keypoints in these crops say, where they say something."""
-        frames = (cut(picture, crop, size) for crop in crops)
-        points = _in_runs(detect, frames)
-        matches = [_match(crop, found, wanted) for crop, found in zip(crops, points)]
-        return [match for match in matches if match is not None and is_near(match.box)]
+    def __init__(self, detect: Detect, size: tuple[int, int]):
+        self.detect = detect
+        self.size = size
+        self.ratio = size[1] / size[0]
 
-    def is_near(box: Box) -> bool:
-        """Whether it has to do with the picture, and is no single pixel."""
-        return overlap(box, whole(picture)) > 0 and 8 < box.h < 4 * max(picture.shape[:2])
+    def points(self, picture: np.ndarray, box: Box) -> np.ndarray:
+        """(K, 2): the keypoints of what a box holds."""
+        return np.asarray(self.detect([cut(picture, box, self.size)]))[0]
 
-    ratio = size[1] / size[0]
-    matches = _best_apart(look(crops_to_try(*picture.shape[:2], ratio)))
-    for _ in range(ROUNDS):
-        matches = _best_apart([*matches, *look([match.box for match in matches])])
-    found = [_looked_at(match, look) for match in matches]
-    return max(found, key=lambda each: each.quality, default=None)
+    def fills(self, picture: np.ndarray, wanted: np.ndarray) -> float:
+        """Overlap of all of a picture with where its keypoints say that the object is."""
+        found = _look(self, picture, [whole(picture)], wanted)
+        return overlap(found[0].box, whole(picture)) if found else 0.0
+
+    def find(self, picture: np.ndarray, wanted: np.ndarray) -> Found | None:
+        """The box in which a picture's keypoints lie as those of a well-framed one do.
+
+        Args:
+            wanted: (K, 2), keypoints of another picture, x and y in [-1, 1] of its frame.
+
+        Returns:
+            The best there is, with how good that is; None where nowhere any keypoints are of the
+            wanted shape at all.
+        """
+        small = SMALLEST * min(picture.shape[0], picture.shape[1] / self.ratio)
+        if small > 2 * self.size[0]:  # pixels that no crop would show
+            scale = self.size[0] / small
+            shape = [max(1, round(length * scale)) for length in picture.shape[:2]]
+            found = self.find(to_bytes(resize_frame(picture, (shape[0], shape[1]))), wanted)
+            if found is None:
+                return None
+            across, down = picture.shape[1] / shape[1], picture.shape[0] / shape[0]
+            x, y, w, h = found.box
+            return found._replace(box=Box(x * across, y * down, w * across, h * down))
+        crops = crops_to_try(*picture.shape[:2], self.ratio)
+        matches = _best_apart(_look(self, picture, crops, wanted))
+        for _ in range(ROUNDS):
+            again = _look(self, picture, [match.box for match in matches], wanted)
+            matches = _best_apart([*matches, *again])
+        found = [self.find_near(picture, wanted, match.box) for match in matches]
+        return max(found, key=lambda each: each.quality, default=None)
+
+    def pose(self, picture: np.ndarray) -> np.ndarray | None:
+        """(K, 2), x and y in [-1, 1]: keypoints to look for, where there is no picture to compare.
+
+        Those on which most crops of the picture agree, in a frame of which they fill FILLED_BY_POSE
+        in the middle; None where no two agree.
+        """
+        crops = crops_to_try(*picture.shape[:2], self.ratio)
+        frames = (cut(picture, crop, self.size) for crop in crops)
+        centres = np.array([crop.centre for crop in crops])[:, None]
+        halves = np.array([(crop.w / 2, crop.h / 2) for crop in crops])[:, None]
+        points = centres + np.array(list(_in_runs(self.detect, frames))) * halves  # (N, K, 2)
+        spread = np.sqrt(np.square(points - points.mean(1, keepdims=True)).sum(2).mean(1))
+        apart = np.sqrt(np.square(points[:, None] - points[None]).sum(3).mean(2))
+        agree = apart < AGREE * np.minimum(spread[:, None], spread[None])
+        votes = agree.sum(1)
+        if votes.max() < 2:
+            return None
+        pose = np.median(points[agree[votes.argmax()]], axis=0) * (1 / self.ratio, 1)
+        low, high = pose.min(0), pose.max(0)
+        return (pose - (low + high) / 2) / ((high - low).max() / 2 / FILLED_BY_POSE)
+
+    def find_near(self, picture: np.ndarray, wanted: np.ndarray, box: Box) -> Found:
+        """Likewise, where the object is about in a box: in the middle of what glances at it say."""
+        (x, y), (_, _, w, h) = box.centre, box
+        glances = [around((x + dx * w, y + dy * h), h * by, w / h) for by, dx, dy in GLANCES]
+        seen = _look(self, picture, glances, wanted)
+        if not seen:
+            return Found(box, 1.0, 0.0)
+        middle = Box(*np.median([each.box for each in seen], axis=0).tolist())
+        agreement = sum(overlap(middle, each.box) for each in seen) / len(GLANCES)
+        return Found(middle, float(np.median([each.unlikeness for each in seen])), agreement)
+
+
+def _look(
+    finder: Finder, picture: np.ndarray, crops: Sequence[Box], wanted: np.ndarray
+) -> list[_Match]:
+    """What keypoints in these crops say, where they say something that can be."""
+    frames = (cut(picture, crop, finder.size) for crop in crops)
+    points = _in_runs(finder.detect, frames)
+    matches = [_match(crop, found, wanted) for crop, found in zip(crops, points)]
+    most = MOST_SIDES * max(picture.shape[:2])
+    return [
+        match
+        for match in matches
+        if match is not None
+        and LEAST_PIXELS <= match.box.h <= most
+        and overlap(match.box, whole(picture)) > 0
+    ]
 
 
 def _in_runs(detect: Detect, frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
     """Keypoints of frames, of which a few are held at a time."""
-    waiting: list[np.ndarray] = []
-    for frame in frames:
-        waiting.append(frame)
-        if len(waiting) == 16:
-            yield from detect(waiting)
-            waiting = []
-    if waiting:
-        yield from detect(waiting)
+    while run := list(itertools.islice(frames, AT_ONCE)):
+        yield from detect(run)
 
 
 def _best_apart(matches: Iterable[_Match]) -> list[_Match]:
@@ -146,17 +212,3 @@ def _best_apart(matches: Iterable[_Match]) -> list[_Match]:
         if len(kept) == CANDIDATES:
             break
     return kept
-
-
-def _looked_at(match: _Match, look: Callable[[Sequence[Box]], list[_Match]]) -> Found:
-    """A candidate seen from several sides: in the middle of what they say it is."""
-    x, y = match.box.centre
-    _, _, w, h = match.box
-    glances = [around((x + dx * w, y + dy * h), h * factor, w / h) for factor, dx, dy in GLANCES]
-    seen = look(glances)
-    if not seen:
-        return Found(match.box, 1.0, 0.0)
-    boxes = np.array([each.box for each in seen])
-    box = Box(*np.median(boxes, axis=0).tolist())
-    agreement = sum(overlap(box, each.box) for each in seen) / len(GLANCES)
-    return Found(box, float(np.median([each.unlikeness for each in seen])), agreement)

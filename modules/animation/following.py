@@ -31,7 +31,7 @@ class Segment(NamedTuple):
     sigma: float  # frames, of the smoothing; 0 where one box stands for all
 
 
-class Path:
+class Way:
     """A box for every frame of a clip.
 
     Args:
@@ -42,7 +42,7 @@ class Path:
         self._segments = segments
 
     @classmethod
-    def still(cls, box: Box) -> Path:
+    def still(cls, box: Box) -> Way:
         """The same box for every frame."""
         return cls([Segment(0, np.zeros(1), np.array([box], float), 0.0)])
 
@@ -64,7 +64,7 @@ class Path:
 def _weights(number: float, numbers: np.ndarray, sigma: float) -> np.ndarray:
     """Those of a local line through boxes: a Gaussian's, without its pull to the middle at ends."""
     apart = (numbers - number) / sigma
-    weights = np.exp(-0.5 * np.square(apart - np.abs(apart).min() * np.sign(apart)))
+    weights = np.exp(-0.5 * (apart**2 - (apart**2).min()))  # of which one is 1, however far
     first, second = (weights * apart).sum(), (weights * apart**2).sum()
     spread = weights.sum() * second - first**2
     if spread > 1e-9:
@@ -81,9 +81,9 @@ def look_step(fps: Fraction | float, count: int | None) -> int:
     return max(1, round(float(fps) / LOOKS), -(-(count or 0) // MOST_LOOKS))
 
 
-def find_path(
+def find_way(
     frames: Iterable[np.ndarray], locate: Locate, fps: Fraction | float, count: int | None = None
-) -> Path | None:
+) -> Way | None:
     """The box of what `locate` finds, for every frame; None where it finds nothing in any.
 
     Args:
@@ -91,31 +91,67 @@ def find_path(
         count: of them, where it is known.
     """
     step = look_step(fps, count)
-    numbers: list[int] = []
-    boxes: list[Box] = []
-    cuts: list[int] = []
-    before: np.ndarray | None = None  # pixels of the frame before
-    change, changed = -1.0, 0  # the largest since the last box, and the frame after it
+    looks, changes = _Looks(), _Changes()
     for number, frame in enumerate(frames):
-        pixels = frame[:: -(-frame.shape[0] // _GRID), :: -(-frame.shape[1] // _GRID)].astype(int)
-        if before is not None:
-            apart = float(np.abs(pixels - before).mean())
-            if apart > change:
-                change, changed = apart, number
-        before = pixels
-        if number % step:
-            continue
-        box = locate(frame, boxes[-1] if boxes else None)
-        if box is None:
-            continue
-        if boxes and overlap(box, boxes[-1]) < JUMP:
-            cuts.append(changed)
-        numbers.append(number)
-        boxes.append(box)
-        change = -1.0
-    if not boxes:
+        changes.see(number, frame)
+        if number % step == 0:
+            box = locate(frame, looks.last)
+            if box is not None:
+                looks.add(number, box, changes.largest)
+                changes.forget()
+    if looks.last is None:
         return None
-    return Path(_segments(np.array(numbers), np.array(boxes, float), cuts, float(fps)))
+    boxes = np.array(looks.boxes, float)
+    return Way(_segments(np.array(looks.numbers), boxes, looks.cuts, float(fps)))
+
+
+class _Changes:
+    """Where a clip changes most, which is where a cut is if there is one; a few pixels are kept."""
+
+    def __init__(self) -> None:
+        self._before: np.ndarray | None = None
+        self.forget()
+
+    def forget(self) -> None:
+        self._most, self.largest = -1.0, 0
+
+    def see(self, number: int, frame: np.ndarray) -> None:
+        steps = [-(-length // _GRID) for length in frame.shape[:2]]
+        pixels = frame[:: steps[0], :: steps[1]].astype(int)
+        if self._before is not None:
+            change = float(np.abs(pixels - self._before).mean())
+            if change > self._most:
+                self._most, self.largest = change, number
+        self._before = pixels
+
+
+class _Looks:
+    """What was found in the frames that were looked at.
+
+    A box far from the one before is a mistake, unless the next one is with it: then it is a cut.
+    """
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+        self.boxes: list[Box] = []
+        self.cuts: list[int] = []  # numbers of the first frames after them
+        self._far: tuple[int, Box, int] | None = None
+
+    @property
+    def last(self) -> Box | None:
+        return self.boxes[-1] if self.boxes else None
+
+    def add(self, number: int, box: Box, cut: int) -> None:
+        if self.last is not None and overlap(box, self.last) < JUMP:
+            if self._far is None or overlap(box, self._far[1]) < JUMP:
+                self._far = number, box, cut
+                return
+            self.numbers.append(self._far[0])
+            self.boxes.append(self._far[1])
+            self.cuts.append(self._far[2])
+        self.numbers.append(number)
+        self.boxes.append(box)
+        self._far = None
 
 
 def _segments(numbers: np.ndarray, boxes: np.ndarray, cuts: list[int], fps: float) -> list[Segment]:
