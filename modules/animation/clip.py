@@ -13,7 +13,7 @@ from modules.animation.animator import animate, detect_all, find_best_frame
 from modules.animation.crop_picture import write_crop_picture
 from modules.animation.cropping import Crops, Material, choose_crops, cut_frames, cut_source
 from modules.animation.faces import has_face_detector, load_face_detector
-from modules.animation.finding import Finder
+from modules.animation.finding import Detect, Finder
 from modules.animation.following import Way
 from modules.animation.normalization import Normalization
 from modules.checkpoints.models import StoredModels
@@ -60,6 +60,16 @@ def count_of(options: argparse.Namespace, reader: VideoReader) -> int | None:
     return min(known, default=None)
 
 
+def keypoint_detection(engine: Engine) -> Detect:
+    """An engine's keypoint detector, for arrays."""
+
+    def detect(frames: Sequence[np.ndarray]) -> np.ndarray:
+        with paddle.no_grad():
+            return np.concatenate([kp.value.numpy() for kp in detect_all(engine, frames)])
+
+    return detect
+
+
 def crop(
     options: argparse.Namespace,
     config: Mapping[str, Any],
@@ -68,17 +78,13 @@ def crop(
     reader: VideoReader,
 ) -> Crops:
     """What of picture and clip goes into the model, by demo.py's options; shown if they want it."""
-
-    def detect(frames: Sequence[np.ndarray]) -> np.ndarray:
-        with paddle.no_grad():
-            return np.concatenate([kp.value.numpy() for kp in detect_all(engine, frames)])
-
     source = Material.of_picture(options.source_image, picture)
     driving = Material.of_clip(options.driving_video, reader, options.frames)
     size = tuple(config['dataset_params']['frame_shape'][:2])
     wants_faces = options.crop in ('auto', 'face') and has_face_detector()
     faces = load_face_detector() if wants_faces else None
-    crops = choose_crops(options, config, source, driving, Finder(detect, size), faces)
+    finder = Finder(keypoint_detection(engine), size)
+    crops = choose_crops(options, config, source, driving, finder, faces)
     if options.show_crop is not None:
         first = None if crops.driving is None else crops.driving.box(0)
         write_crop_picture(options.show_crop, [(picture, crops.source), (driving.first, first)])

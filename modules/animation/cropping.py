@@ -60,7 +60,7 @@ class Material(NamedTuple):
     first: np.ndarray  # (H, W, 3) uint8: the first frame
     frames: Callable[[], Iterable[np.ndarray]]  # all of them, from the first on
     fps: Fraction | float
-    count: int | None  # of the frames, where it is known
+    frame_count: int | None  # where it is known
 
     @classmethod
     def of_picture(cls, path: Path, picture: np.ndarray) -> Material:
@@ -279,7 +279,7 @@ def _is_sure(found: Found | None) -> bool:
 
 def _way_of_object(material: Material, finder: Finder, wanted: np.ndarray, found: Found) -> Way:
     """Where an object is through a clip, from where it was found in the first frame."""
-    if material.count == 1:
+    if material.frame_count == 1:
         return Way.still(found.box)
     lost = 0  # looks in a row at which it was not there
 
@@ -301,12 +301,12 @@ def _way_of_object(material: Material, finder: Finder, wanted: np.ndarray, found
 def _find_way(
     material: Material, locate: Callable[[np.ndarray, Box | None], Box | None]
 ) -> Way | None:
-    if material.count == 1:
+    if material.frame_count == 1:
         box = locate(material.first, None)
         return None if box is None else Way.still(box)
     title = f'looking through {Path(material.name).name}'
-    frames = tqdm(material.frames(), title, material.count, unit='frame', disable=None)
-    return find_way(frames, locate, material.fps, material.count)
+    frames = tqdm(material.frames(), title, material.frame_count, unit='frame', disable=None)
+    return find_way(frames, locate, material.fps, material.frame_count)
 
 
 def _tell(material: Material, way: Way, what: str) -> None:

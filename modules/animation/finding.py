@@ -73,12 +73,14 @@ def _match(crop: Box, points: np.ndarray, wanted: np.ndarray) -> _Match | None:
     return _Match(around(centre, scale * crop.h, crop.w / crop.h), float(np.sqrt(apart)))
 
 
-def crops_to_try(height: int, width: int, ratio: float = 1.0) -> list[Box]:
+def crops_to_try(shape: Sequence[int], ratio: float = 1.0) -> list[Box]:
     """Crops of a picture, of all sizes and at all places from which an object can be told.
 
     Args:
+        shape: height and width of the picture, and what may follow.
         ratio: width / height of the model's frames.
     """
+    height, width = shape[:2]
     shorter, longer = sorted((height, width / ratio))  # in heights of a crop
     crops = []
     side = longer
@@ -139,13 +141,13 @@ class Finder:
             across, down = picture.shape[1] / shape[1], picture.shape[0] / shape[0]
             x, y, w, h = found.box
             return found._replace(box=Box(x * across, y * down, w * across, h * down))
-        crops = crops_to_try(*picture.shape[:2], self.ratio)
+        crops = crops_to_try(picture.shape, self.ratio)
         matches = _best_apart(_look(self, picture, crops, wanted))
         for _ in range(ROUNDS):
             again = _look(self, picture, [match.box for match in matches], wanted)
             matches = _best_apart([*matches, *again])
-        found = [self.find_near(picture, wanted, match.box) for match in matches]
-        return max(found, key=lambda each: each.quality, default=None)
+        seen = [self.find_near(picture, wanted, match.box) for match in matches]
+        return max(seen, key=lambda each: each.quality, default=None)
 
     def pose(self, picture: np.ndarray) -> np.ndarray | None:
         """(K, 2), x and y in [-1, 1]: keypoints to look for, where there is no picture to compare.
@@ -153,7 +155,7 @@ class Finder:
         Those on which most crops of the picture agree, in a frame of which they fill FILLED_BY_POSE
         in the middle; None where no two agree.
         """
-        crops = crops_to_try(*picture.shape[:2], self.ratio)
+        crops = crops_to_try(picture.shape, self.ratio)
         frames = (cut(picture, crop, self.size) for crop in crops)
         centres = np.array([crop.centre for crop in crops])[:, None]
         halves = np.array([(crop.w / 2, crop.h / 2) for crop in crops])[:, None]

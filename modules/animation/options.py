@@ -21,8 +21,8 @@ def add_crop_options(parser: argparse.ArgumentParser) -> None:
         choices=CROPS,
         default='auto',
         help='what of picture and clip goes into the model: the face, the object that its own '
-        'keypoints find, or, with none, all of it; auto (the default): a face, else the object, and '
-        'all of what is cropped already',
+        'keypoints find, or, with none, all; auto (the default): all of what is cropped already, '
+        'else the face, else the object',
     )
     for name, of in (('source', 'picture'), ('driving', 'clip')):
         group.add_argument(
