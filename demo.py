@@ -20,7 +20,12 @@ from modules.animation.inputs import (
     choose_config,
     read_config_and_picture,
 )
-from modules.animation.options import add_crop_options, check_crop_options
+from modules.animation.options import (
+    add_crop_options,
+    add_result_options,
+    check_crop_options,
+    check_result_options,
+)
 from modules.inference.options import add_engine_options
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.messages import note
@@ -57,10 +62,12 @@ def parse_arguments() -> argparse.Namespace:
         '--audio', action='store_true', help="give the result the driving video's sound"
     )
     add_crop_options(parser)
+    add_result_options(parser)
     add_engine_options(parser)
     options = parser.parse_args()
     choose_config(options)
     check_crop_options(options)
+    check_result_options(options)
     from_frame = options.best_frame is not None or options.find_best_frame
     if (options.adapt_scale or from_frame) and not options.relative:
         note('--adapt_scale, --best_frame and --find_best_frame change nothing without --relative')

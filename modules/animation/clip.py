@@ -9,9 +9,11 @@ import numpy as np
 import paddle
 from tqdm import tqdm
 
-from modules.animation.animator import animate, detect_all, find_best_frame
+from modules.animation.animator import animate_several, detect_all, find_best_frame
+from modules.animation.boxes import cut, whole
+from modules.animation.composing import Composer
 from modules.animation.crop_picture import write_crop_picture
-from modules.animation.cropping import Crops, Material, choose_crops, cut_frames, cut_source
+from modules.animation.cropping import Crops, Material, choose_crops, cut_frames
 from modules.animation.faces import has_face_detector, load_face_detector
 from modules.animation.finding import Detect, Finder
 from modules.animation.following import Way
@@ -21,7 +23,6 @@ from modules.eager import Engine
 from modules.inference.choice import build_engine
 from modules.runtime.errors import UserError
 from modules.video import VideoReader, VideoWriter
-from modules.video.levels import to_bytes
 from modules.video.prefetch import prefetch
 
 
@@ -84,10 +85,10 @@ def crop(
     wants_faces = options.crop in ('auto', 'face') and has_face_detector()
     faces = load_face_detector() if wants_faces else None
     finder = Finder(keypoint_detection(engine), size)
-    crops = choose_crops(options, config, source, driving, finder, faces)
+    crops = choose_crops(options, config, source, driving, finder, faces, options.faces)
     if options.show_crop is not None:
-        first = None if crops.driving is None else crops.driving.box(0)
-        write_crop_picture(options.show_crop, [(picture, crops.source), (driving.first, first)])
+        first = [] if crops.driving is None else [crops.driving.box(0)]
+        write_crop_picture(options.show_crop, [(picture, crops.boxes), (driving.first, first)])
         print(f'written: {options.show_crop}')
     return crops
 
@@ -114,20 +115,20 @@ def animate_clip(
         models, params, size, options.engine, options.precision, batch=options.batch
     )
     crops = crop(options, config, engine, picture, reader)
-    source = cut_source(picture, crops.source, size)
-    initial = initial_frame(options, engine, source, reader, size, crops.driving)
+    boxes = crops.boxes or [whole(picture)]
+    sources = [cut(picture, box, size) for box in boxes]
+    composer = Composer(options, picture, crops.boxes, sources)
+    initial = initial_frame(options, engine, sources[0], reader, size, crops.driving)
     # One decoder serves the networks and, side by side, the picture of the result. While a batch is
     # computed it gets the next one ready.
     frames_in = itertools.islice(reader, options.frames)
     ready = prefetch(cut_frames(frames_in, crops.driving, size), ahead=max(2, engine.batch))
     driving, shown = itertools.tee(ready)
     normalization = Normalization(options.relative, options.relative, options.adapt_scale)
-    frames = animate(engine, source, driving, normalization, initial)
+    frames = animate_several(engine, sources, driving, normalization, initial)
     with writer:
         # Where nobody watches, as in a log file, the bar stays away.
         total = count_of(options, reader)
         bar = tqdm(zip(frames, shown), f'on {device}', total, unit='frame', disable=None)
-        for frame, driving_frame in bar:
-            if options.side_by_side:
-                frame = np.concatenate([source, driving_frame, frame], axis=1)
-            writer.write(to_bytes(frame))
+        for squares, driving_frame in bar:
+            writer.write(composer.frame(squares, driving_frame))

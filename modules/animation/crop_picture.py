@@ -15,22 +15,23 @@ HEIGHT = 512  # pixels, of each part
 _COLOUR = (255, 64, 64)
 
 
-def write_crop_picture(path: Path, parts: Sequence[tuple[np.ndarray, Box | None]]) -> None:
-    """Writes pictures (H, W, 3) uint8 side by side as a PNG, each with its box drawn in.
+def write_crop_picture(path: Path, parts: Sequence[tuple[np.ndarray, Sequence[Box]]]) -> None:
+    """Writes pictures (H, W, 3) uint8 side by side as a PNG, each with its boxes drawn in.
 
-    Where a box reaches beyond its picture, what is mirrored for it is shown too, darkened. None is
-    all of a picture.
+    Where a box reaches beyond its picture, what is mirrored for it is shown too, darkened. Without
+    a box, all of a picture is one.
     """
-    drawn = [_draw(picture, whole(picture) if box is None else box) for picture, box in parts]
+    drawn = [_draw(picture, boxes or [whole(picture)]) for picture, boxes in parts]
     with atomic_output(path) as scratch:
         write_picture(scratch, np.concatenate(drawn, axis=1))
 
 
-def _draw(picture: np.ndarray, box: Box) -> np.ndarray:
+def _draw(picture: np.ndarray, boxes: Sequence[Box]) -> np.ndarray:
     """(HEIGHT, W, 3) uint8."""
     inside = whole(picture)
-    left, top = min(0.0, box.x), min(0.0, box.y)
-    right, bottom = max(inside.w, box.x + box.w), max(inside.h, box.y + box.h)
+    corners = [(box.x, box.y, box.x + box.w, box.y + box.h) for box in (inside, *boxes)]
+    left, top, *_ = (min(values) for values in zip(*corners))
+    *_, right, bottom = (max(values) for values in zip(*corners))
     scale = HEIGHT / (bottom - top)
     shape = (HEIGHT, max(1, round((right - left) * scale)))
     shown = to_bytes(cut(picture, Box(left, top, right - left, bottom - top), shape))
@@ -45,5 +46,6 @@ def _draw(picture: np.ndarray, box: Box) -> np.ndarray:
     dark = shown // 2
     dark[y : end_y + 1, x : end_x + 1] = shown[y : end_y + 1, x : end_x + 1]
     image = Image.fromarray(dark)
-    ImageDraw.Draw(image).rectangle(place(box), outline=_COLOUR, width=3)
+    for box in boxes:
+        ImageDraw.Draw(image).rectangle(place(box), outline=_COLOUR, width=3)
     return np.asarray(image)

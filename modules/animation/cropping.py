@@ -50,6 +50,12 @@ class Crops(NamedTuple):
 
     source: Box | None
     driving: Way | None
+    others: tuple[Box, ...] = ()  # further faces of the picture, the larger ones first
+
+    @property
+    def boxes(self) -> list[Box]:
+        """All that was cropped of the picture."""
+        return [box for box in (self.source, *self.others) if box is not None]
 
 
 class Material(NamedTuple):
@@ -88,6 +94,7 @@ def choose_crops(
     driving: Material,
     finder: Finder,
     faces: FindFaces | None,
+    num_faces: int | None = 1,
 ) -> Crops:
     """The crops that demo.py's options ask for; says in a line what each is.
 
@@ -95,6 +102,7 @@ def choose_crops(
         options: crop, source_crop, driving_crop, checkpoint, config.
         finder: what finds objects by the model's keypoints.
         faces: what finds faces; None where it is not installed.
+        num_faces: of the picture, if not one alone: the largest so many, or, with None, all.
 
     Raises:
         UserError: nothing was found, or a crop by hand lies outside of its picture.
@@ -106,6 +114,10 @@ def choose_crops(
         None if box is None else _by_hand(material, box, size)
         for material, box in zip((source, driving), by_hand)
     ]
+    others: list[Box] = []
+    if num_faces != 1 and faces is not None:
+        first, *others = _several_faces(source, faces, size[1] / size[0], num_faces)
+        ways[0] = Way.still(first)
     if options.crop == 'none':
         for material, way in zip((source, driving), ways):
             if way is None:
@@ -113,7 +125,8 @@ def choose_crops(
     elif options.crop != 'auto' or any(by_hand) or not _is_bundled(options):
         ways = chooser.choose([source, driving], ways)
     picture_way, driving_way = ways
-    return Crops(None if picture_way is None else picture_way.box(0), driving_way)
+    box = None if picture_way is None else picture_way.box(0)
+    return Crops(box, driving_way, tuple(others))
 
 
 def _is_bundled(options: argparse.Namespace) -> bool:
@@ -267,6 +280,24 @@ def _way_of_face(material: Material, faces: FindFaces, ratio: float) -> Way | No
         return nearest if overlap(nearest, last) > 0 else crops[0]
 
     return _find_way(material, locate)
+
+
+def _several_faces(
+    material: Material, faces: FindFaces, ratio: float, count: int | None
+) -> list[Box]:
+    """The crops of a picture's largest faces, or of all of them."""
+    picture = whole(material.first)
+    boxes = [_crop_in(face, picture, ratio) for face in faces(material.first)][:count]
+    if not boxes:
+        raise UserError(
+            f'{material.name}: has no face that could be found; give {material.option} x,y,w,h '
+            'instead of --faces'
+        )
+    for number, box in enumerate(boxes):
+        _tell(material, Way.still(box), f'face {number + 1} of {len(boxes)}')
+    if count is not None and len(boxes) < count:
+        note(f'{material.name}: {len(boxes)} of {count} --faces could be found')
+    return boxes
 
 
 def _crop_in(face: Face, picture: Box, ratio: float) -> Box:

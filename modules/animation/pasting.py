@@ -154,21 +154,20 @@ def _place(
     mask = np.rint(np.minimum(shown / np.maximum(1 - over, 1e-3), 1) * 255).astype(np.uint8)
 
     scale_x, scale_y = size[1] / width, size[0] / height
-    window = tuple(
-        float(np.clip(value, 0, most))
-        for value, most in (
-            ((left - x) * scale_x, size[1]),
-            ((top - y) * scale_y, size[0]),
-            ((right - x) * scale_x, size[1]),
-            ((bottom - y) * scale_y, size[0]),
-        )
-    )
+
+    def in_square(start: float, end: float, scale: float, most: int) -> tuple[float, float]:
+        return max(0.0, start * scale), min(float(most), end * scale)
+
+    x0, x1 = in_square(left - x, right - x, scale_x, size[1])
+    y0, y1 = in_square(top - y, bottom - y, scale_y, size[0])
     columns = x + (np.arange(size[1]) + 0.5) / scale_x
     rows = y + (np.arange(size[0]) + 0.5) / scale_y
     faded = _fading(boxes[number], shape, columns, rows)
     inside = np.outer((rows > 0) & (rows < shape[0]), (columns > 0) & (columns < shape[1]))
     seam = (4 * faded * (1 - faded) * inside).astype(np.float32)
-    return _Patch((slice(top, bottom), slice(left, right)), window, Image.fromarray(mask), seam)
+    return _Patch(
+        (slice(top, bottom), slice(left, right)), (x0, y0, x1, y1), Image.fromarray(mask), seam
+    )
 
 
 def _within(start: float, length: float, limit: int) -> tuple[int, int]:
