@@ -116,7 +116,7 @@ def match_colours(square: np.ndarray, seen: np.ndarray, seam: np.ndarray) -> np.
     terms = np.concatenate([weight[..., None] * difference, weight[..., None]], axis=2)
     (down, up), (down_across, up_across) = (_smoothing(length) for length in seam.shape)
     near = _along_both(terms, down, down_across)
-    least = 0.01 * near[..., 3:].max() + 1e-6
+    least = 0.1 * near[..., 3:].max() + 1e-6
     offset = (near[..., :3] + least * mean) / (near[..., 3:] + least)
     return square + _along_both(offset, up, up_across)
 
