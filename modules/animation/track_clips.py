@@ -103,7 +103,7 @@ def crop_tracks(
             faults.count('short'),
             len(small),
             max(small, default=0.0),
-            [*reader.notes],
+            [*dict.fromkeys(reader.notes)],
         )
 
 

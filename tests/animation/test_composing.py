@@ -1,6 +1,7 @@
 """What demo.py makes of painted squares: pasted back, several faces, side by side, scaled."""
 
 import sys
+from argparse import Namespace
 
 import numpy as np
 import pytest
@@ -8,8 +9,8 @@ from PIL import Image
 
 import demo
 from modules.animation import clip, composing, options
-from modules.animation.boxes import Box
-from modules.animation.composing import scale_frame
+from modules.animation.boxes import Box, cut
+from modules.animation.composing import Composer, scale_frame
 from modules.animation.faces import Face, face_crop
 from modules.eager import EagerEngine
 from modules.runtime.errors import UserError
@@ -100,6 +101,28 @@ def test_several_faces(inputs, two_faces, tmp_path, monkeypatch, capsys):
         )
     run_demo(monkeypatch, *asked, tmp_path / 'largest')
     np.testing.assert_array_equal(frames_of(tmp_path / 'largest'), frames_of(tmp_path / 'one'))
+
+
+def test_frames_that_are_repeated_are_made_once():
+    """And a picture that moves, as a clip's frames do, is pasted into as it is then."""
+    asked = Namespace(
+        paste_back=True, no_paste_back=False, side_by_side=False, size=None, upscale=None
+    )
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 255, (2, 90, 120, 3), dtype=np.uint8)
+    box, square = Box(20, 10, 64, 64), rng.random((64, 64, 3), dtype=np.float32)
+    made = []
+    for picture in pictures:
+        composer = Composer(asked, picture, [box], [cut(picture, box, (64, 64))])
+        made.append(composer.frame((square,), None).copy())
+    squares = (square,)
+    composer = Composer(asked, pictures[0], [box], [cut(pictures[0], box, (64, 64))])
+    first = composer.frame(squares, None)
+    assert composer.frame(squares, None) is first
+    np.testing.assert_array_equal(first, made[0])
+    composer.onto(pictures[1], [cut(pictures[1], box, (64, 64))])
+    np.testing.assert_array_equal(composer.frame(squares, None), made[1])
+    np.testing.assert_array_equal(composer.frame((1 - square,), None)[80:], pictures[1][80:])
 
 
 def test_side_by_side_and_scaled(inputs, tmp_path, monkeypatch, capsys):
