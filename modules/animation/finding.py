@@ -64,6 +64,8 @@ def _match(crop: Box, points: np.ndarray, wanted: np.ndarray) -> _Match | None:
     middle, wanted_middle = points.mean(axis=0), wanted.mean(axis=0)
     centred, wanted_centred = points - middle, wanted - wanted_middle
     spread = np.square(wanted_centred).sum()
+    if spread < 1e-8:
+        return None
     scale = float((centred * wanted_centred).sum() / spread)
     if scale < 0.05:  # turned around, or all in one point
         return None
