@@ -180,7 +180,7 @@ class Finder:
         if not seen:
             return Found(box, 1.0, 0.0)
         middle = Box(*np.median([each.box for each in seen], axis=0).tolist())
-        agreement = sum(overlap(middle, each.box) for each in seen) / len(GLANCES)
+        agreement = float(sum(overlap(middle, each.box) for each in seen)) / len(GLANCES)
         return Found(middle, float(np.median([each.unlikeness for each in seen])), agreement)
 
 

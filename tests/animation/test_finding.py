@@ -26,7 +26,7 @@ def test_an_object_is_found(shape, box):
     finder = Finder(detect_patches, SIZE)
     found = finder.find(patches(*shape, Box(*box)), WANTED)
     assert overlap(found.box, Box(*box)) > 0.85
-    assert found.quality > 0.8
+    assert found.quality > 0.75
 
 
 def test_what_is_not_there_is_not_found():
