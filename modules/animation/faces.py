@@ -65,13 +65,14 @@ def load_face_detector() -> FindFaces:
     except ImportError as error:
         raise UserError(f'faces are found by an extra ({error}): {INSTALL}') from error
     network = CenterFace(backend='opencv')
-    return functools.partial(_find, network)
+    return functools.partial(find_faces, network)
 
 
-def _find(network: Any, picture: np.ndarray, sides: tuple[int, ...] = SIDES) -> list[Face]:
+def find_faces(network: Any, picture: np.ndarray) -> list[Face]:
+    """By a CenterFace, at one size after the other until there is a face; the largest first."""
     longer = max(picture.shape[:2])
     looked_at = set()
-    for side in sides:
+    for side in SIDES:
         scale = min(1.0, side / longer)
         if scale in looked_at:
             continue

@@ -64,6 +64,8 @@ def _match(crop: Box, points: np.ndarray, wanted: np.ndarray) -> _Match | None:
     middle, wanted_middle = points.mean(axis=0), wanted.mean(axis=0)
     centred, wanted_centred = points - middle, wanted - wanted_middle
     spread = np.square(wanted_centred).sum()
+    if spread < 1e-8:
+        return None
     scale = float((centred * wanted_centred).sum() / spread)
     if scale < 0.05:  # turned around, or all in one point
         return None
@@ -178,7 +180,7 @@ class Finder:
         if not seen:
             return Found(box, 1.0, 0.0)
         middle = Box(*np.median([each.box for each in seen], axis=0).tolist())
-        agreement = sum(overlap(middle, each.box) for each in seen) / len(GLANCES)
+        agreement = float(sum(overlap(middle, each.box) for each in seen)) / len(GLANCES)
         return Found(middle, float(np.median([each.unlikeness for each in seen])), agreement)
 
 

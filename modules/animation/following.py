@@ -56,8 +56,11 @@ class Way:
         _, numbers, boxes, sigma = begun[-1] if begun else self._segments[0]
         if sigma == 0:
             return Box(*boxes[0].tolist())
-        # Beyond the first and the last look their box goes on, so that the ends are not pulled in.
-        weights = _weights(np.clip(number, numbers[0], numbers[-1]), numbers, sigma)
+        # What moves goes on before the first and after the last look, for as long as from look to
+        # look.
+        step = float(np.median(np.diff(numbers)))
+        number_there = min(max(number, numbers[0] - step), numbers[-1] + step)
+        weights = _weights(number_there, numbers, sigma)
         return Box(*(weights @ boxes).tolist())
 
 
@@ -102,7 +105,8 @@ def find_way(
     if looks.last is None:
         return None
     boxes = np.array(looks.boxes, float)
-    return Way(_segments(np.array(looks.numbers), boxes, looks.cuts, float(fps)))
+    sigma = max(SMOOTHED * float(fps), step)
+    return Way(_segments(np.array(looks.numbers), boxes, looks.cuts, sigma))
 
 
 class _Changes:
@@ -154,13 +158,15 @@ class _Looks:
         self._far = None
 
 
-def _segments(numbers: np.ndarray, boxes: np.ndarray, cuts: list[int], fps: float) -> list[Segment]:
+def _segments(
+    numbers: np.ndarray, boxes: np.ndarray, cuts: list[int], sigma: float
+) -> list[Segment]:
     segments = []
     ends = [*cuts, np.inf]
     for start, end in zip([0, *cuts], ends):
         mine = (numbers >= start) & (numbers < end)
         if mine.any():
-            segments.append(_segment(start, numbers[mine], boxes[mine], SMOOTHED * fps))
+            segments.append(_segment(start, numbers[mine], boxes[mine], sigma))
     return segments
 
 
