@@ -18,8 +18,13 @@ from pathlib import Path
 from modules.animation.inputs import (
     add_animation_options,
     choose_config,
-    note_squeezed,
-    read_config_and_source,
+    read_config_and_picture,
+)
+from modules.animation.options import (
+    add_crop_options,
+    add_result_options,
+    check_crop_options,
+    check_result_options,
 )
 from modules.inference.options import add_engine_options
 from modules.runtime.commands import ArgumentParser, run_command
@@ -56,9 +61,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         '--audio', action='store_true', help="give the result the driving video's sound"
     )
+    add_crop_options(parser)
+    add_result_options(parser)
     add_engine_options(parser)
     options = parser.parse_args()
     choose_config(options)
+    check_crop_options(options)
+    check_result_options(options)
     from_frame = options.best_frame is not None or options.find_best_frame
     if (options.adapt_scale or from_frame) and not options.relative:
         note('--adapt_scale, --best_frame and --find_best_frame change nothing without --relative')
@@ -78,9 +87,8 @@ def parse_arguments() -> argparse.Namespace:
 @shortage_explained(ANIMATION_MEND)
 def main() -> None:
     options = parse_arguments()
-    config, size, source = read_config_and_source(options)
+    config, size, picture = read_config_and_picture(options)
     reader = VideoReader(options.driving_video)
-    note_squeezed(options.driving_video, reader.size, size)
     audio_from = options.driving_video if options.audio and reader.has_audio else None
     writer = VideoWriter(options.result_video, reader.fps, audio_from=audio_from)
     if options.audio and not reader.has_audio:
@@ -91,7 +99,7 @@ def main() -> None:
     from modules.animation.clip import animate_clip
 
     with reader:
-        animate_clip(options, config, size, source, reader, writer, device)
+        animate_clip(options, config, size, picture, reader, writer, device)
     for warning in filter(None, (*reader.notes, writer.audio_warning, writer.rate_warning)):
         note(warning)
     print(f'written: {options.result_video}')

@@ -257,6 +257,7 @@ def test_a_gif_that_leaves_frames_out_is_noted(tmp_path, monkeypatch, capsys):
 
 def test_sound_is_copied_where_asked_for(tmp_path, monkeypatch, capsys):
     small = ['--config', DATA / 'tiny.yaml', '--checkpoint', DATA, '--engine', 'eager']
+    small += ['--crop', 'none']
 
     def notes():
         lines = capsys.readouterr().err.splitlines()
@@ -288,6 +289,7 @@ def test_frames_need_not_be_square(tmp_path, monkeypatch):
     (tmp_path / 'wide.yaml').write_text(yaml.safe_dump(config))
     clip = write_clip(tmp_path / 'clip.mp4', num_frames=2)
     options = ['--config', tmp_path / 'wide.yaml', '--checkpoint', DATA, '--driving_video', clip]
+    options += ['--crop', 'none']
     run_demo(monkeypatch, *options, '--result_video', tmp_path / 'result', '--side_by_side')
     frames = frames_of(tmp_path / 'result')
     assert frames.shape == (2, 64, 3 * 128, 3)

@@ -139,11 +139,19 @@ class Animator:
 
     @paddle.no_grad()
     def explain_batch(
-        self, frames: Sequence[np.ndarray], with_deformed: bool = True
+        self,
+        frames: Sequence[np.ndarray],
+        with_deformed: bool = True,
+        kp_driving: Keypoints | None = None,
     ) -> list[Animated]:
-        """`explain` for frames in one run, at most `engine.batch`."""
+        """`explain` for frames in one run, at most `engine.batch`.
+
+        Args:
+            kp_driving: their keypoints, where they are known already.
+        """
         driving = to_batch(*frames)
-        kp_driving = self.engine.detect(driving)
+        if kp_driving is None:
+            kp_driving = self.engine.detect(driving)
         kp_norm = normalize_kp(
             self.kp_source, kp_driving, self.kp_initial, self.normalization, self.scale
         )
@@ -203,3 +211,30 @@ def animate(
         models, source, driving, normalization, initial, with_deformed=False
     )
     return map_repeated(attrgetter('frame'), steps)
+
+
+def animate_several(
+    models: Models | Engine,
+    sources: Sequence[np.ndarray],
+    driving: Iterable[np.ndarray],
+    normalization: Normalization = ABSOLUTE,
+    initial: np.ndarray | None = None,
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """`animate` for several sources at once, in whose driving frames keypoints are found once.
+
+    Yields:
+        For every driving frame a frame of each source; the same tuple if it is repeated.
+    """
+    engine = as_engine(models)
+    animators: list[Animator] = []
+
+    @paddle.no_grad()
+    def frames_of(batch: list[np.ndarray]) -> list[tuple[np.ndarray, ...]]:
+        if not animators:
+            start = batch[0] if initial is None else initial
+            animators.extend(Animator(engine, each, start, normalization) for each in sources)
+        detected = engine.detect(to_batch(*batch))
+        made = [animator.explain_batch(batch, False, detected) for animator in animators]
+        return [tuple(step.frame for step in steps) for steps in zip(*made)]
+
+    return map_batches(frames_of, driving, engine.batch)

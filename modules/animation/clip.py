@@ -2,21 +2,27 @@
 
 import argparse
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import paddle
 from tqdm import tqdm
 
-from modules.animation.animator import animate, find_best_frame
-from modules.animation.inputs import read_resized
+from modules.animation.animator import animate_several, detect_all, find_best_frame
+from modules.animation.boxes import cut, whole
+from modules.animation.composing import Composer
+from modules.animation.crop_picture import write_crop_picture
+from modules.animation.cropping import Crops, Material, choose_crops, cut_frames
+from modules.animation.faces import has_face_detector, load_face_detector
+from modules.animation.finding import Detect, Finder
+from modules.animation.following import Way
 from modules.animation.normalization import Normalization
 from modules.checkpoints.models import StoredModels
 from modules.eager import Engine
 from modules.inference.choice import build_engine
 from modules.runtime.errors import UserError
 from modules.video import VideoReader, VideoWriter
-from modules.video.levels import to_bytes
 from modules.video.prefetch import prefetch
 
 
@@ -26,9 +32,10 @@ def initial_frame(
     source: np.ndarray,
     reader: VideoReader,
     size: tuple[int, int],
+    way: Way | None = None,
 ) -> np.ndarray | None:
-    """The driving frame that movement is measured from; None for the first."""
-    driving = read_resized(reader, size, options.frames)
+    """The driving frame that movement is measured from, cropped; None for the first."""
+    driving = cut_frames(itertools.islice(reader, options.frames), way, size)
     if options.find_best_frame:
         print('looking for the best frame', flush=True)
         bar = tqdm(driving, 'best frame', count_of(options, reader), unit='frame', disable=None)
@@ -54,11 +61,43 @@ def count_of(options: argparse.Namespace, reader: VideoReader) -> int | None:
     return min(known, default=None)
 
 
+def keypoint_detection(engine: Engine) -> Detect:
+    """An engine's keypoint detector, for arrays."""
+
+    def detect(frames: Sequence[np.ndarray]) -> np.ndarray:
+        with paddle.no_grad():
+            return np.concatenate([kp.value.numpy() for kp in detect_all(engine, frames)])
+
+    return detect
+
+
+def crop(
+    options: argparse.Namespace,
+    config: Mapping[str, Any],
+    engine: Engine,
+    picture: np.ndarray,
+    reader: VideoReader,
+) -> Crops:
+    """What of picture and clip goes into the model, by demo.py's options; shown if they want it."""
+    source = Material.of_picture(options.source_image, picture)
+    driving = Material.of_clip(options.driving_video, reader, options.frames)
+    size = tuple(config['dataset_params']['frame_shape'][:2])
+    wants_faces = options.crop in ('auto', 'face') and has_face_detector()
+    faces = load_face_detector() if wants_faces else None
+    finder = Finder(keypoint_detection(engine), size)
+    crops = choose_crops(options, config, source, driving, finder, faces, options.faces)
+    if options.show_crop is not None:
+        first = [] if crops.driving is None else [crops.driving.box(0)]
+        write_crop_picture(options.show_crop, [(picture, crops.boxes), (driving.first, first)])
+        print(f'written: {options.show_crop}')
+    return crops
+
+
 def animate_clip(
     options: argparse.Namespace,
     config: Mapping[str, Any],
     size: tuple[int, int],
-    source: np.ndarray,
+    picture: np.ndarray,
     reader: VideoReader,
     writer: VideoWriter,
     device: str,
@@ -66,7 +105,7 @@ def animate_clip(
     """Animates a picture with the driving clip of demo.py's options into a writer.
 
     Args:
-        config, size, source: from `read_config_and_source`.
+        config, size, picture: from `read_config_and_picture`.
         reader: of the driving clip.
         device: its name, for the progress bar.
     """
@@ -75,18 +114,21 @@ def animate_clip(
     engine = build_engine(
         models, params, size, options.engine, options.precision, batch=options.batch
     )
-    initial = initial_frame(options, engine, source, reader, size)
+    crops = crop(options, config, engine, picture, reader)
+    boxes = crops.boxes or [whole(picture)]
+    sources = [cut(picture, box, size) for box in boxes]
+    composer = Composer(options, picture, crops.boxes, sources)
+    initial = initial_frame(options, engine, sources[0], reader, size, crops.driving)
     # One decoder serves the networks and, side by side, the picture of the result. While a batch is
     # computed it gets the next one ready.
-    ready = prefetch(read_resized(reader, size, options.frames), ahead=max(2, engine.batch))
+    frames_in = itertools.islice(reader, options.frames)
+    ready = prefetch(cut_frames(frames_in, crops.driving, size), ahead=max(2, engine.batch))
     driving, shown = itertools.tee(ready)
     normalization = Normalization(options.relative, options.relative, options.adapt_scale)
-    frames = animate(engine, source, driving, normalization, initial)
+    frames = animate_several(engine, sources, driving, normalization, initial)
     with writer:
         # Where nobody watches, as in a log file, the bar stays away.
         total = count_of(options, reader)
         bar = tqdm(zip(frames, shown), f'on {device}', total, unit='frame', disable=None)
-        for frame, driving_frame in bar:
-            if options.side_by_side:
-                frame = np.concatenate([source, driving_frame, frame], axis=1)
-            writer.write(to_bytes(frame))
+        for squares, driving_frame in bar:
+            writer.write(composer.frame(squares, driving_frame))

@@ -96,7 +96,8 @@ def _config_of(checkpoint: str) -> Path:
     return BUNDLED_CONFIG
 
 
-def _is_same(path: PathLike, other: Path) -> bool:
+def is_same(path: PathLike, other: Path) -> bool:
+    """Whether two paths lead to the same file."""
     return os.path.realpath(path) == os.path.realpath(other)
 
 
@@ -104,27 +105,40 @@ def read_config_and_source(
     options: argparse.Namespace,
 ) -> tuple[dict[str, Any], tuple[int, int], np.ndarray]:
     """The config, the model's (H, W), and the picture of that size, float32 in [0, 1]."""
-    config = load_config(options.config, need=('dataset_params.frame_shape',))
-    size = tuple(config['dataset_params']['frame_shape'][:2])
-    picture = read_image(options.source_image)
-    bundled = options.checkpoint and _is_same(options.checkpoint, BUNDLED_CHECKPOINT)
-    if bundled and not _is_same(options.source_image, BUNDLED / 'source.png'):
-        note(
-            'the bundled networks have seen drawn creatures alone; for a face give --checkpoint vox'
-        )
+    config, size, picture = read_config_and_picture(options)
     note_squeezed(options.source_image, picture.shape, size)
     return config, size, resize_frame(picture, size)
 
 
-def note_squeezed(path: Path, shape: Sequence[int], size: tuple[int, int]) -> None:
-    """Says that a picture or clip will be distorted, where that is by more than SQUEEZED.
+def read_config_and_picture(
+    options: argparse.Namespace,
+) -> tuple[dict[str, Any], tuple[int, int], np.ndarray]:
+    """The config, the model's (H, W), and the picture as it is, (H, W, 3) uint8."""
+    config = load_config(options.config, need=('dataset_params.frame_shape',))
+    size = tuple(config['dataset_params']['frame_shape'][:2])
+    picture = read_image(options.source_image)
+    bundled = options.checkpoint and is_same(options.checkpoint, BUNDLED_CHECKPOINT)
+    if bundled and not is_same(options.source_image, BUNDLED / 'source.png'):
+        note(
+            'the bundled networks have seen drawn creatures alone; for a face give --checkpoint vox'
+        )
+    return config, size, picture
+
+
+def is_squeezed(shape: Sequence[int], size: tuple[int, int]) -> bool:
+    """Whether what has a shape (H, W, ...) is distorted to a size (H, W), by more than SQUEEZED."""
+    ratio = shape[1] * size[0] / (shape[0] * size[1])
+    return max(ratio, 1 / ratio) > 1 + SQUEEZED
+
+
+def note_squeezed(path: PathLike, shape: Sequence[int], size: tuple[int, int]) -> None:
+    """Says that a picture or clip will be distorted, if it will.
 
     Args:
         shape: its height and width, and what may follow.
         size: the model's (H, W).
     """
-    ratio = shape[1] * size[0] / (shape[0] * size[1])
-    if max(ratio, 1 / ratio) > 1 + SQUEEZED:
+    if is_squeezed(shape, size):
         note(
             f'{path}: {shape[1]} x {shape[0]} is squeezed to {size[1]} x {size[0]}; crop it to '
             'that shape for a better result'

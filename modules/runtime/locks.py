@@ -11,8 +11,11 @@ from modules.runtime.messages import note
 
 
 @contextlib.contextmanager
-def folder_of_one_run(folder: Path) -> Iterator[None]:
-    """Makes the folder that a command calls --save_dir, and keeps other runs out for the while.
+def folder_of_one_run(folder: Path, option: str = '--save_dir') -> Iterator[None]:
+    """Makes the folder of a command's results, and keeps other runs out for the while.
+
+    Args:
+        option: that names the folder, for the messages.
 
     Raises:
         UserError: another run is writing there, or it is no folder.
@@ -20,8 +23,8 @@ def folder_of_one_run(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise UserError(f'{folder}: is no folder; take another --save_dir') from error
-    taken = f'{folder}: another run is writing there; wait for it, or take another --save_dir'
+        raise UserError(f'{folder}: is no folder; take another {option}') from error
+    taken = f'{folder}: another run is writing there; wait for it, or take another {option}'
     with contextlib.ExitStack() as stack:
         try:
             _acquire(folder / '.lock', stack, blocking=False)

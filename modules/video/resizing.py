@@ -1,6 +1,7 @@
 """Frames brought to a model's size."""
 
 import functools
+import math
 
 import numpy as np
 import scipy
@@ -23,17 +24,39 @@ def resize_frame(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     Returns:
         (height, width, 3) float32 in [0, 1]; frame / 255 if the size is the wanted one already.
     """
-    (old_height, old_width), (height, width) = frame.shape[:2], size
-    if (old_height, old_width) == (height, width):
+    if frame.shape[:2] == tuple(size):
         return frame.astype(np.float32) / np.float32(255)
-    matrix, pixels = _resize_matrix(old_height, height), frame.reshape(old_height, old_width * 3)
-    rows = np.empty((height, old_width * 3), np.float32)
-    step = max(1, _AT_ONCE // old_height)
-    for start in range(0, old_width * 3, step):
+    return resize_part(frame, (0, 0, frame.shape[1], frame.shape[0]), size)
+
+
+def resize_part(
+    frame: np.ndarray, box: tuple[float, float, float, float], size: tuple[int, int]
+) -> np.ndarray:
+    """`resize_frame` of a part of the frame, without a copy of it.
+
+    Args:
+        frame: (H, W, 3) uint8.
+        box: x, y, width and height of the part in pixels. Of whole pixels it is what `resize_frame`
+            makes of that slice; else its samples lie between the pixels accordingly. Beyond its
+            border the frame is mirrored about the centre of its last pixel, as often as it takes.
+        size: (height, width) wanted.
+
+    Returns:
+        (height, width, 3) float32 in [0, 1].
+    """
+    x, y, box_width, box_height = box
+    (old_height, old_width), (height, width) = frame.shape[:2], size
+    top, vertical = _resize_matrix(old_height, height, y, box_height)
+    left, horizontal = _resize_matrix(old_width, width, x, box_width)
+    down, across = vertical.shape[1], horizontal.shape[1]  # pixels that are looked at
+    pixels = frame[top : top + down, left : left + across].reshape(down, across * 3)
+    rows = np.empty((height, across * 3), np.float32)
+    step = max(1, _AT_ONCE // down)
+    for start in range(0, across * 3, step):
         part = pixels[:, start : start + step].astype(np.float32) / np.float32(255)
-        rows[:, start : start + step] = matrix @ part
-    columns = rows.reshape(height, old_width, 3).transpose(1, 0, 2).reshape(old_width, height * 3)
-    resized = _resize_matrix(old_width, width) @ columns
+        rows[:, start : start + step] = vertical @ part
+    columns = rows.reshape(height, across, 3).transpose(1, 0, 2).reshape(across, height * 3)
+    resized = horizontal @ columns
     return np.ascontiguousarray(resized.reshape(width, height, 3).transpose(1, 0, 2))
 
 
@@ -66,25 +89,45 @@ def fit_frame(frame: np.ndarray, size: tuple[int, int], crop: bool) -> np.ndarra
 
 
 @functools.lru_cache(maxsize=16)
-def _resize_matrix(old: int, new: int) -> 'scipy.sparse.csr_matrix':
-    """(new, old) float32: a Gaussian, then linear interpolation, along one axis.
+def _resize_matrix(
+    old: int, new: int, start: float, length: float
+) -> tuple[int, 'scipy.sparse.csr_matrix']:
+    """A Gaussian, then linear interpolation, along one axis.
 
-    The Gaussian has sigma (old / new - 1) / 2 and is cut off at 4 sigma; beyond its border the
-    image is mirrored about the centre of the last pixel.
+    The Gaussian has sigma (length / new - 1) / 2 and is cut off at 4 sigma. Beyond the border of
+    the part the pixels in it are mirrored about the centre of the last one; beyond the border of
+    the image, those of the image.
+
+    Args:
+        old: pixels of the image.
+        new: wanted ones.
+        start, length: of the part of the image, in its pixels.
+
+    Returns:
+        The first pixel that is looked at, and (new, pixels from that one on) float32.
     """
-    scale = old / new
+    scale = length / new
     sigma = max(0.0, (scale - 1) / 2)
     radius = int(4 * sigma + 0.5)
     taps = np.arange(-radius, radius + 1)
     kernel = np.exp(-0.5 * (taps / sigma) ** 2) if radius else np.ones(1)
-    centre = (np.arange(new) + 0.5) * scale - 0.5
+    first = math.floor(start)
+    within = math.ceil(start + length) - first  # whole pixels of the part
+    centre = start - first + (np.arange(new) + 0.5) * scale - 0.5
     low = np.floor(centre).astype(int)
     linear = np.stack([1 - (centre - low), centre - low], axis=1)
     # Weight, column and row of each entry: (new, 2, taps); entries at the same place add up.
     weight = linear[:, :, None] * (kernel / kernel.sum())
-    column = np.abs(low[:, None, None] + np.array([[0], [1]]) + taps) % max(2 * (old - 1), 1)
-    column = np.where(column > old - 1, 2 * (old - 1) - column, column)
+    column = _mirrored(low[:, None, None] + np.array([[0], [1]]) + taps, within)
+    column = _mirrored(column + first, old)
     row = np.broadcast_to(np.arange(new)[:, None, None], column.shape)
-    entries = (weight.astype(np.float32).ravel(), (row.ravel(), column.ravel()))
+    least = int(column.min())
+    entries = (weight.astype(np.float32).ravel(), (row.ravel(), column.ravel() - least))
     # SciPy imports its parts where they are first used; frames of the right size do without.
-    return scipy.sparse.csr_matrix(entries, shape=(new, old))
+    return least, scipy.sparse.csr_matrix(entries, shape=(new, int(column.max()) - least + 1))
+
+
+def _mirrored(index: np.ndarray, count: int) -> np.ndarray:
+    """Any whole numbers, brought to 0 .. count - 1 by mirroring about the first and the last."""
+    index = np.abs(index) % max(2 * (count - 1), 1)
+    return np.where(index > count - 1, 2 * (count - 1) - index, index)

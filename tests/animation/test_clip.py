@@ -65,7 +65,8 @@ def test_a_squeezed_clip_is_noted(tmp_path, monkeypatch, capsys):
     write(tmp_path / 'wide.mp4', np.zeros((2, 48, 96, 3), 'uint8'), 25)
     options = ['--config', DATA / 'tiny.yaml', '--checkpoint', DATA, '--engine', 'eager']
     options += ['--source_image', DATA / 'source.png', '--driving_video', tmp_path / 'wide.mp4']
-    run_demo(monkeypatch, *options, '--frames', 1, '--result_video', tmp_path / 'result.mp4')
+    options += ['--crop', 'none', '--frames', 1]
+    run_demo(monkeypatch, *options, '--result_video', tmp_path / 'result.mp4')
     err = capsys.readouterr().err
     assert f'note: {tmp_path}/wide.mp4: 96 x 48 is squeezed to 64 x 64' in err
     assert err.count(' is squeezed to ') == 1

