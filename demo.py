@@ -12,87 +12,53 @@ from modules.runtime.packages import require_packages
 require_packages()
 
 import argparse
-import os
-from pathlib import Path
+import contextlib
 
-from modules.animation.inputs import (
-    add_animation_options,
-    choose_config,
-    note_squeezed,
-    read_config_and_source,
+from modules.animation.inputs import choose_config, open_inputs
+from modules.animation.options import (
+    add_device_options,
+    add_input_options,
+    add_motion_options,
+    add_result_options,
+    check_motion_options,
+    check_result_options,
 )
-from modules.inference.options import add_engine_options
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.messages import note
 from modules.runtime.process import choose_device, prepare_process
 from modules.runtime.shortage import ANIMATION_MEND, shortage_explained
-from modules.video import IMAGE_SUFFIXES, VideoReader, VideoWriter
+from modules.video import VideoWriter
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
-    add_animation_options(parser)
-    parser.add_argument(
-        '--result_video',
-        type=Path,
-        default=Path('result.mp4'),
-        help='.mp4, .gif, or a name without extension: a folder of PNG frames',
-    )
-    best = parser.add_mutually_exclusive_group()
-    best.add_argument(
-        '--best_frame',
-        type=int,
-        metavar='N',
-        help='with --relative: movement is measured from driving frame N instead of frame 0',
-    )
-    best.add_argument(
-        '--find_best_frame',
-        action='store_true',
-        help="likewise, from the frame whose keypoints are most like the picture's",
-    )
-    parser.add_argument(
-        '--side_by_side', action='store_true', help='show picture | driving video | result'
-    )
-    parser.add_argument(
-        '--audio', action='store_true', help="give the result the driving video's sound"
-    )
-    add_engine_options(parser)
+    add_input_options(parser)
+    add_motion_options(parser)
+    add_result_options(parser)
+    add_device_options(parser)
     options = parser.parse_args()
     choose_config(options)
-    from_frame = options.best_frame is not None or options.find_best_frame
-    if (options.adapt_scale or from_frame) and not options.relative:
-        note('--adapt_scale, --best_frame and --find_best_frame change nothing without --relative')
-    result = os.path.realpath(options.result_video)
-    for path in (options.source_image, options.driving_video):
-        if os.path.exists(path) and result == os.path.realpath(path):
-            parser.error(f'--result_video {path}: would replace what it is made from')
-    in_driving = os.path.dirname(result) == os.path.realpath(options.driving_video)
-    if in_driving and result.lower().endswith(IMAGE_SUFFIXES):
-        parser.error(
-            f'--result_video {options.result_video}: would become a frame of the folder '
-            f'{options.driving_video}; choose another place'
-        )
+    check_motion_options(options)
+    check_result_options(options)
     return options
 
 
 @shortage_explained(ANIMATION_MEND)
 def main() -> None:
     options = parse_arguments()
-    config, size, source = read_config_and_source(options)
-    reader = VideoReader(options.driving_video)
-    note_squeezed(options.driving_video, reader.size, size)
-    audio_from = options.driving_video if options.audio and reader.has_audio else None
-    writer = VideoWriter(options.result_video, reader.fps, audio_from=audio_from)
-    if options.audio and not reader.has_audio:
-        note(f'{options.driving_video} has no sound to copy')
+    inputs = open_inputs(options)
+    audio_from = inputs.sound if options.audio else None
+    writer = VideoWriter(options.result_video, inputs.fps, audio_from=audio_from)
+    if options.audio and audio_from is None:
+        note(f'{options.driving_video or options.motion} has no sound to copy')
 
     prepare_process(options.cpu)
     device = choose_device(options.cpu)
     from modules.animation.clip import animate_clip
 
-    with reader:
-        animate_clip(options, config, size, source, reader, writer, device)
-    for warning in filter(None, (*reader.notes, writer.audio_warning, writer.rate_warning)):
+    with contextlib.closing(inputs):
+        animate_clip(options, inputs, writer, device)
+    for warning in filter(None, (*inputs.notes(), writer.audio_warning, writer.rate_warning)):
         note(warning)
     print(f'written: {options.result_video}')
 

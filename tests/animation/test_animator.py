@@ -1,12 +1,11 @@
 """The animation loop: normalisation of keypoints, streaming, the initial frame."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import paddle
 import pytest
 
-from modules.animation.animator import Animator, animate, explained_animation, find_best_frame
+from modules.animation.animator import Painter, animate, detected, explained_animation
+from modules.animation.driving import find_best_frame
 from modules.animation.normalization import (
     ABSOLUTE,
     Normalization,
@@ -14,6 +13,7 @@ from modules.animation.normalization import (
     movement_scale,
     normalize_kp,
 )
+from modules.eager import as_engine
 from modules.runtime.errors import UserError
 from modules.util import Keypoints
 from modules.video.levels import to_bytes
@@ -112,8 +112,8 @@ def test_plain_frames_cost_one_warp_each(models, clip, monkeypatch):
         models.generator, 'deform', lambda *inputs: warps.append(1) or deform(*inputs)
     )
     assert len(list(animate(models, clip[0], clip))) == len(warps) == 5
-    Animator(models, clip[0], clip[0]).explain(clip[1], with_deformed=False)
-    assert len(warps) == 6
+    steps = explained_animation(models, clip[0], clip[:1], with_deformed=False)
+    assert len(list(steps)) == 1 and len(warps) == 6
 
 
 def test_what_explains_a_frame(models, clip):
@@ -135,29 +135,20 @@ def test_what_explains_a_frame(models, clip):
 
 
 def test_best_frame_is_the_source_itself(models, clip):
-    number, frame = find_best_frame(models, clip[2], iter(clip))
-    assert number == 2
-    np.testing.assert_array_equal(frame, clip[2])
+    poses = list(detected(as_engine(models), clip))
+    number, pose = find_best_frame(Painter(models, clip[2]).kp_source, iter(poses))
+    assert number == 2 and pose is poses[2]
 
 
-def test_frames_of_no_size_are_passed_over():
-    """Here a frame (K, 1, 3) is its own keypoints, in its first two channels."""
-    models = SimpleNamespace(
-        eval=lambda: None,
-        kp_detector=lambda batch: Keypoints(batch[:, :2, :, 0].transpose([0, 2, 1])),
-    )
-
-    def frame(points):
-        return np.pad(points[:, None], ((0, 0), (0, 0), (0, 1)))
-
-    flat = frame(SQUARE[[0, 2, 0, 2]])
-    other = frame(SQUARE * [1, 3])
-    number, best = find_best_frame(models, frame(SQUARE), [flat, other, frame(SQUARE / 2), flat])
-    assert number == 2 and best.shape == (4, 1, 3)
+def test_poses_of_no_size_are_passed_over():
+    flat, other = keypoints(SQUARE[[0, 2, 0, 2]]), keypoints(SQUARE * [1, 3])
+    square, small = keypoints(SQUARE), keypoints(SQUARE / 2)
+    number, best = find_best_frame(square, [flat, other, other, small, flat])
+    assert number == 3 and best is small
     with pytest.raises(UserError, match='in any driving frame'):
-        find_best_frame(models, frame(SQUARE), [flat, flat])
+        find_best_frame(square, [flat, flat])
     with pytest.raises(UserError, match='no area'):
-        find_best_frame(models, flat, [other])
+        find_best_frame(flat, [other])
 
 
 def test_bytes_are_rounded():
