@@ -4,7 +4,8 @@
         --relative --adapt_scale
 
 vox are published networks for faces, which are downloaded once. Without arguments the bundled
-networks animate the bundled picture, a drawn creature.
+networks animate the bundled picture, a drawn creature. Notebooks import `load_checkpoints` and
+`make_animation` from here.
 """
 
 from modules.runtime.packages import require_packages
@@ -13,6 +14,10 @@ require_packages()
 
 import argparse
 import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 from modules.animation.inputs import choose_config, open_inputs
 from modules.animation.options import (
@@ -24,6 +29,7 @@ from modules.animation.options import (
     check_result_options,
 )
 from modules.runtime.commands import ArgumentParser, run_command
+from modules.runtime.files import PathLike
 from modules.runtime.messages import note
 from modules.runtime.process import choose_device, prepare_process
 from modules.runtime.shortage import ANIMATION_MEND, shortage_explained
@@ -41,6 +47,34 @@ def parse_arguments() -> argparse.Namespace:
     check_motion_options(options)
     check_result_options(options)
     return options
+
+
+def load_checkpoints(
+    config_path: PathLike, checkpoint_path: PathLike, cpu: bool = False
+) -> tuple[Any, Any]:
+    """generator and kp_detector, as the official notebook loads them."""
+    from modules.animation import notebook
+
+    return notebook.load_checkpoints(config_path, checkpoint_path, cpu)
+
+
+def make_animation(
+    source_image: np.ndarray,
+    driving_video: Sequence[np.ndarray],
+    generator: Any,
+    kp_detector: Any,
+    relative: bool = True,
+    adapt_movement_scale: bool = True,
+    cpu: bool = False,
+) -> list[np.ndarray]:
+    """A picture (H, W, 3) and frames of its size, float in [0, 1] -> frames, as in the official
+    notebook.
+    """
+    from modules.animation import notebook
+
+    return notebook.make_animation(
+        source_image, driving_video, generator, kp_detector, relative, adapt_movement_scale, cpu
+    )
 
 
 @shortage_explained(ANIMATION_MEND)

@@ -13,7 +13,7 @@ import paddle
 from modules.animation.animator import detect_all, detected
 from modules.animation.motion_file import Motion
 from modules.animation.normalization import hull_area
-from modules.animation.smoothing import Jitter, OneEuroFilter
+from modules.animation.smoothing import JACOBIAN_BETA, Jitter, OneEuroFilter
 from modules.eager import Engine
 from modules.runtime.errors import UserError
 from modules.util import Keypoints
@@ -80,13 +80,16 @@ class Recorder:
         fps: frames per second of the clip.
         size: (H, W) of the frames that they are found in.
         detector: what finds them, see `detector_hash`.
+
+    Attributes:
+        count: how many there were, with the repeated ones.
     """
 
     def __init__(self, fps: Fraction, size: tuple[int, int], detector: str):
         self._fps, self._size, self._detector = fps, size, detector
         self._poses: list[list[np.ndarray]] = []
         self._slots: list[int] = []
-        self._count = 0
+        self.count = 0
 
     def record(self, keypoints: Iterable[Keypoints]) -> Iterator[Keypoints]:
         """The same poses."""
@@ -95,8 +98,8 @@ class Recorder:
             if pose is not last:
                 last = pose
                 self._poses.append([part.numpy()[0] for part in pose if part is not None])
-                self._slots.append(self._count)
-            self._count += 1
+                self._slots.append(self.count)
+            self.count += 1
             yield pose
 
     def motion(self, boxes: np.ndarray | None = None) -> Motion:
@@ -110,7 +113,7 @@ class Recorder:
             parts[0],
             parts[1] if len(parts) > 1 else None,
             np.array(self._slots, 'int64'),
-            self._count,
+            self.count,
             self._fps,
             self._size,
             self._detector,
@@ -142,7 +145,7 @@ class Smoother:
 
     def __init__(self, fps: Fraction, size: tuple[int, int]):
         self._fps = fps
-        self._filters = OneEuroFilter(num_axes=1), OneEuroFilter(num_axes=2)
+        self._filters = OneEuroFilter(), OneEuroFilter(num_axes=2, beta=JACOBIAN_BETA)
         self.before, self.after = Trembling.of(size), Trembling.of(size)
 
     def smooth(self, keypoints: Iterable[Keypoints]) -> Iterator[Keypoints]:
@@ -156,7 +159,7 @@ class Smoother:
             yield result
 
     def _next(self, pose: Keypoints, seconds: float) -> Keypoints:
-        parts = []
+        parts: list[paddle.Tensor | None] = []
         for part, filtered, before, after in zip(pose, self._filters, self.before, self.after):
             if part is None:
                 parts.append(None)

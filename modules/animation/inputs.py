@@ -48,13 +48,22 @@ def choose_config(options: argparse.Namespace) -> None:
         raise UserError(f'--frames {options.frames}: give a number of at least 1')
     if options.driving_video is None and getattr(options, 'motion', None) is None:
         options.driving_video = BUNDLED / 'driving.mp4'
-    if options.config is not None:
-        return
-    if options.checkpoint is None:
-        options.checkpoint = BUNDLED_CHECKPOINT
-        options.config = BUNDLED_CONFIG
-    else:
-        options.config = _config_of(options.checkpoint)
+    options.config, options.checkpoint = choose_weights(options.config, options.checkpoint)
+
+
+def choose_weights(
+    config: PathLike | None, checkpoint: PathLike | None
+) -> tuple[PathLike, PathLike | None]:
+    """A config and weights, where one or both are left out.
+
+    Returns:
+        The path of a config; a path or a known name, None where the config lists the weights.
+    """
+    if config is not None:
+        return config, checkpoint
+    if checkpoint is None:
+        return BUNDLED_CONFIG, BUNDLED_CHECKPOINT
+    return _config_of(str(checkpoint)), checkpoint
 
 
 def _config_of(checkpoint: str) -> Path:
