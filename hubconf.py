@@ -1,11 +1,11 @@
 """For paddle.hub: paddle.hub.load(REPOSITORY, 'animator', source='local'). See doc/python.md."""
 
+import collections.abc
 import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Iterator
-from typing import Any
+import typing
 
 dependencies = [
     'paddle', 'numpy', 'scipy', 'av', 'filelock', 'imageio', 'imageio_ffmpeg', 'PIL', 'safetensors',
@@ -16,14 +16,14 @@ _ROOT = os.path.dirname(os.path.abspath(__file__))
 
 
 @contextlib.contextmanager
-def _own_modules() -> Iterator[None]:
+def _own_modules() -> collections.abc.Iterator[None]:
     """Within the block `modules` is this project's: other repositories have one of that name, too,
     which may be imported already. It comes back afterwards.
     """
     there = sys.modules.get('modules')
     place = os.path.dirname(os.path.abspath(getattr(there, '__file__', None) or ''))
     foreign = there is not None and place != os.path.join(_ROOT, 'modules')
-    aside: dict[str, Any] = {}
+    aside: dict[str, typing.Any] = {}
     if foreign:
         names = [name for name in sys.modules if name.partition('.')[0] == 'modules']
         aside = {name: sys.modules.pop(name) for name in names}

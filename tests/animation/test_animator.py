@@ -4,7 +4,14 @@ import numpy as np
 import paddle
 import pytest
 
-from modules.animation.animator import Painter, animate, detected, explained_animation
+from modules.animation.animator import (
+    Painter,
+    animate,
+    detected,
+    explained_animation,
+    paint,
+    paint_moving,
+)
 from modules.animation.driving import find_best_frame
 from modules.animation.normalization import (
     ABSOLUTE,
@@ -62,6 +69,33 @@ def test_relative_movement_starts_at_the_source():
     assert normalize_kp(source, moved, initial, ABSOLUTE) is moved
 
 
+def test_the_movement_is_scaled():
+    """Of any point near a keypoint, by the factor; 1 to the bit, and 0 is the source."""
+    random = np.random.RandomState(0)
+    source, initial, driving = (
+        keypoints(random.uniform(-1, 1, (4, 2)), np.eye(2) + random.normal(0, 0.3, (4, 2, 2)))
+        for _ in range(3)
+    )
+    relative = Normalization(True, True)
+
+    def carried(factor):
+        return normalize_kp(source, driving, initial, relative._replace(motion_scale=factor), 1.3)
+
+    plain = normalize_kp(source, driving, initial, relative, 1.3)
+    for found, wanted in ((carried(1.0), plain), (carried(0.0), source)):
+        for part, other in zip(found, wanted):
+            np.testing.assert_array_equal(part, other)
+
+    def moved(kp):
+        """How far a point beside each of the source's keypoints goes."""
+        beside = paddle.full([4, 2, 1], 0.1)
+        before = source.value[0] + (source.jacobian[0] @ beside)[..., 0]
+        return kp.value[0] + (kp.jacobian[0] @ beside)[..., 0] - before
+
+    for factor in (0.5, 2.0):
+        np.testing.assert_allclose(moved(carried(factor)), moved(plain) * factor, atol=1e-5)
+
+
 def test_zero_order_keypoints_have_no_jacobian_to_carry():
     kp = Keypoints(paddle.zeros([1, 3, 2]))
     assert normalize_kp(kp, kp, kp, Normalization(True, True)).jacobian is None
@@ -103,6 +137,32 @@ def test_initial_frame_is_where_nothing_moves(models, clip):
     frames = list(animate(models, clip[1], clip, relative, initial=clip[3]))
     np.testing.assert_allclose(frames[3], still, atol=1e-5)
     assert np.abs(frames[0] - still).max() > 1e-5
+
+
+def test_several_sources_are_painted_in_poses_found_once(models, clip, monkeypatch):
+    engine, relative = as_engine(models), Normalization(True, True)
+    alone = [list(animate(engine, source, clip, relative)) for source in clip[:3]]
+    painters = [Painter(engine, source, relative) for source in clip[:3]]
+    counts, detect = [], engine.detect
+    monkeypatch.setattr(engine, 'detect', lambda x: counts.append(len(x)) or detect(x))
+    found = list(paint(painters, detected(engine, clip)))
+    assert len(found) == sum(counts) == 5 and {len(frames) for frames in found} == {3}
+    for frames, *expected in zip(found, *alone):
+        for frame, wanted in zip(frames, expected):
+            np.testing.assert_array_equal(frame, wanted)
+
+
+def test_sources_that_stay_are_encoded_once(models, clip, monkeypatch):
+    engine = as_engine(models)
+    counts, encode = [], engine.encode
+    monkeypatch.setattr(engine, 'encode', lambda *x: counts.append(1) or encode(*x))
+    sources = [clip[0], clip[1], clip[1], clip[1]]
+    poses = list(detected(engine, clip[:3]))
+    poses.append(poses[-1])
+    found = list(paint_moving(engine, sources, iter(poses)))
+    assert len(counts) == 2 and len(found) == 4 and found[3] is found[2]
+    for frame, source, driving in zip(found, sources, clip):
+        np.testing.assert_array_equal(frame, next(animate(models, source, [driving])))
 
 
 def test_plain_frames_cost_one_warp_each(models, clip, monkeypatch):
