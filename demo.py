@@ -94,7 +94,8 @@ def main() -> None:
         animate_clip(options, inputs, writer, device)
     for warning in filter(None, (*inputs.notes(), writer.audio_warning, writer.rate_warning)):
         note(warning)
-    print(f'written: {options.result_video}')
+    written = filter(None, (options.result_video, options.save_motion))
+    print(f'written: {", ".join(map(str, written))}')
 
 
 if __name__ == '__main__':

@@ -3,14 +3,10 @@
 import collections.abc
 import contextlib
 import importlib
+import importlib.util
 import os
 import sys
 import typing
-
-dependencies = [
-    'paddle', 'numpy', 'scipy', 'av', 'filelock', 'imageio', 'imageio_ffmpeg', 'PIL', 'safetensors',
-    'yaml', 'tqdm',
-]  # fmt: skip
 
 _ROOT = os.path.dirname(os.path.abspath(__file__))
 
@@ -39,7 +35,10 @@ def _own_modules() -> collections.abc.Iterator[None]:
 
 
 with _own_modules():
-    _api = importlib.import_module('modules.animation.api')
+    # paddle.hub says which of them are missing, once this file is imported.
+    dependencies = [*importlib.import_module('modules.runtime.packages').PACKAGES, 'paddle']
+    if all(importlib.util.find_spec(name) for name in dependencies):
+        _api = importlib.import_module('modules.animation.api')
 
 
 def animator(checkpoint=None, config=None, **settings):  # type: ignore[no-untyped-def]

@@ -158,6 +158,8 @@ def open_inputs(options: argparse.Namespace) -> Inputs:
     """
     config, size, source = read_config_and_source(options)
     sources = VideoReader(options.source_image) if is_moving(options.source_image) else None
+    if sources is not None and sources.frame_count == 1:
+        sources = None
     driving = None if options.driving_video is None else open_frames(options.driving_video)
     motion = None
     if options.motion is not None:
