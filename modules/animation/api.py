@@ -10,7 +10,7 @@ import numpy as np
 
 from modules.animation.animator import Painter, detect_all, detected, paint, paint_moving
 from modules.animation.driving import MotionDriving, Recorder, Smoother, find_best_frame
-from modules.animation.inputs import choose_weights
+from modules.animation.inputs import choose_weights, last_stays
 from modules.animation.motion_file import Motion, check_config, check_detector
 from modules.animation.normalization import Normalization
 from modules.checkpoints.models import StoredModels
@@ -91,7 +91,7 @@ class Animator:
 
         Args:
             source: a picture (H, W, 3), or frames (T, H, W, 3) of a clip: its frame i then goes
-                with driving frame i, and the shorter of both ends the result.
+                with driving frame i, and its last one with those that are left.
             driving: (T, H, W, 3), a list or any other iterable of frames, a VideoReader, or a
                 motion (from `detect` or `read_motion`).
             relative, adapt_scale, motion_scale, smooth: as of demo.py.
@@ -155,7 +155,8 @@ class Animator:
         if smooth:
             keypoints = Smoother(rate, self.size).smooth(keypoints)
         if source.ndim == 4:
-            moving = (_prepare(frame, self.size) for frame in source)
+            prepared = (_prepare(frame, self.size) for frame in source)
+            moving = last_stays(prepared)
             frames = paint_moving(self._engine, moving, keypoints, normalization, initial)
         else:
             painter = Painter(self._engine, first, normalization)

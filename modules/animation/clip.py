@@ -95,7 +95,7 @@ def animate_clip(
     sources: Iterator[np.ndarray]
     if inputs.sources is None:
         frames = map_repeated(itemgetter(0), paint([painter], keypoints, initial))
-        sources = itertools.repeat(inputs.source)
+        sources = inputs.source_frames()
     else:
         seen, sources = itertools.tee(inputs.source_frames())
         frames = paint_moving(engine, seen, keypoints, normalization, initial)
@@ -106,6 +106,9 @@ def animate_clip(
             if options.side_by_side:
                 frame = np.concatenate([source, driving_frame, frame], axis=1)
             writer.write(to_bytes(frame))
+        if inputs.motion is not None and writer.frame_count < inputs.motion.frame_count:
+            # Known beforehand (see `open_inputs`) but of streams without time stamps.
+            raise UserError(f'{options.driving_video}: ends before the motion does; leave it out')
         if recorder is not None:
             write_motion(options.save_motion, recorder.motion())
     if smoother is not None:

@@ -108,6 +108,15 @@ def _read_source(path: PathLike) -> np.ndarray:
         return next(iter(reader))
 
 
+def last_stays(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Frames, and the last one of them without end."""
+    frame = None
+    for frame in frames:
+        yield frame
+    if frame is not None:
+        yield from itertools.repeat(frame)
+
+
 class Inputs(NamedTuple):
     """What demo.py animates."""
 
@@ -127,11 +136,9 @@ class Inputs(NamedTuple):
 
     def source_frames(self) -> Iterator[np.ndarray]:
         """Those of the source, without end: a picture, and a clip's last frame, stay."""
-        frame = self.source
-        if self.sources is not None:
-            for frame in read_resized(self.sources, self.size):
-                yield frame
-        yield from itertools.repeat(frame)
+        if self.sources is None:
+            return itertools.repeat(self.source)
+        return last_stays(read_resized(self.sources, self.size))
 
     @property
     def sound(self) -> PathLike | None:
@@ -165,7 +172,8 @@ def open_inputs(options: argparse.Namespace) -> Inputs:
     if options.motion is not None:
         motion = read_motion(options.motion)
         check_config(options.motion, motion, size, config['model_params'])
-        motion = motion.cut(options.frames)
+        if options.frames is not None:
+            motion = motion.take(range(min(options.frames, motion.frame_count)))
     if driving is not None and (motion is None or options.side_by_side):
         note_squeezed(options.driving_video, driving.size, size)
     led: Motion | AnyReader | None = motion or driving

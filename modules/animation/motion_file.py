@@ -57,18 +57,30 @@ class Motion(NamedTuple):
     detector: str  # what found them: detector_hash
     boxes: np.ndarray | None = None  # (N or 1, 4) float64: what was cropped of the clip, x, y, w, h
 
-    def cut(self, count: int | None) -> Motion:
-        """The first frames alone; all, where there are no more, or of None."""
-        if count is None or count >= self.frame_count:
-            return self
-        kept = int(np.searchsorted(self.slots, count))
-        several = self.boxes is not None and len(self.boxes) > 1
+    def take(self, numbers: Sequence[int], fps: Fraction | None = None) -> Motion:
+        """The motion of some of the frames, such as those of a timeline.
+
+        Args:
+            numbers: of the frames, ascending; one that comes again is a repeated frame.
+            fps: at which they are shown; as they were if None.
+
+        Raises:
+            IndexError: there is no such frame, or none is wanted.
+        """
+        wanted = np.asarray(numbers, 'int64')
+        if not (len(wanted) and 0 <= wanted[0] <= wanted[-1] < self.frame_count):
+            raise IndexError(f'frames {numbers} of {self.frame_count}')
+        shown = np.searchsorted(self.slots, wanted, 'right') - 1
+        slots = np.flatnonzero(np.diff(shown, prepend=-1))
+        kept = shown[slots]
+        boxes = self.boxes
         return self._replace(
-            value=self.value[:kept],
-            jacobian=None if self.jacobian is None else self.jacobian[:kept],
-            slots=self.slots[:kept],
-            frame_count=count,
-            boxes=self.boxes[:kept] if self.boxes is not None and several else self.boxes,
+            value=self.value[kept],
+            jacobian=None if self.jacobian is None else self.jacobian[kept],
+            slots=slots,
+            frame_count=len(wanted),
+            fps=self.fps if fps is None else fps,
+            boxes=boxes if boxes is None or len(boxes) == 1 else boxes[kept],
         )
 
 

@@ -123,9 +123,9 @@ def test_a_motion_is_as_good_as_its_clip(animator, clip, tmp_path):
 
 def test_a_moving_source(animator, clip):
     found = animator.animate(clip[2:5], clip)
-    assert len(found) == 3
+    assert len(found) == len(clip)  # the last one stays
     for number, frame in enumerate(found):
-        alone = animator.animate(clip[2 + number], clip)[number]
+        alone = animator.animate(clip[2 + min(number, 2)], clip)[number]
         assert np.abs(frame.astype(int) - alone).max() <= 1
 
 

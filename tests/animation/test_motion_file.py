@@ -71,17 +71,28 @@ def test_what_is_written_comes_back(tmp_path, changes):
     assert_same(read_motion(tmp_path / 'a'), expected)
 
 
-def test_the_first_frames_alone():
-    whole = motion(boxes=np.ones((3, 4)))
-    assert_same(whole.cut(None), whole)
-    assert_same(whole.cut(6), whole)
-    assert_same(whole.cut(9), whole)
-    for count, kept in ((5, 3), (4, 2), (2, 2), (1, 1)):
-        part = whole.cut(count)
-        assert part.frame_count == count
-        for array in (part.value, part.jacobian, part.slots, part.boxes):
-            assert len(array) == kept
-    assert len(motion().cut(1).boxes) == 1
+def test_some_frames_alone():
+    """Of six, the second one is shown three times: 0 1 1 1 4 4."""
+    whole = motion(boxes=np.arange(12.0).reshape(3, 4))
+    assert_same(whole.take(range(6)), whole)
+    for numbers, slots, poses in (
+        ([0], [0], [0]),
+        (range(4), [0, 1], [0, 1]),
+        (range(2, 5), [0, 2], [1, 2]),
+        ([0, 2, 4], [0, 1, 2], [0, 1, 2]),  # twice as fast
+        ([0, 0, 1, 1, 2, 4], [0, 2, 5], [0, 1, 2]),
+        ([4, 5], [0], [2]),
+    ):
+        part = whole.take(numbers, Fraction(10))
+        assert (part.frame_count, part.fps) == (len(numbers), 10)
+        assert part.slots.tolist() == slots and part.slots.dtype == np.int64
+        for ours, theirs in zip(part[:2], whole[:2]):
+            np.testing.assert_array_equal(ours, theirs[poses])
+        np.testing.assert_array_equal(part.boxes, whole.boxes[poses])
+    assert len(motion().take([4]).boxes) == 1
+    for numbers in ([], [-1], [5, 6]):
+        with pytest.raises(IndexError):
+            whole.take(numbers)
 
 
 def test_another_model(tmp_path):
