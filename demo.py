@@ -4,7 +4,8 @@
         --relative --adapt_scale
 
 vox are published networks for faces, which are downloaded once. Without arguments the bundled
-networks animate the bundled picture, a drawn creature.
+networks animate the bundled picture, a drawn creature. Notebooks import `load_checkpoints` and
+`make_animation` from here.
 """
 
 from modules.runtime.packages import require_packages
@@ -12,97 +13,89 @@ from modules.runtime.packages import require_packages
 require_packages()
 
 import argparse
-import os
-from pathlib import Path
+import contextlib
+from collections.abc import Sequence
+from typing import Any
 
-from modules.animation.inputs import (
-    add_animation_options,
-    choose_config,
-    read_config_and_picture,
-)
+import numpy as np
+
+from modules.animation.inputs import choose_config, open_inputs
 from modules.animation.options import (
-    add_crop_options,
+    add_device_options,
+    add_input_options,
+    add_motion_options,
     add_result_options,
-    check_crop_options,
+    check_motion_options,
     check_result_options,
 )
-from modules.inference.options import add_engine_options
 from modules.runtime.commands import ArgumentParser, run_command
+from modules.runtime.files import PathLike
 from modules.runtime.messages import note
 from modules.runtime.process import choose_device, prepare_process
 from modules.runtime.shortage import ANIMATION_MEND, shortage_explained
-from modules.video import IMAGE_SUFFIXES, VideoReader, VideoWriter
+from modules.video import VideoWriter
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
-    add_animation_options(parser)
-    parser.add_argument(
-        '--result_video',
-        type=Path,
-        default=Path('result.mp4'),
-        help='.mp4, .gif, or a name without extension: a folder of PNG frames',
-    )
-    best = parser.add_mutually_exclusive_group()
-    best.add_argument(
-        '--best_frame',
-        type=int,
-        metavar='N',
-        help='with --relative: movement is measured from driving frame N instead of frame 0',
-    )
-    best.add_argument(
-        '--find_best_frame',
-        action='store_true',
-        help="likewise, from the frame whose keypoints are most like the picture's",
-    )
-    parser.add_argument(
-        '--side_by_side', action='store_true', help='show picture | driving video | result'
-    )
-    parser.add_argument(
-        '--audio', action='store_true', help="give the result the driving video's sound"
-    )
-    add_crop_options(parser)
+    add_input_options(parser)
+    add_motion_options(parser)
     add_result_options(parser)
-    add_engine_options(parser)
+    add_device_options(parser)
     options = parser.parse_args()
     choose_config(options)
-    check_crop_options(options)
+    check_motion_options(options)
     check_result_options(options)
-    from_frame = options.best_frame is not None or options.find_best_frame
-    if (options.adapt_scale or from_frame) and not options.relative:
-        note('--adapt_scale, --best_frame and --find_best_frame change nothing without --relative')
-    result = os.path.realpath(options.result_video)
-    for path in (options.source_image, options.driving_video):
-        if os.path.exists(path) and result == os.path.realpath(path):
-            parser.error(f'--result_video {path}: would replace what it is made from')
-    in_driving = os.path.dirname(result) == os.path.realpath(options.driving_video)
-    if in_driving and result.lower().endswith(IMAGE_SUFFIXES):
-        parser.error(
-            f'--result_video {options.result_video}: would become a frame of the folder '
-            f'{options.driving_video}; choose another place'
-        )
     return options
+
+
+def load_checkpoints(
+    config_path: PathLike, checkpoint_path: PathLike, cpu: bool = False
+) -> tuple[Any, Any]:
+    """generator and kp_detector, as the official notebook loads them."""
+    from modules.animation import notebook
+
+    return notebook.load_checkpoints(config_path, checkpoint_path, cpu)
+
+
+def make_animation(
+    source_image: np.ndarray,
+    driving_video: Sequence[np.ndarray],
+    generator: Any,
+    kp_detector: Any,
+    relative: bool = True,
+    adapt_movement_scale: bool = True,
+    cpu: bool = False,
+) -> list[np.ndarray]:
+    """A picture (H, W, 3) and frames of its size, float in [0, 1] -> frames, as in the official
+    notebook.
+    """
+    from modules.animation import notebook
+
+    return notebook.make_animation(
+        source_image, driving_video, generator, kp_detector, relative, adapt_movement_scale, cpu
+    )
 
 
 @shortage_explained(ANIMATION_MEND)
 def main() -> None:
     options = parse_arguments()
-    config, size, picture = read_config_and_picture(options)
-    reader = VideoReader(options.driving_video)
-    audio_from = options.driving_video if options.audio and reader.has_audio else None
-    writer = VideoWriter(options.result_video, reader.fps, audio_from=audio_from)
-    if options.audio and not reader.has_audio:
-        note(f'{options.driving_video} has no sound to copy')
+    inputs = open_inputs(options)
+    audio_from = inputs.sound if options.audio else None
+    writer = VideoWriter(options.result_video, inputs.fps, audio_from=audio_from)
+    if options.audio and audio_from is None:
+        note(f'{options.driving_video or options.motion} has no sound to copy')
 
     prepare_process(options.cpu)
     device = choose_device(options.cpu)
     from modules.animation.clip import animate_clip
 
-    with reader:
-        animate_clip(options, config, size, picture, reader, writer, device)
-    for warning in filter(None, (*reader.notes, writer.audio_warning, writer.rate_warning)):
+    with contextlib.closing(inputs):
+        animate_clip(options, inputs, writer, device)
+    for warning in filter(None, (*inputs.notes(), writer.audio_warning, writer.rate_warning)):
         note(warning)
-    print(f'written: {options.result_video}')
+    written = filter(None, (options.result_video, options.save_motion))
+    print(f'written: {", ".join(map(str, written))}')
 
 
 if __name__ == '__main__':

@@ -144,7 +144,7 @@ def test_a_damaged_clip_leaves_no_output(tmp_path, monkeypatch):
             ['--config', str(ROOT / 'config' / 'vox-256.yaml'), '--checkpoint', str(CHECKPOINT)],
             'does not fit the config',
         ),
-        (['--source_image', str(BUNDLED / 'driving.mp4')], 'driving.mp4'),
+        (['--source_image', str(CHECKPOINT)], 'demo-128.safetensors'),
         (['--best_frame', 'x'], '--best_frame'),
         (['--best_frame', '-1'], '--best_frame -1'),
         (['--source_image', 'x' * 300], 'file name too long'),

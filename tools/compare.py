@@ -25,12 +25,8 @@ require_packages()
 
 import numpy as np
 
-from modules.animation.inputs import (
-    add_animation_options,
-    choose_config,
-    read_config_and_source,
-    read_resized,
-)
+from modules.animation.inputs import choose_config, read_config_and_source, read_resized
+from modules.animation.options import add_animation_options
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.messages import note
 from modules.runtime.process import choose_device, prepare_process
@@ -65,11 +61,11 @@ def parse_arguments() -> argparse.Namespace:
     )
     add_animation_options(parser)
     options = parser.parse_args()
+    choose_config(options)
     inputs = [path.resolve() for path in (options.source_image, options.driving_video)]
     for path in options.out:
         if path.resolve() in inputs:
             parser.error(f'--out {path}: would replace what it is made from')
-    choose_config(options)
     if options.adapt_scale and not options.relative:
         note('--adapt_scale changes nothing without --relative')
     return options

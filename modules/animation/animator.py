@@ -1,7 +1,12 @@
-"""The one animation loop (paper Sec. 3.4): arrays in, arrays out, as the frames come."""
+"""The one animation loop (paper Sec. 3.4): arrays in, arrays out, as the frames come.
 
+Driving poses are a stream of keypoints, which are found in frames or come from a file, and may be
+changed on their way (modules/animation/driving.py) to what paints them.
+"""
+
+import functools
+import operator
 from collections.abc import Iterable, Iterator, Sequence
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,14 +17,12 @@ from modules.animation.batches import map_batches
 from modules.animation.normalization import (
     ABSOLUTE,
     Normalization,
-    hull_area,
     movement_scale,
     normalize_kp,
 )
 from modules.build import Models
 from modules.eager import Engine, as_engine
 from modules.generator import Generated
-from modules.runtime.errors import UserError
 from modules.util import Keypoints
 from modules.video import map_repeated
 
@@ -54,6 +57,7 @@ def _singly(parts: Sequence[Tensor | None], count: int) -> Iterator[Sequence[Any
         yield [None if part is None else part[i : i + 1] for part in parts]
 
 
+@paddle.no_grad()
 def detect_all(engine: Engine, frames: Sequence[np.ndarray]) -> list[Keypoints]:
     """The keypoints of frames (H, W, C), in as few runs as the engine's batch allows."""
     found: list[Keypoints] = []
@@ -64,52 +68,30 @@ def detect_all(engine: Engine, frames: Sequence[np.ndarray]) -> list[Keypoints]:
     return found
 
 
-@paddle.no_grad()
-def find_best_frame(
-    models: Models | Engine, source: np.ndarray, driving: Iterable[np.ndarray]
-) -> tuple[int, np.ndarray]:
-    """The driving frame whose pose is most like the source's: its number and itself.
-
-    Poses are compared by the model's own keypoints, centred and scaled to a hull of area 1. Frames
-    whose keypoints span no area are passed over.
-
-    Raises:
-        UserError: the source's span none, or those of no frame do.
+def detected(engine: Engine, frames: Iterable[np.ndarray]) -> Iterator[Keypoints]:
+    """The keypoints of frames as they come, a batch of the engine's at a time; the same object for
+    a frame that is repeated.
     """
-    engine = as_engine(models)
-
-    def pose(detected: Keypoints) -> np.ndarray:
-        kp = detected.value[0].numpy()
-        return (kp - kp.mean(axis=0)) / np.sqrt(hull_area(kp))
-
-    def detect(frames: list[np.ndarray]) -> list[tuple[np.ndarray, Keypoints]]:
-        return list(zip(frames, detect_all(engine, frames)))
-
-    target = pose(*detect_all(engine, [source]))
-    best = None
-    for number, (frame, detected) in enumerate(map_batches(detect, driving, engine.batch)):
-        try:
-            distance = np.square(pose(detected) - target).sum()
-        except UserError:  # of no size, so not to be compared; the next frames may be
-            continue
-        if best is None or distance < best[0]:
-            best = distance, number, frame
-    if best is None:
-        raise UserError(
-            'the keypoints span no area in any driving frame, so there is none to compare; leave '
-            'out --find_best_frame for this model or clip'
-        )
-    return best[1:]
+    return map_batches(functools.partial(detect_all, engine), frames, engine.batch)
 
 
-class Animator:
-    """Animates one source image; all that depends on the source alone is computed once.
+def _joined(keypoints: Sequence[Keypoints]) -> Keypoints:
+    """Keypoints in batches of one -> in one batch."""
+    if len(keypoints) == 1:
+        return keypoints[0]
+    value, jacobian = (list(parts) for parts in zip(*keypoints))
+    return Keypoints(paddle.concat(value), None if jacobian[0] is None else paddle.concat(jacobian))
+
+
+class Painter:
+    """Paints one source in poses; what depends on the source alone is computed once.
 
     Args:
         models: networks with trained weights, which are switched to eval mode, or an engine
             (modules/inference/engine.py) made of them.
         source: (H, W, C) float in [0, 1], of the size the model was trained for.
-        initial: (H, W, C), the driving frame whose pose is the source's.
+        normalization: how poses are carried over to the source.
+        rest: the keypoints that relative movement is added to; the source's if None.
     """
 
     @paddle.no_grad()
@@ -117,51 +99,126 @@ class Animator:
         self,
         models: Models | Engine,
         source: np.ndarray,
-        initial: np.ndarray,
         normalization: Normalization = ABSOLUTE,
+        rest: Keypoints | None = None,
     ):
         self.engine = as_engine(models)
         self.normalization = normalization
         self.source = to_batch(source)
-        # In one run where that takes several frames: it takes as long for one as for all.
-        self.kp_source, self.kp_initial = detect_all(self.engine, [source, initial])
+        (self.kp_source,) = detect_all(self.engine, [source])
+        self.rest = self.kp_source if rest is None else rest
         self.encoded = self.engine.encode(self.source, self.kp_source)
-        adapt = normalization.adapt_movement_scale and normalization.use_relative_movement
-        self.scale = movement_scale(self.kp_source, self.kp_initial) if adapt else 1.0
+        self.kp_initial: Keypoints | None = None
+        self.scale = 1.0
 
-    def explain(self, frame: np.ndarray, with_deformed: bool = True) -> Animated:
-        """A driving frame (H, W, C) -> the source in its pose, and all that led to it.
+    def start(self, kp_initial: Keypoints) -> None:
+        """Says the driving pose that is the source's; to be called before anything is painted.
 
-        Args:
-            with_deformed: compute `generated.deformed`, which nothing but a picture of it needs.
+        Raises:
+            UserError: the size of the movement is to be adapted, and keypoints span no area.
         """
-        return self.explain_batch([frame], with_deformed)[0]
+        self.kp_initial = kp_initial
+        normalization = self.normalization
+        if normalization.adapt_movement_scale and normalization.use_relative_movement:
+            self.scale = movement_scale(self.rest, kp_initial)
 
     @paddle.no_grad()
-    def explain_batch(
-        self,
-        frames: Sequence[np.ndarray],
-        with_deformed: bool = True,
-        kp_driving: Keypoints | None = None,
-    ) -> list[Animated]:
-        """`explain` for frames in one run, at most `engine.batch`.
+    def paint(self, driving: Keypoints, with_deformed: bool = False) -> tuple[Generated, Keypoints]:
+        """The source in each of B driving poses, at most `engine.batch`, and these carried over.
 
         Args:
-            kp_driving: their keypoints, where they are known already.
+            with_deformed: compute `deformed`, too, which nothing but a picture of it needs.
         """
-        driving = to_batch(*frames)
-        if kp_driving is None:
-            kp_driving = self.engine.detect(driving)
-        kp_norm = normalize_kp(
-            self.kp_source, kp_driving, self.kp_initial, self.normalization, self.scale
-        )
-        generated = self.engine.decode(self.encoded, kp_norm, self.kp_source, with_deformed)
-        runs = ((driving,), kp_driving, kp_norm, generated)
-        found = []
-        for image, kp, norm, made in zip(*(_singly(parts, len(frames)) for parts in runs)):
-            led_to = Keypoints(*kp), Keypoints(*norm), Generated(*made)
-            found.append(Animated(self.source, image[0], self.kp_source, *led_to))
-        return found
+        if self.kp_initial is None:
+            raise ValueError('start() comes before paint()')
+        kp_norm = normalize_kp(self.rest, driving, self.kp_initial, self.normalization, self.scale)
+        made = self.engine.decode(self.encoded, kp_norm, self.kp_source, with_deformed)
+        return made, kp_norm
+
+    def frames(self, driving: Sequence[Keypoints]) -> list[np.ndarray]:
+        """The source in driving poses, at most `engine.batch`: (H, W, C) float32 in [0, 1] each."""
+        made, _ = self.paint(_joined(driving))
+        return [frame.transpose(1, 2, 0) for frame in made.prediction.numpy()]
+
+    def explain(
+        self, frames: Sequence[np.ndarray], driving: Sequence[Keypoints], with_deformed: bool = True
+    ) -> list[Animated]:
+        """Likewise, and all that led to it.
+
+        Args:
+            frames: (H, W, C) in [0, 1], those in which the poses were found.
+        """
+        made, kp_norm = self.paint(_joined(driving), with_deformed)
+        runs = zip(_singly(kp_norm, len(frames)), _singly(made, len(frames)))
+        return [
+            Animated(self.source, to_batch(frame), self.kp_source, kp, Keypoints(*n), Generated(*g))
+            for frame, kp, (n, g) in zip(frames, driving, runs)
+        ]
+
+
+def paint(
+    painters: Sequence[Painter],
+    keypoints: Iterable[Keypoints],
+    initial: Keypoints | None = None,
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """Every source in every driving pose, as the poses come; holds a batch of the engine's.
+
+    Args:
+        painters: of one engine; a pose is found once, whatever their number.
+        keypoints: driving poses in batches of one. The same object again is a frame that is
+            repeated and not painted again. Where they break off with an error, what came before is
+            painted first.
+        initial: the driving pose that is the sources'; the first one if None.
+
+    Yields:
+        For each pose a frame (H, W, C) float32 in [0, 1] of each painter; the same tuple again for
+        a repeated one.
+    """
+    started = False
+
+    def batch(driving: list[Keypoints]) -> list[tuple[np.ndarray, ...]]:
+        nonlocal started
+        if not started:
+            for painter in painters:
+                painter.start(driving[0] if initial is None else initial)
+            started = True
+        return list(zip(*(painter.frames(driving) for painter in painters)))
+
+    return map_batches(batch, keypoints, painters[0].engine.batch)
+
+
+def paint_moving(
+    engine: Engine,
+    sources: Iterable[np.ndarray],
+    keypoints: Iterable[Keypoints],
+    normalization: Normalization = ABSOLUTE,
+    initial: Keypoints | None = None,
+) -> Iterator[np.ndarray]:
+    """A source that moves itself: its frame i in driving pose i, each encoded anew.
+
+    Relative movement is added to the pose of the source's first frame, so that what is seen moves
+    as the driving object alone. The shorter of both ends the result.
+
+    Args:
+        sources: frames (H, W, C) float in [0, 1]; the same array again is not encoded again.
+        keypoints, initial: as for `paint`.
+
+    Yields:
+        (H, W, C) float32 in [0, 1]; the same array again where frame and pose are the same.
+    """
+    painter: Painter | None = None
+    rest: Keypoints | None = None
+    last: tuple[Any, Any] = None, None
+    for driving, source in zip(keypoints, sources):
+        if last[0] is not driving or last[1] is not source:
+            if painter is None or last[1] is not source:
+                initial = driving if initial is None else initial
+                painter = Painter(engine, source, normalization, rest)
+                painter.start(initial)
+                rest = painter.rest
+            (frame,) = painter.frames([driving])
+            last = driving, source
+        yield frame
 
 
 def explained_animation(
@@ -176,25 +233,26 @@ def explained_animation(
     a time: a single frame, unless it was made for more.
 
     Args:
-        models, source, normalization: as for Animator.
+        models, source, normalization: as for Painter.
         driving: frames (H, W, C) float in [0, 1] of the source's size. The same array again is a
             frame that is repeated (see VideoReader) and not computed again: none may be changed.
             Where they break off with an error, what came before is animated first.
         initial: the driving frame whose pose is the source's; the first one if None.
-        with_deformed: as for Animator.explain.
+        with_deformed: as for Painter.paint.
 
     Yields:
         A result, and what explains it, for every driving frame; the same object if it is repeated.
     """
+    painter: Painter | None = None
     engine = as_engine(models)
-    animator: Animator | None = None
 
     def explain(frames: list[np.ndarray]) -> list[Animated]:
-        nonlocal animator
-        if animator is None:
-            start = frames[0] if initial is None else initial
-            animator = Animator(engine, source, start, normalization)
-        return animator.explain_batch(frames, with_deformed)
+        nonlocal painter
+        keypoints = detect_all(engine, frames)
+        if painter is None:
+            painter = Painter(engine, source, normalization)
+            painter.start(keypoints[0] if initial is None else detect_all(engine, [initial])[0])
+        return painter.explain(frames, keypoints, with_deformed)
 
     yield from map_batches(explain, driving, engine.batch)
 
@@ -207,34 +265,8 @@ def animate(
     initial: np.ndarray | None = None,
 ) -> Iterator[np.ndarray]:
     """The frames of `explained_animation` alone: (H, W, C) float32 in [0, 1], one by one."""
-    steps = explained_animation(
-        models, source, driving, normalization, initial, with_deformed=False
-    )
-    return map_repeated(attrgetter('frame'), steps)
-
-
-def animate_several(
-    models: Models | Engine,
-    sources: Sequence[np.ndarray],
-    driving: Iterable[np.ndarray],
-    normalization: Normalization = ABSOLUTE,
-    initial: np.ndarray | None = None,
-) -> Iterator[tuple[np.ndarray, ...]]:
-    """`animate` for several sources at once, in whose driving frames keypoints are found once.
-
-    Yields:
-        For every driving frame a frame of each source; the same tuple if it is repeated.
-    """
     engine = as_engine(models)
-    animators: list[Animator] = []
-
-    @paddle.no_grad()
-    def frames_of(batch: list[np.ndarray]) -> list[tuple[np.ndarray, ...]]:
-        if not animators:
-            start = batch[0] if initial is None else initial
-            animators.extend(Animator(engine, each, start, normalization) for each in sources)
-        detected = engine.detect(to_batch(*batch))
-        made = [animator.explain_batch(batch, False, detected) for animator in animators]
-        return [tuple(step.frame for step in steps) for steps in zip(*made)]
-
-    return map_batches(frames_of, driving, engine.batch)
+    start = None if initial is None else detect_all(engine, [initial])[0]
+    painter = Painter(engine, source, normalization)
+    made = paint([painter], detected(engine, driving), start)
+    return map_repeated(operator.itemgetter(0), made)

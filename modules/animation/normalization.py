@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+import paddle
 import scipy
 
 from modules.ops.linalg import inverse_2x2
@@ -16,6 +17,7 @@ class Normalization(NamedTuple):
     use_relative_movement: bool = False  # add the movement since the initial frame to the source's
     use_relative_jacobian: bool = False  # likewise for the Jacobians; needs relative movement
     adapt_movement_scale: bool = False  # scale the movement by the ratio of the objects' sizes
+    motion_scale: float = 1.0  # the movement is so many times the driving one; 0: none
 
 
 ABSOLUTE = Normalization()  # the driving keypoints as they are
@@ -56,14 +58,23 @@ def normalize_kp(
 ) -> Keypoints:
     """The driving keypoints as the source's (paper Eq. 12).
 
+    A motion_scale m multiplies how far every point is moved since the initial frame. Near a
+    keypoint the movement is the affine map of Jacobian R = J_driving J_initial^-1, which moves a
+    point z by (R - 1) z; m times as far moves it the map of Jacobian 1 + m (R - 1).
+
     Args:
         kp_initial: keypoints of the driving frame whose pose is the source's.
         scale: of the movement, from `movement_scale`.
     """
     if not normalization.use_relative_movement:
         return kp_driving
-    value = (kp_driving.value - kp_initial.value) * scale + kp_source.value
+    factor = normalization.motion_scale
+    value = (kp_driving.value - kp_initial.value) * (scale * factor) + kp_source.value
     jacobian = kp_driving.jacobian
     if normalization.use_relative_jacobian and jacobian is not None:
-        jacobian = jacobian @ inverse_2x2(kp_initial.jacobian) @ kp_source.jacobian
+        movement = jacobian @ inverse_2x2(kp_initial.jacobian)
+        if factor != 1:  # else it would be rounded
+            still = paddle.eye(2, dtype=movement.dtype)
+            movement = still + (movement - still) * factor
+        jacobian = movement @ kp_source.jacobian
     return kp_driving._replace(value=value, jacobian=jacobian)

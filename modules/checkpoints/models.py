@@ -11,7 +11,7 @@ import paddle
 from paddle import Tensor
 from paddle.nn import Layer
 
-from modules.build import Models, build_models
+from modules.build import Models, build_models, build_network
 from modules.checkpoints.fitting import fitting_configs, shapes_of
 from modules.checkpoints.places import find_weights, listed_weights
 from modules.checkpoints.reading import content_hash, read_checkpoint
@@ -22,6 +22,7 @@ from modules.checkpoints.weight_names import (
     is_counter,
     to_paddle_names,
 )
+from modules.keypoint_detector import KPDetector
 from modules.runtime.errors import UserError
 from modules.runtime.files import PathLike
 from modules.runtime.messages import note
@@ -206,6 +207,17 @@ class StoredModels:
         self._told = ' '.join(held[path] for path in self._paths)
         return self._told
 
+    def detector_hash(self) -> str:
+        """`detector_hash` of the keypoint detector, of which alone the weights are loaded.
+
+        Raises:
+            UserError: they can't be.
+        """
+        detector = build_network('kp_detector', self._config['model_params'])
+        path = self._paths[ANIMATING.index('kp_detector')]
+        load_checkpoint(path, kp_detector=detector, required=('kp_detector',))
+        return detector_hash(detector)
+
     def load(self) -> Models:
         """The networks, built and loaded; the discriminator has initial weights.
 
@@ -224,7 +236,19 @@ def weights_hash(models: Models) -> str:
     """SHA-256 of the weights that animate, whatever file they came from."""
     digest = hashlib.sha256()
     for network in (models.generator, models.kp_detector):
-        for name, tensor in network.state_dict().items():
-            digest.update(f'{name} {tensor.shape}\n'.encode())
-            digest.update(tensor.numpy().tobytes())
+        _add_weights(digest, network)
     return digest.hexdigest()
+
+
+def detector_hash(detector: KPDetector) -> str:
+    """SHA-256 of all that the keypoints of a picture depend on, whatever file it came from."""
+    settings = detector.temperature, detector.scale_factor, detector.kp._updated_padding[0]
+    digest = hashlib.sha256(' '.join(f'{float(value):.9g}' for value in settings).encode())
+    _add_weights(digest, detector)
+    return digest.hexdigest()
+
+
+def _add_weights(digest: Any, network: Layer) -> None:
+    for name, tensor in network.state_dict().items():
+        digest.update(f'{name} {tensor.shape}\n'.encode())
+        digest.update(tensor.numpy().tobytes())

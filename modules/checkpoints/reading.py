@@ -66,11 +66,11 @@ def read_checkpoint(path: PathLike, training_state: bool = False) -> Checkpoint:
         UserError: there is no such file, it is damaged, or none of the formats.
     """
     path = Path(path)
-    with _telling_errors(path):
+    with telling_errors(path):
         if path.is_dir():
             return _read_folder(path)
-        with _open_file(path) as file:
-            if _is_safetensors(file):
+        with open_file(path) as file:
+            if is_safetensors(file):
                 return _read_safetensors(path, training_state)
             tree, budget = _read_tree(file)
             return _find_networks(tree, budget)
@@ -83,9 +83,9 @@ def read_run_state(path: PathLike) -> tuple[dict[str, Any] | None, dict[str, Any
         UserError: there is no such file, or it is damaged.
     """
     path = Path(path)
-    with _telling_errors(path):
-        with _open_file(path) as file:
-            if not _is_safetensors(file):
+    with telling_errors(path):
+        with open_file(path) as file:
+            if not is_safetensors(file):
                 return None, {}
         with TensorFile(path) as tensors:
             config, meta, _ = _read_metadata(tensors.metadata)
@@ -99,7 +99,7 @@ def content_hash(path: PathLike) -> str:
         UserError: there is no such file, or it can't be read.
     """
     path = Path(path)
-    with _telling_errors(path):
+    with telling_errors(path):
         if path.is_dir():
             unpacked = _find_unpacked(path)
             held = [name for name in NPZ_FILES.values() if (path / name).exists()]
@@ -108,7 +108,7 @@ def content_hash(path: PathLike) -> str:
                 held = sorted(str(file.relative_to(path)) for file in files if file.is_file())
             lines = (f'{name} {content_hash(path / name)}' for name in held)
             return hashlib.sha256(os.fsencode('\n'.join(lines))).hexdigest()
-        with _open_file(path) as file:
+        with open_file(path) as file:
             return file_hash(file)
 
 
@@ -118,13 +118,13 @@ def read_weights(path: PathLike) -> State:
     It must be a .pth or .pdparams file of a state dict, or an .npz file; see read_checkpoint.
     """
     path = Path(path)
-    with _telling_errors(path), _open_file(path) as file:
+    with telling_errors(path), open_file(path) as file:
         tree, budget = _read_tree(file)
         return _read_state(tree, 'network', budget)
 
 
 @contextlib.contextmanager
-def _telling_errors(path: Path) -> Iterator[None]:
+def telling_errors(path: Path) -> Iterator[None]:
     """Makes a UserError with the path of what goes wrong in reading it."""
     try:
         yield
@@ -136,7 +136,12 @@ def _telling_errors(path: Path) -> Iterator[None]:
         raise UserError(f'{path}: can not be read: {error.strerror}') from error
 
 
-def _open_file(path: Path) -> BinaryIO:
+def open_file(path: Path) -> BinaryIO:
+    """A file, open for reading; nothing that one would wait for, such as a pipe.
+
+    Raises:
+        RefusedError: it is something else.
+    """
     if path.exists() and not path.is_file():
         raise RefusedError('is no file')
     return open(path, 'rb')
@@ -152,7 +157,7 @@ def _peek(file: BinaryIO) -> bytes:
     return head
 
 
-def _is_safetensors(file: BinaryIO) -> bool:
+def is_safetensors(file: BinaryIO) -> bool:
     """Whether a header in JSON follows its length, 8 bytes; the first may look like a pickle's."""
     head = _peek(file)
     return head[4:9] == b'\0\0\0\0{'

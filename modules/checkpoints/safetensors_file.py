@@ -1,18 +1,20 @@
-"""Tensors of safetensors files, those of bfloat16 and float8, which NumPy lacks, as float32."""
+"""safetensors files: written, and read, with bfloat16 and float8, which NumPy lacks, as float32."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import struct
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO, cast
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from modules.checkpoints.safe_pickle import RefusedError, shorten
-from modules.runtime.files import PathLike
+from modules.runtime.files import PathLike, atomic_output
 
 
 class TensorFile:
@@ -58,6 +60,26 @@ class TensorFile:
         self._file.seek(self._start + start)
         values = _WIDENED[kind](self._file.read(end - start))
         return np.asarray(values.reshape(entry['shape']))
+
+
+def write_tensors(
+    path: PathLike, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]
+) -> None:
+    """Writes a file: whole, or not at all. The same contents give the same bytes."""
+    data = memoryview(save(dict(tensors), dict(metadata)))  # save_file hides the disk's errors
+    begin = 8 + int.from_bytes(data[:8], 'little')
+    # The package leaves the order of metadata to chance.
+    ordered = {**json.loads(bytes(data[8:begin])), '__metadata__': dict(metadata)}
+    header = json.dumps(ordered, separators=(',', ':')).encode()
+    header += b' ' * (-len(header) % 8)
+    with atomic_output(path) as target, open(target, 'wb') as file:
+        file.write(len(header).to_bytes(8, 'little') + header)
+        file.write(data[begin:])
+
+
+def checksums(tensors: Mapping[str, np.ndarray]) -> str:
+    """The CRC-32 of each tensor, for the metadata."""
+    return json.dumps({key: zlib.crc32(tensors[key].data) for key in sorted(tensors)})
 
 
 @contextlib.contextmanager

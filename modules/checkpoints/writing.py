@@ -6,14 +6,13 @@ can hold.
 """
 
 import json
-import zlib
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
-from safetensors.numpy import save
 
 from modules.checkpoints.reading import FORMAT, VERSION
+from modules.checkpoints.safetensors_file import checksums, write_tensors
 from modules.checkpoints.weight_names import NETWORKS, State, is_counter, to_paddle_names
 from modules.runtime.files import PathLike, atomic_output
 
@@ -60,17 +59,9 @@ def save_checkpoint(
         'version': str(VERSION),
         'config': json.dumps(config),
         'meta': json.dumps(dict(extra_meta or {})),
-        'crc32': json.dumps({key: zlib.crc32(tensors[key].data) for key in sorted(tensors)}),
+        'crc32': checksums(tensors),
     }
-    data = memoryview(save(tensors, metadata))  # save_file hides which error the disk gives
-    begin = 8 + int.from_bytes(data[:8], 'little')
-    # The package leaves the order of metadata to chance.
-    ordered = {**json.loads(bytes(data[8:begin])), '__metadata__': metadata}
-    header = json.dumps(ordered, separators=(',', ':')).encode()
-    header += b' ' * (-len(header) % 8)
-    with atomic_output(path) as target, open(target, 'wb') as file:
-        file.write(len(header).to_bytes(8, 'little') + header)
-        file.write(data[begin:])
+    write_tensors(path, tensors, metadata)
 
 
 def save_pdparams(path: PathLike, networks: Mapping[str, Network]) -> None:

@@ -14,7 +14,9 @@ from modules.runtime.gpu import hide_gpus, select_gpu
 from modules.runtime.user_cache import lend_home
 
 # As the user has set it; Paddle, once imported, puts a 1 where nothing was.
-_CHOSEN_THREADS = None if 'paddle' in sys.modules else os.environ.get('OMP_NUM_THREADS')
+_CHOSEN_THREADS = os.environ.get('OMP_NUM_THREADS')
+if 'paddle' in sys.modules and _CHOSEN_THREADS == '1':
+    _CHOSEN_THREADS = None
 
 
 def prepare_process(cpu: bool = False) -> None:
@@ -26,22 +28,49 @@ def prepare_process(cpu: bool = False) -> None:
     Args:
         cpu: no GPU is touched, by this process or by what it starts.
     """
+    if cpu:
+        hide_gpus(os.environ)
+    _prepare_paddle()
+    import paddle
+
+    paddle.disable_signal_handler()
+    for number in ending_signals():
+        signal.signal(number, lambda number, frame: sys.exit(128 + number))
+
+
+def prepare_library(cpu: bool = False) -> None:
+    """What a program of somebody else's needs, whose signals, GPUs and choice of a device are its
+    own: threads, and GPUs that compute coordinates exactly.
+
+    Args:
+        cpu: switch Paddle to the CPU.
+
+    Raises:
+        UserError: Paddle has no programs for the GPU that is chosen.
+    """
+    _prepare_paddle()
+    import paddle
+
+    device = paddle.device.get_device()
+    if cpu:
+        paddle.set_device('cpu')
+    elif device != 'cpu':
+        select_gpu()
+        paddle.set_device(device)
+
+
+def _prepare_paddle() -> None:
     for message in ('No ccache found', "Tensor do not have 'place'"):  # Paddle's, about compiling
         warnings.filterwarnings('ignore', message=message)
     # Errors alone: notes about compiled programs and the GPU, and warnings of an exception that is
     # on its way anyhow, say nothing that our own lines don't.
     os.environ.setdefault('GLOG_minloglevel', '2')
-    if cpu:
-        hide_gpus(os.environ)
     if 'AuthenticAMD' in describe_cpu():
         # The bundled matrix library takes a slow path on AMD unless told that AVX2 is there.
         os.environ.setdefault('MKL_DEBUG_CPU_TYPE', '5')
     lend_home()
     import paddle
 
-    paddle.disable_signal_handler()
-    for number in ending_signals():
-        signal.signal(number, lambda number, frame: sys.exit(128 + number))
     if _CHOSEN_THREADS is None:  # Paddle would set one thread
         paddle.base.core.set_num_threads(cores_of_process())
 

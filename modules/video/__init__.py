@@ -9,17 +9,22 @@ from modules.video.opening import CLIP_SUFFIXES
 from modules.video.pictures import IMAGE_SUFFIXES, read_image
 from modules.video.reading import VideoReader, map_repeated, read_frames
 from modules.video.resizing import resize_frame
+from modules.video.still import AnyReader, is_moving, open_frames
 from modules.video.timing import FOLDER_FPS
-from modules.video.writing import VideoWriter, write_picture, write_video
+from modules.video.writing import PICTURE_SUFFIXES, VideoWriter, write_picture, write_video
 
 __all__ = [
     'CLIP_SUFFIXES',
     'FOLDER_FPS',
     'IMAGE_SUFFIXES',
+    'PICTURE_SUFFIXES',
+    'AnyReader',
     'VideoReader',
     'VideoWriter',
     'is_animated',
+    'is_moving',
     'map_repeated',
+    'open_frames',
     'read_frames',
     'read_image',
     'resize_frame',

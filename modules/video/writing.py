@@ -19,13 +19,20 @@ from modules.video.sound import Sound, find_sound
 from modules.video.timing import Rate, exact_rate
 
 MOVIE_SUFFIXES = ('.mp4', '.mov', '.mkv')
+PICTURE_SUFFIXES = ('.png', '.jpg', '.jpeg')
+_SETTINGS: dict[str, dict[str, Any]] = {
+    # The default level 6 takes three times as long to save a few percent.
+    '.png': {'extension': '.png', 'compress_level': 3},
+    '.jpg': {'extension': '.jpg', 'quality': 95, 'subsampling': 0},
+}
 
 
 def write_picture(path: PathLike, picture: np.ndarray) -> None:
-    """Writes (H, W, 3) uint8 to a PNG."""
-    # The default level 6 takes three times as long to save a few percent. A path that imageio
-    # opened itself might be an address, or a place in a zip file, to it.
-    data = iio.imwrite('<bytes>', picture, plugin='pillow', extension='.png', compress_level=3)
+    """Writes (H, W, 3) uint8 to a JPEG, if that is the name's extension, else to a PNG."""
+    is_jpeg = Path(path).suffix.lower() in ('.jpg', '.jpeg')
+    # A path that imageio opened itself might be an address, or a place in a zip file, to it.
+    settings = _SETTINGS['.jpg' if is_jpeg else '.png']
+    data = iio.imwrite('<bytes>', picture, plugin='pillow', **settings)
     Path(path).write_bytes(data)
 
 
@@ -46,6 +53,7 @@ class VideoWriter:
       their mean is exact; above 50 fps, which viewers don't play, frames are left out: see
       `rate_warning`.
     - no extension: a new folder of lossless pictures 000000.png, 000001.png, ...
+    - .png, .jpg, .jpeg: a picture, of a single frame.
 
     The same frames give the same bytes on the same machine.
 
@@ -86,15 +94,20 @@ class VideoWriter:
         self._audio_from = audio_from
         self._ffmpeg: Ffmpeg | None = None
         self._suffix = self.path.suffix.lower()
-        if self._suffix not in (*MOVIE_SUFFIXES, '.gif', ''):
+        if self._suffix not in (*MOVIE_SUFFIXES, '.gif', '', *PICTURE_SUFFIXES):
             known = ', '.join((*MOVIE_SUFFIXES, '.gif'))
             raise UserError(
                 f'{path}: clips of the kind {self._suffix} are not written; give {known}, '
                 'or no extension for a folder of PNG pictures'
             )
-        if self._suffix:
+        if self._suffix and not self.is_picture:
             find_ffmpeg()
         check_output(path, folder=not self._suffix)
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether there can be one frame alone."""
+        return self._suffix in PICTURE_SUFFIXES
 
     def __enter__(self) -> VideoWriter:
         self._output = self._whole_output()
@@ -114,8 +127,15 @@ class VideoWriter:
         height, width = self.size = tuple(self.size or frame.shape[:2])
         if frame.dtype != np.uint8 or frame.shape != (height, width, 3):
             raise ValueError(f'{frame.dtype} {frame.shape}, expected uint8 {(height, width, 3)}')
+        if self.is_picture and self.frame_count:
+            raise UserError(
+                f'{self.path}: a picture holds one frame, and there are more; give .mp4, or a name '
+                'without extension for a folder of pictures'
+            )
         with self._output_errors():
-            if not self._suffix:
+            if self.is_picture:
+                write_picture(self._target, frame)
+            elif not self._suffix:
                 write_picture(self._target / f'{self.frame_count:06d}.png', frame)
             else:
                 if self._suffix != '.gif' and (height % 2 or width % 2):

@@ -1,12 +1,18 @@
 """The animation loop: normalisation of keypoints, streaming, the initial frame."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import paddle
 import pytest
 
-from modules.animation.animator import Animator, animate, explained_animation, find_best_frame
+from modules.animation.animator import (
+    Painter,
+    animate,
+    detected,
+    explained_animation,
+    paint,
+    paint_moving,
+)
+from modules.animation.driving import find_best_frame
 from modules.animation.normalization import (
     ABSOLUTE,
     Normalization,
@@ -14,6 +20,7 @@ from modules.animation.normalization import (
     movement_scale,
     normalize_kp,
 )
+from modules.eager import as_engine
 from modules.runtime.errors import UserError
 from modules.util import Keypoints
 from modules.video.levels import to_bytes
@@ -62,6 +69,33 @@ def test_relative_movement_starts_at_the_source():
     assert normalize_kp(source, moved, initial, ABSOLUTE) is moved
 
 
+def test_the_movement_is_scaled():
+    """Of any point near a keypoint, by the factor; 1 to the bit, and 0 is the source."""
+    random = np.random.RandomState(0)
+    source, initial, driving = (
+        keypoints(random.uniform(-1, 1, (4, 2)), np.eye(2) + random.normal(0, 0.3, (4, 2, 2)))
+        for _ in range(3)
+    )
+    relative = Normalization(True, True)
+
+    def carried(factor):
+        return normalize_kp(source, driving, initial, relative._replace(motion_scale=factor), 1.3)
+
+    plain = normalize_kp(source, driving, initial, relative, 1.3)
+    for found, wanted in ((carried(1.0), plain), (carried(0.0), source)):
+        for part, other in zip(found, wanted):
+            np.testing.assert_array_equal(part, other)
+
+    def moved(kp):
+        """How far a point beside each of the source's keypoints goes."""
+        beside = paddle.full([4, 2, 1], 0.1)
+        before = source.value[0] + (source.jacobian[0] @ beside)[..., 0]
+        return kp.value[0] + (kp.jacobian[0] @ beside)[..., 0] - before
+
+    for factor in (0.5, 2.0):
+        np.testing.assert_allclose(moved(carried(factor)), moved(plain) * factor, atol=1e-5)
+
+
 def test_zero_order_keypoints_have_no_jacobian_to_carry():
     kp = Keypoints(paddle.zeros([1, 3, 2]))
     assert normalize_kp(kp, kp, kp, Normalization(True, True)).jacobian is None
@@ -105,6 +139,33 @@ def test_initial_frame_is_where_nothing_moves(models, clip):
     assert np.abs(frames[0] - still).max() > 1e-5
 
 
+def test_several_sources_are_painted_in_poses_found_once(models, clip, monkeypatch):
+    engine, relative = as_engine(models), Normalization(True, True)
+    alone = [list(animate(engine, source, clip, relative)) for source in clip[:3]]
+    painters = [Painter(engine, source, relative) for source in clip[:3]]
+    counts, detect = [], engine.detect
+    monkeypatch.setattr(engine, 'detect', lambda x: counts.append(len(x)) or detect(x))
+    found = list(paint(painters, detected(engine, clip)))
+    assert len(found) == sum(counts) == 5 and {len(frames) for frames in found} == {3}
+    for frames, *expected in zip(found, *alone):
+        for frame, wanted in zip(frames, expected):
+            np.testing.assert_array_equal(frame, wanted)
+
+
+def test_sources_that_stay_are_encoded_once(models, clip, monkeypatch):
+    engine = as_engine(models)
+    counts, encode = [], engine.encode
+    monkeypatch.setattr(engine, 'encode', lambda *x: counts.append(1) or encode(*x))
+    first, second = clip[:2]
+    sources = [first, second, second, second]
+    poses = list(detected(engine, clip[:3]))
+    poses.append(poses[-1])
+    found = list(paint_moving(engine, sources, iter(poses)))
+    assert len(counts) == 2 and len(found) == 4 and found[3] is found[2]
+    for frame, source, driving in zip(found[:3], sources, clip):
+        np.testing.assert_array_equal(frame, next(animate(models, source, [driving])))
+
+
 def test_plain_frames_cost_one_warp_each(models, clip, monkeypatch):
     """The deformed source, which is not asked for, would be another."""
     warps, deform = [], models.generator.deform
@@ -112,8 +173,8 @@ def test_plain_frames_cost_one_warp_each(models, clip, monkeypatch):
         models.generator, 'deform', lambda *inputs: warps.append(1) or deform(*inputs)
     )
     assert len(list(animate(models, clip[0], clip))) == len(warps) == 5
-    Animator(models, clip[0], clip[0]).explain(clip[1], with_deformed=False)
-    assert len(warps) == 6
+    steps = explained_animation(models, clip[0], clip[:1], with_deformed=False)
+    assert len(list(steps)) == 1 and len(warps) == 6
 
 
 def test_what_explains_a_frame(models, clip):
@@ -135,29 +196,20 @@ def test_what_explains_a_frame(models, clip):
 
 
 def test_best_frame_is_the_source_itself(models, clip):
-    number, frame = find_best_frame(models, clip[2], iter(clip))
-    assert number == 2
-    np.testing.assert_array_equal(frame, clip[2])
+    poses = list(detected(as_engine(models), clip))
+    number, pose = find_best_frame(Painter(models, clip[2]).kp_source, iter(poses))
+    assert number == 2 and pose is poses[2]
 
 
-def test_frames_of_no_size_are_passed_over():
-    """Here a frame (K, 1, 3) is its own keypoints, in its first two channels."""
-    models = SimpleNamespace(
-        eval=lambda: None,
-        kp_detector=lambda batch: Keypoints(batch[:, :2, :, 0].transpose([0, 2, 1])),
-    )
-
-    def frame(points):
-        return np.pad(points[:, None], ((0, 0), (0, 0), (0, 1)))
-
-    flat = frame(SQUARE[[0, 2, 0, 2]])
-    other = frame(SQUARE * [1, 3])
-    number, best = find_best_frame(models, frame(SQUARE), [flat, other, frame(SQUARE / 2), flat])
-    assert number == 2 and best.shape == (4, 1, 3)
+def test_poses_of_no_size_are_passed_over():
+    flat, other = keypoints(SQUARE[[0, 2, 0, 2]]), keypoints(SQUARE * [1, 3])
+    square, small = keypoints(SQUARE), keypoints(SQUARE / 2)
+    number, best = find_best_frame(square, [flat, other, other, small, flat])
+    assert number == 3 and best is small
     with pytest.raises(UserError, match='in any driving frame'):
-        find_best_frame(models, frame(SQUARE), [flat, flat])
+        find_best_frame(square, [flat, flat])
     with pytest.raises(UserError, match='no area'):
-        find_best_frame(models, flat, [other])
+        find_best_frame(flat, [other])
 
 
 def test_bytes_are_rounded():

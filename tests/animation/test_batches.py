@@ -8,9 +8,16 @@ import pytest
 
 import animate as animate_door
 import demo
-from modules.animation.animator import Animator, animate, explained_animation, find_best_frame
+from modules.animation.animator import (
+    Painter,
+    animate,
+    detect_all,
+    detected,
+    explained_animation,
+)
 from modules.animation.batches import map_batches
-from modules.eager import EagerEngine
+from modules.animation.driving import find_best_frame
+from modules.eager import EagerEngine, as_engine
 from modules.runtime.errors import UserError
 from tests.support.animation_runs import files_of, run, run_file, strip_frames
 from tests.support.demo_runs import DATA, frames_of, run_demo
@@ -108,19 +115,23 @@ def test_a_clip_that_breaks_off_is_animated_up_to_there(models, clip, runs):
     assert runs == [3, 2]
 
 
-def test_live_frames_are_not_waited_for(models, clip):
+def test_live_poses_are_not_waited_for(models, clip):
     """One by one, whatever the engine's batch."""
-    animator, alone = (Animator(engine, clip[0], clip[1]) for engine in (in_threes(models), models))
-    for frame in clip[:2]:
-        found, expected = (a.explain(frame, with_deformed=False).frame for a in (animator, alone))
-        np.testing.assert_allclose(found, expected, atol=1e-5)
+    found = []
+    for engine in (in_threes(models), as_engine(models)):
+        painter = Painter(engine, clip[0])
+        for frame in clip[:2]:
+            (pose,) = detect_all(engine, [frame])
+            painter.start(pose)
+            found += painter.frames([pose])
+    np.testing.assert_allclose(found[:2], found[2:], atol=1e-5)
 
 
 def test_the_best_frame(models, clip):
     driving = [clip[i] for i in (0, 0, 1, 1, 2, 5, 6)]
-    for engine in (models, in_threes(models)):
-        number, frame = find_best_frame(engine, clip[5], iter(driving))
-        assert number == 5 and frame is clip[5]
+    for engine in (as_engine(models), in_threes(models)):
+        kp_source = Painter(engine, clip[5]).kp_source
+        assert find_best_frame(kp_source, detected(engine, driving))[0] == 5
 
 
 def test_demo(tmp_path, monkeypatch, golden_clip, runs):

@@ -9,12 +9,12 @@ from PIL import Image
 
 from modules.animation.inputs import (
     BUNDLED,
-    add_animation_options,
     choose_config,
     note_squeezed,
     read_config_and_source,
 )
 from modules.animation.inputs import read_config_and_source as read
+from modules.animation.options import add_animation_options
 from modules.checkpoints.download import CONFIGS, KNOWN_WEIGHTS
 from modules.config import load_config
 from modules.runtime.errors import UserError

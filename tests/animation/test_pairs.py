@@ -140,13 +140,13 @@ def test_outputs_are_chosen_and_added(whole, tmp_path, monkeypatch):
     """Only a grid needs the deformed source; outputs that are added later equal those at once."""
     config, complete = whole
     kinds = []
-    original = animator.Animator.explain_batch
+    original = animator.Painter.paint
 
-    def explain(self, frames, with_deformed=True):
+    def paint(self, driving, with_deformed=False):
         kinds.append(with_deformed)
-        return original(self, frames, with_deformed)
+        return original(self, driving, with_deformed)
 
-    monkeypatch.setattr(animator.Animator, 'explain_batch', explain)
+    monkeypatch.setattr(animator.Painter, 'paint', paint)
     folder = run(config, tmp_path / 'run', '--outputs', 'result', 'png')
     assert set(kinds) == {False}
     assert sorted(p.name for p in folder.iterdir()) == ['png', 'result', 'run.json']

@@ -7,7 +7,8 @@ import paddle
 import pytest
 from paddle.static import InputSpec
 
-from modules.animation.animator import animate, explained_animation, find_best_frame
+from modules.animation.animator import Painter, animate, detected, explained_animation
+from modules.animation.driving import find_best_frame
 from modules.eager import EagerEngine
 from modules.inference import choice
 from modules.inference import engine as engine_module
@@ -128,7 +129,8 @@ def test_two_sources_by_turns():
     for found, expected in zip(turns, alone):
         assert np.abs(expected[0] - expected[1]).max() > 1e-3
         np.testing.assert_allclose(found, expected, atol=2e-5)
-    assert find_best_frame(engine, frames[1], frames)[0] == 1
+    kp_source = Painter(engine, frames[1]).kp_source
+    assert find_best_frame(kp_source, detected(engine, frames))[0] == 1
 
 
 # ---- cache ----
