@@ -21,12 +21,13 @@ from modules.animation.inputs import (
     note_squeezed,
     read_config_and_source,
 )
+from modules.animation.options import add_time_options, read_timed, result_options
 from modules.inference.options import add_engine_options
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.messages import note
 from modules.runtime.process import choose_device, prepare_process
 from modules.runtime.shortage import ANIMATION_MEND, shortage_explained
-from modules.video import IMAGE_SUFFIXES, VideoReader, VideoWriter
+from modules.video import IMAGE_SUFFIXES, VideoWriter
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -53,9 +54,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         '--side_by_side', action='store_true', help='show picture | driving video | result'
     )
-    parser.add_argument(
-        '--audio', action='store_true', help="give the result the driving video's sound"
-    )
+    add_time_options(parser)
     add_engine_options(parser)
     options = parser.parse_args()
     choose_config(options)
@@ -79,20 +78,17 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     options = parse_arguments()
     config, size, source = read_config_and_source(options)
-    reader = VideoReader(options.driving_video)
-    note_squeezed(options.driving_video, reader.size, size)
-    audio_from = options.driving_video if options.audio and reader.has_audio else None
-    writer = VideoWriter(options.result_video, reader.fps, audio_from=audio_from)
-    if options.audio and not reader.has_audio:
-        note(f'{options.driving_video} has no sound to copy')
+    clip = read_timed(options)
+    note_squeezed(options.driving_video, clip.size, size)
+    writer = VideoWriter(options.result_video, clip.fps, **result_options(options, clip))
 
     prepare_process(options.cpu)
     device = choose_device(options.cpu)
     from modules.animation.clip import animate_clip
 
-    with reader:
-        animate_clip(options, config, size, source, reader, writer, device)
-    for warning in filter(None, (*reader.notes, writer.audio_warning, writer.rate_warning)):
+    with clip:
+        animate_clip(options, config, size, source, clip, writer, device)
+    for warning in filter(None, (*clip.notes, writer.audio_warning, writer.rate_warning)):
         note(warning)
     print(f'written: {options.result_video}')
 

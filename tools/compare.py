@@ -11,6 +11,7 @@ options they animate the bundled picture with the bundled clip and checkpoint.
 
 import argparse
 import contextlib
+import itertools
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ import numpy as np
 
 from modules.animation.inputs import (
     add_animation_options,
+    add_frames_option,
     choose_config,
     read_config_and_source,
     read_resized,
@@ -64,6 +66,7 @@ def parse_arguments() -> argparse.Namespace:
         'compare.gif and compare.mp4, if left out',
     )
     add_animation_options(parser)
+    add_frames_option(parser)
     options = parser.parse_args()
     inputs = [path.resolve() for path in (options.source_image, options.driving_video)]
     for path in options.out:
@@ -136,7 +139,7 @@ def main() -> None:
 
     models = StoredModels(config, options.checkpoint).load()
     with reader:
-        driving = np.stack(list(read_resized(reader, size, options.frames)))
+        driving = np.stack(list(read_resized(itertools.islice(reader, options.frames), size)))
     animation = Animation(source, driving, options.relative, options.adapt_scale)
     normalization = Normalization(options.relative, options.relative, options.adapt_scale)
     ours = np.stack(list(animate(models, source, animation.driving, normalization)))

@@ -11,11 +11,13 @@ from tqdm import tqdm
 from modules.animation.animator import animate, find_best_frame
 from modules.animation.inputs import read_resized
 from modules.animation.normalization import Normalization
+from modules.animation.options import stretch_text
+from modules.animation.timeline import TimedClip
 from modules.checkpoints.models import StoredModels
 from modules.eager import Engine
 from modules.inference.choice import build_engine
 from modules.runtime.errors import UserError
-from modules.video import VideoReader, VideoWriter
+from modules.video import VideoWriter
 from modules.video.levels import to_bytes
 from modules.video.prefetch import prefetch
 
@@ -24,34 +26,26 @@ def initial_frame(
     options: argparse.Namespace,
     engine: Engine,
     source: np.ndarray,
-    reader: VideoReader,
+    clip: TimedClip,
     size: tuple[int, int],
 ) -> np.ndarray | None:
     """The driving frame that movement is measured from; None for the first."""
-    driving = read_resized(reader, size, options.frames)
     if options.find_best_frame:
         print('looking for the best frame', flush=True)
-        bar = tqdm(driving, 'best frame', count_of(options, reader), unit='frame', disable=None)
-        number, frame = find_best_frame(engine, source, bar)
-        print(f'best frame: {number}')
+        driving = read_resized(clip, size)
+        bar = tqdm(driving, 'best frame', clip.frame_count, unit='frame', disable=None)
+        index, frame = find_best_frame(engine, source, bar)
+        print(f'best frame: {clip.timeline.number(index)}')
         return frame
     if options.best_frame is None:
         return None
-    frame = None
-    if options.best_frame >= 0:
-        frame = next(itertools.islice(driving, options.best_frame, None), None)
+    frame = next(read_resized(clip.frame_at(options.best_frame), size), None)
     if frame is None:
         raise UserError(
             f'--best_frame {options.best_frame}: {options.driving_video} has no such frame'
-            f'{f" within --frames {options.frames}" if options.frames else ""}; they count from 0'
+            f'{stretch_text(options)}; they count from 0, the first one of the file'
         )
     return frame
-
-
-def count_of(options: argparse.Namespace, reader: VideoReader) -> int | None:
-    """How many frames are animated; None where that is not known."""
-    known = [count for count in (reader.frame_count, options.frames) if count is not None]
-    return min(known, default=None)
 
 
 def animate_clip(
@@ -59,7 +53,7 @@ def animate_clip(
     config: Mapping[str, Any],
     size: tuple[int, int],
     source: np.ndarray,
-    reader: VideoReader,
+    clip: TimedClip,
     writer: VideoWriter,
     device: str,
 ) -> None:
@@ -67,7 +61,7 @@ def animate_clip(
 
     Args:
         config, size, source: from `read_config_and_source`.
-        reader: of the driving clip.
+        clip: what of the driving clip is animated.
         device: its name, for the progress bar.
     """
     models = StoredModels(config, options.checkpoint)
@@ -75,17 +69,17 @@ def animate_clip(
     engine = build_engine(
         models, params, size, options.engine, options.precision, batch=options.batch
     )
-    initial = initial_frame(options, engine, source, reader, size)
+    initial = initial_frame(options, engine, source, clip, size)
     # One decoder serves the networks and, side by side, the picture of the result. While a batch is
     # computed it gets the next one ready.
-    ready = prefetch(read_resized(reader, size, options.frames), ahead=max(2, engine.batch))
+    ready = prefetch(read_resized(clip, size), ahead=max(2, engine.batch))
     driving, shown = itertools.tee(ready)
     normalization = Normalization(options.relative, options.relative, options.adapt_scale)
     frames = animate(engine, source, driving, normalization, initial)
     with writer:
         # Where nobody watches, as in a log file, the bar stays away.
-        total = count_of(options, reader)
-        bar = tqdm(zip(frames, shown), f'on {device}', total, unit='frame', disable=None)
+        steps = zip(frames, shown)
+        bar = tqdm(steps, f'on {device}', clip.frame_count, unit='frame', disable=None)
         for frame, driving_frame in bar:
             if options.side_by_side:
                 frame = np.concatenate([source, driving_frame, frame], axis=1)

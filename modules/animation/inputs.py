@@ -2,9 +2,8 @@
 
 import argparse
 import functools
-import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from modules.config import load_config
 from modules.runtime.errors import UserError
 from modules.runtime.files import PathLike
 from modules.runtime.messages import note
-from modules.video import VideoReader, map_repeated, read_image, resize_frame
+from modules.video import map_repeated, read_image, resize_frame
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLED = ROOT / 'doc' / 'demo'
@@ -57,13 +56,17 @@ def add_animation_options(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='with --relative: scale the movement by the ratio of the sizes of the two objects',
     )
+    parser.add_argument('--cpu', action='store_true', help='use the CPU even if there is a GPU')
+
+
+def add_frames_option(parser: argparse._ActionsContainer) -> None:
+    """How much is animated, for a try."""
     parser.add_argument(
         '--frames',
         type=int,
         metavar='N',
         help='animate the first N frames of the driving video alone, for a try',
     )
-    parser.add_argument('--cpu', action='store_true', help='use the CPU even if there is a GPU')
 
 
 def choose_config(options: argparse.Namespace) -> None:
@@ -131,15 +134,9 @@ def note_squeezed(path: Path, shape: Sequence[int], size: tuple[int, int]) -> No
         )
 
 
-def read_resized(
-    reader: VideoReader, size: tuple[int, int], count: int | None = None
-) -> Iterator[np.ndarray]:
+def read_resized(frames: Iterable[np.ndarray], size: tuple[int, int]) -> Iterator[np.ndarray]:
     """The frames of a clip as they are decoded, float32 in [0, 1] of the model's size.
 
     A repeated frame is the same array again.
-
-    Args:
-        count: of the frames from its start; all if None.
     """
-    frames = itertools.islice(reader, count)
     return map_repeated(functools.partial(resize_frame, size=size), frames)

@@ -10,6 +10,7 @@ from PIL import Image
 from modules.animation.inputs import (
     BUNDLED,
     add_animation_options,
+    add_frames_option,
     choose_config,
     note_squeezed,
     read_config_and_source,
@@ -25,6 +26,7 @@ from tests.support.places import ROOT
 def chosen(*arguments):
     parser = argparse.ArgumentParser()
     add_animation_options(parser)
+    add_frames_option(parser)
     options = parser.parse_args(list(map(str, arguments)))
     choose_config(options)
     return options
