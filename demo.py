@@ -21,10 +21,13 @@ import numpy as np
 
 from modules.animation.inputs import choose_config, open_inputs
 from modules.animation.options import (
+    add_crop_options,
     add_device_options,
     add_input_options,
     add_motion_options,
     add_result_options,
+    add_time_options,
+    check_crop_options,
     check_motion_options,
     check_result_options,
 )
@@ -39,11 +42,14 @@ from modules.video import VideoWriter
 def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
     add_input_options(parser)
+    add_crop_options(parser)
+    add_time_options(parser)
     add_motion_options(parser)
     add_result_options(parser)
     add_device_options(parser)
     options = parser.parse_args()
     choose_config(options)
+    check_crop_options(options)
     check_motion_options(options)
     check_result_options(options)
     return options
@@ -81,10 +87,7 @@ def make_animation(
 def main() -> None:
     options = parse_arguments()
     inputs = open_inputs(options)
-    audio_from = inputs.sound if options.audio else None
-    writer = VideoWriter(options.result_video, inputs.fps, audio_from=audio_from)
-    if options.audio and audio_from is None:
-        note(f'{options.driving_video or options.motion} has no sound to copy')
+    writer = VideoWriter(options.result_video, inputs.fps, **inputs.sound(options))
 
     prepare_process(options.cpu)
     device = choose_device(options.cpu)

@@ -11,6 +11,7 @@ options they animate the bundled picture with the bundled clip and checkpoint.
 
 import argparse
 import contextlib
+import itertools
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -132,7 +133,7 @@ def main() -> None:
 
     models = StoredModels(config, options.checkpoint).load()
     with reader:
-        driving = np.stack(list(read_resized(reader, size, options.frames)))
+        driving = np.stack(list(read_resized(itertools.islice(reader, options.frames), size)))
     animation = Animation(source, driving, options.relative, options.adapt_scale)
     normalization = Normalization(options.relative, options.relative, options.adapt_scale)
     ours = np.stack(list(animate(models, source, animation.driving, normalization)))

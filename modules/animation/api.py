@@ -13,6 +13,7 @@ from modules.animation.driving import MotionDriving, Recorder, Smoother, find_be
 from modules.animation.inputs import choose_weights, last_stays
 from modules.animation.motion_file import Motion, check_config, check_detector
 from modules.animation.normalization import Normalization
+from modules.animation.timeline import Timeline
 from modules.checkpoints.models import StoredModels
 from modules.config import load_config
 from modules.inference.choice import build_engine
@@ -172,7 +173,7 @@ class Animator:
             fps: frames per second; a VideoReader knows it.
         """
         rate = frames.fps if isinstance(frames, VideoReader) else exact_rate(fps)
-        recorder = Recorder(rate, self.size, self._hash())
+        recorder = Recorder(Timeline(rate, rate), self.size, self._hash())
         for _ in recorder.record(self._poses(frames)):
             pass
         if recorder.count == 0:
@@ -183,7 +184,8 @@ class Animator:
         if isinstance(driving, Motion):
             check_config('motion', driving, self.size, self._config['model_params'])
             check_detector('motion', driving, self._hash())
-            return iter(MotionDriving(driving))
+            rate, count = driving.fps, driving.frame_count
+            return iter(MotionDriving(driving, Timeline(rate, rate, stop=count)))
 
         def prepare(frame: np.ndarray) -> np.ndarray:
             return _prepare(frame, self.size)

@@ -7,7 +7,6 @@ already stays whole. The two are framed alike, which absolute motion and all res
 from __future__ import annotations
 
 import argparse
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +18,7 @@ from tqdm import tqdm
 from modules.animation.boxes import Box, brought_inside, cut, overlap, whole
 from modules.animation.faces import INSTALL, Face, FindFaces, face_crop
 from modules.animation.finding import Finder, Found
-from modules.animation.following import Way, find_way
+from modules.animation.following import Segment, Way, find_way
 from modules.animation.inputs import (
     BUNDLED,
     BUNDLED_CHECKPOINT,
@@ -27,9 +26,11 @@ from modules.animation.inputs import (
     is_squeezed,
     note_squeezed,
 )
+from modules.animation.motion_file import Motion
+from modules.animation.timeline import TimedClip
 from modules.runtime.errors import UserError
 from modules.runtime.messages import note
-from modules.video import VideoReader, read_image
+from modules.video import read_image
 
 # Overlap of what a model wants with all of a picture, from which the picture is left as it is.
 # Frames of the published vox networks' examples reach 0.7.
@@ -73,28 +74,22 @@ class Material(NamedTuple):
         return cls(str(path), '--source_crop', picture, lambda: [picture], 25, 1)
 
     @classmethod
-    def of_clip(cls, path: Path, reader: VideoReader, count: int | None) -> Material:
-        """
-        Args:
-            count: of the frames from its start that are used; all if None.
-        """
-
-        def frames() -> Iterator[np.ndarray]:
-            return itertools.islice(reader, count)
-
-        first = next(iter(frames()))
-        known = [number for number in (count, reader.frame_count) if number is not None]
-        return cls(str(path), '--driving_crop', first, frames, reader.fps, min(known, default=None))
+    def of_clip(cls, clip: TimedClip) -> Material:
+        first = next(iter(clip))
+        return cls(
+            str(clip.path), '--driving_crop', first, clip.__iter__, clip.fps, clip.frame_count
+        )
 
 
 def choose_crops(
     options: argparse.Namespace,
     config: Mapping[str, Any],
     source: Material,
-    driving: Material,
+    driving: Material | None,
     finder: Finder,
     faces: FindFaces | None,
     num_faces: int | None = 1,
+    pose: np.ndarray | None = None,
 ) -> Crops:
     """The crops that demo.py's options ask for; says in a line what each is.
 
@@ -102,7 +97,9 @@ def choose_crops(
         options: crop, source_crop, driving_crop, checkpoint, config.
         finder: what finds objects by the model's keypoints.
         faces: what finds faces; None where it is not installed.
+        driving: None where no clip is seen, since its motion is in a file.
         num_faces: of the picture, if not one alone: the largest so many, or, with None, all.
+        pose: (K, 2), the first keypoints of that file.
 
     Raises:
         UserError: nothing was found, or a crop by hand lies outside of its picture.
@@ -110,29 +107,51 @@ def choose_crops(
     size = tuple(config['dataset_params']['frame_shape'][:2])
     by_hand = options.source_crop, options.driving_crop
     chooser = _Chooser(options, config, size, finder, faces)
+    materials = [source] if driving is None else [source, driving]
     ways: list[Way | None] = [
         None if box is None else _by_hand(material, box, size)
-        for material, box in zip((source, driving), by_hand)
+        for material, box in zip(materials, by_hand)
     ]
     others: list[Box] = []
     if num_faces != 1 and faces is not None:
         first, *others = _several_faces(source, faces, size[1] / size[0], num_faces)
         ways[0] = Way.still(first)
     if options.crop == 'none':
-        for material, way in zip((source, driving), ways):
+        for material, way in zip(materials, ways):
             if way is None:
                 note_squeezed(material.name, material.first.shape, size)
     elif options.crop != 'auto' or any(by_hand) or not _is_bundled(options):
-        ways = chooser.choose([source, driving], ways)
-    picture_way, driving_way = ways
-    box = None if picture_way is None else picture_way.box(0)
-    return Crops(box, driving_way, tuple(others))
+        ways = chooser.choose(materials, ways, pose)
+    box = None if ways[0] is None else ways[0].box(0)
+    return Crops(box, None if driving is None else ways[1], tuple(others))
+
+
+def motion_boxes(way: Way | None, slots: np.ndarray) -> np.ndarray | None:
+    """What a motion file keeps of a clip's crop: (N, 4), or (1, 4) where that stands still.
+
+    Args:
+        slots: (N,) numbers of frames.
+    """
+    if way is None:
+        return None
+    return np.array([way.box(number) for number in (slots[:1] if way.stands_still else slots)])
+
+
+def way_of_motion(motion: Motion) -> Way | None:
+    """The crop of the clip in which a motion was found."""
+    if motion.boxes is None:
+        return None
+    return Way([
+        Segment(int(slot), np.zeros(1), box[None], 0.0)
+        for slot, box in zip(motion.slots, motion.boxes)
+    ])  # fmt: skip
 
 
 def _is_bundled(options: argparse.Namespace) -> bool:
     """Whether picture and clip are those that come with this project."""
-    return is_same(options.source_image, BUNDLED / 'source.png') and is_same(
-        options.driving_video, BUNDLED / 'driving.mp4'
+    clip = options.driving_video
+    return is_same(options.source_image, BUNDLED / 'source.png') and (
+        clip is None or is_same(clip, BUNDLED / 'driving.mp4')
     )
 
 
@@ -168,8 +187,14 @@ class _Chooser:
         data = f'{config["dataset_params"]["root_dir"]} {options.config}'
         self.for_bodies = any(name in data for name in BODIES)
 
-    def choose(self, materials: list[Material], ways: list[Way | None]) -> list[Way | None]:
-        """Way for way: what was given, what was found, or None for all of a picture."""
+    def choose(
+        self, materials: list[Material], ways: list[Way | None], pose: np.ndarray | None
+    ) -> list[Way | None]:
+        """Way for way: what was given, what was found, or None for all of a picture.
+
+        Args:
+            pose: keypoints (K, 2) that show how objects are framed; None if a clip shows that.
+        """
         settled = [way is not None for way in ways]
         if self.auto:
             ready = [self._is_ready(material) for material in materials]
@@ -179,7 +204,7 @@ class _Chooser:
                 if not settled[i]:
                     settled[i], ways[i] = self._by_face(material)
         if not all(settled):
-            ways = self._by_object(materials, ways, settled)
+            ways = self._by_object(materials, ways, settled, pose)
         left = [m.name for m, way in zip(materials, ways) if way is None]
         if left:
             print(f'not cropped, for it is as the model wants it: {" and ".join(left)}')
@@ -215,11 +240,23 @@ class _Chooser:
         return True, way
 
     def _by_object(
-        self, materials: list[Material], ways: list[Way | None], settled: list[bool]
+        self,
+        materials: list[Material],
+        ways: list[Way | None],
+        settled: list[bool],
+        wanted: np.ndarray | None,
     ) -> list[Way | None]:
-        """The ways of those that are not settled, framed as the other one, or the clip first."""
+        """The ways of those that are not settled, framed as the other one, or the clip first.
+
+        Args:
+            wanted: keypoints (K, 2) of the clip, where there is only a picture.
+        """
         source, driving = 0, 1
         settled, ways = list(settled), list(ways)
+        if wanted is not None:
+            ways[source] = self._search(materials[source], wanted)
+            self._note_faces(ways)
+            return ways
         for i in (driving, source):  # what has the model's shape shows how it is framed
             if not any(settled) and self._fits(materials[i]):
                 settled[i] = True
@@ -233,9 +270,12 @@ class _Chooser:
         for i in (driving, source):
             if not settled[i]:
                 ways[i] = self._search(materials[i], wanted)
+        self._note_faces(ways)
+        return ways
+
+    def _note_faces(self, ways: list[Way | None]) -> None:
         if self.auto and self.faces is None and not self.for_bodies and any(ways):
             note(f"faces are cropped by an extra, the networks' keypoints did it: {INSTALL}")
-        return ways
 
     def _own_pose(self, material: Material) -> np.ndarray | None:
         """What to look for where neither picture nor clip shows how the model wants it."""

@@ -14,6 +14,7 @@ from modules.animation.animator import detect_all, detected
 from modules.animation.motion_file import Motion
 from modules.animation.normalization import hull_area
 from modules.animation.smoothing import JACOBIAN_BETA, Jitter, OneEuroFilter
+from modules.animation.timeline import Timeline
 from modules.eager import Engine
 from modules.runtime.errors import UserError
 from modules.util import Keypoints
@@ -33,51 +34,58 @@ class ClipDriving:
 
     Args:
         frames: makes an iterator of the frames (H, W, C) float in [0, 1] of the model's size.
+        frame_at: gives the frame of a number; none where there is none of this number.
     """
 
-    def __init__(self, engine: Engine, frames: Callable[[], Iterator[np.ndarray]]):
-        self._engine, self._frames = engine, frames
+    def __init__(
+        self,
+        engine: Engine,
+        frames: Callable[[], Iterator[np.ndarray]],
+        frame_at: Callable[[int], Iterator[np.ndarray]],
+    ):
+        self._engine, self._frames, self._frame_at = engine, frames, frame_at
 
     def __iter__(self) -> Iterator[Keypoints]:
         return detected(self._engine, self._frames())
 
     def pose(self, number: int) -> Keypoints | None:
-        if number < 0:
-            return None
-        frame = next(itertools.islice(self._frames(), number, None), None)
+        frame = next(self._frame_at(number), None)
         return None if frame is None else detect_all(self._engine, [frame])[0]
 
 
 class MotionDriving:
-    """Poses of a motion file."""
+    """Poses of a motion file, those that a timeline takes."""
 
-    def __init__(self, motion: Motion):
-        self._motion = motion
+    def __init__(self, motion: Motion, timeline: Timeline):
+        self._motion, self._timeline = motion, timeline
 
     def __iter__(self) -> Iterator[Keypoints]:
-        slots = [*self._motion.slots.tolist(), self._motion.frame_count]
+        motion = self._motion.take(list(self._timeline.numbers()))
+        slots = [*motion.slots.tolist(), motion.frame_count]
         for place, (here, after) in enumerate(itertools.pairwise(slots)):
-            yield from itertools.repeat(self._pose_at(place), after - here)
+            yield from itertools.repeat(_pose_at(motion, place), after - here)
 
     def pose(self, number: int) -> Keypoints | None:
-        if not 0 <= number < self._motion.frame_count:
+        if not self._timeline.has(number):
             return None
-        return self._pose_at(int(np.searchsorted(self._motion.slots, number, 'right')) - 1)
+        place = int(np.searchsorted(self._motion.slots, number, 'right')) - 1
+        return _pose_at(self._motion, place)
 
-    def _pose_at(self, place: int) -> Keypoints:
-        value, jacobian = self._motion.value, self._motion.jacobian
-        one = slice(place, place + 1)
-        return Keypoints(
-            paddle.to_tensor(value[one]),
-            None if jacobian is None else paddle.to_tensor(jacobian[one]),
-        )
+
+def _pose_at(motion: Motion, place: int) -> Keypoints:
+    value, jacobian = motion.value, motion.jacobian
+    one = slice(place, place + 1)
+    return Keypoints(
+        paddle.to_tensor(value[one]),
+        None if jacobian is None else paddle.to_tensor(jacobian[one]),
+    )
 
 
 class Recorder:
     """Keeps the poses that pass by, as they were detected, for a motion file.
 
     Args:
-        fps: frames per second of the clip.
+        timeline: of the clip.
         size: (H, W) of the frames that they are found in.
         detector: what finds them, see `detector_hash`.
 
@@ -85,8 +93,8 @@ class Recorder:
         count: how many there were, with the repeated ones.
     """
 
-    def __init__(self, fps: Fraction, size: tuple[int, int], detector: str):
-        self._fps, self._size, self._detector = fps, size, detector
+    def __init__(self, timeline: Timeline, size: tuple[int, int], detector: str):
+        self._timeline, self._size, self._detector = timeline, size, detector
         self._poses: list[list[np.ndarray]] = []
         self._slots: list[int] = []
         self.count = 0
@@ -114,10 +122,12 @@ class Recorder:
             parts[1] if len(parts) > 1 else None,
             np.array(self._slots, 'int64'),
             self.count,
-            self._fps,
+            self._timeline.fps,
             self._size,
             self._detector,
             boxes,
+            self._timeline.start,
+            self._timeline.speed,
         )
 
 

@@ -1,4 +1,6 @@
-"""What demo.py and tools/compare.py animate: config, picture, clip and motion; needs no Paddle."""
+"""What demo.py and tools/compare.py animate: config, picture, clip, motion and their time; needs no
+Paddle.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from modules.animation.motion_file import Motion, check_config, read_motion
+from modules.animation.timeline import Led, TimedClip, Timeline, beside, find_timeline
 from modules.checkpoints.download import CONFIGS
 from modules.config import load_config
 from modules.runtime.errors import UserError
@@ -29,6 +32,7 @@ from modules.video import (
     read_image,
     resize_frame,
 )
+from modules.video.writing import holds_sound
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLED = ROOT / 'doc' / 'demo'
@@ -79,8 +83,9 @@ def _config_of(checkpoint: str) -> Path:
     return BUNDLED_CONFIG
 
 
-def _is_same(path: PathLike, other: Path) -> bool:
-    return os.path.realpath(path) == os.path.realpath(other)
+def is_same(path: PathLike | None, other: Path) -> bool:
+    """Whether two paths lead to the same file."""
+    return path is not None and os.path.realpath(path) == os.path.realpath(other)
 
 
 def read_config_and_source(
@@ -89,16 +94,26 @@ def read_config_and_source(
     """The config, the model's (H, W), and the picture of that size, float32 in [0, 1]; of a clip
     the first frame.
     """
+    config, size, picture = _read_config_and_picture(options)
+    note_squeezed(options.source_image, picture.shape, size)
+    return config, size, resize_frame(picture, size)
+
+
+def _read_config_and_picture(
+    options: argparse.Namespace,
+) -> tuple[dict[str, Any], tuple[int, int], np.ndarray]:
+    """The config, the model's (H, W), and the picture as it is, (H, W, 3) uint8; of a clip the
+    first frame.
+    """
     config = load_config(options.config, need=('dataset_params.frame_shape',))
     size = tuple(config['dataset_params']['frame_shape'][:2])
     picture = _read_source(options.source_image)
-    bundled = options.checkpoint and _is_same(options.checkpoint, BUNDLED_CHECKPOINT)
-    if bundled and not _is_same(options.source_image, BUNDLED / 'source.png'):
+    bundled = is_same(options.checkpoint, BUNDLED_CHECKPOINT)
+    if bundled and not is_same(options.source_image, BUNDLED / 'source.png'):
         note(
             'the bundled networks have seen drawn creatures alone; for a face give --checkpoint vox'
         )
-    note_squeezed(options.source_image, picture.shape, size)
-    return config, size, resize_frame(picture, size)
+    return config, size, picture
 
 
 def _read_source(path: PathLike) -> np.ndarray:
@@ -122,28 +137,46 @@ class Inputs(NamedTuple):
 
     config: dict[str, Any]
     size: tuple[int, int]  # the model's (H, W)
-    source: np.ndarray  # (H, W, 3) float32 in [0, 1]: the picture, or the first frame of a clip
+    picture: np.ndarray  # (H, W, 3) uint8: the picture, or the first frame of a clip
     sources: VideoReader | None  # that clip
-    driving: AnyReader | None  # None where the motion comes from a file, and no clip is given
-    motion: Motion | None  # of the file
-    fps: Fraction  # of the result
-    frame_count: int | None  # likewise; None where that is not known
-
-    def driving_frames(self) -> Iterator[np.ndarray]:
-        """The frames of the driving clip that are animated, as of `read_resized`."""
-        if self.driving is not None:
-            yield from read_resized(self.driving, self.size, self.frame_count)
-
-    def source_frames(self) -> Iterator[np.ndarray]:
-        """Those of the source, without end: a picture, and a clip's last frame, stay."""
-        if self.sources is None:
-            return itertools.repeat(self.source)
-        return last_stays(read_resized(self.sources, self.size))
+    driving: TimedClip | None  # None where the motion comes from a file, and no clip is given
+    motion: Motion | None  # of the file, all of it
+    timeline: Timeline  # of what leads: the motion of a file, else the clip
 
     @property
-    def sound(self) -> PathLike | None:
-        """The clip whose sound can go with the result."""
-        return self.driving.path if self.driving is not None and self.driving.has_audio else None
+    def fps(self) -> Fraction:
+        """Frames per second of the result."""
+        return self.timeline.fps
+
+    @property
+    def frame_count(self) -> int | None:
+        """Frames of the result; None where that is not known."""
+        return self.timeline.frame_count
+
+    def source_frames(self) -> Iterator[np.ndarray]:
+        """Those of the source, uint8, without end: a picture, and a clip's last frame, stay."""
+        if self.sources is None:
+            return itertools.repeat(self.picture)
+        return last_stays(self.sources)
+
+    def sound(self, options: argparse.Namespace) -> dict[str, Any]:
+        """What the options ask of a VideoWriter: sound in step with what is seen, if there is any,
+        there and back.
+        """
+        asked: dict[str, Any] = {'there_and_back': options.loop}
+        can_hold = holds_sound(options.result_video)
+        if options.no_audio or not (can_hold or options.audio):
+            return asked
+        if self.driving is None or not self.driving.has_audio:
+            if options.audio:
+                note(f'{options.driving_video or options.motion} has no sound to copy')
+        elif options.loop and can_hold:
+            note('--loop: written without sound, which is not played backwards; see --no_audio')
+        else:
+            heard = self.driving.timeline
+            asked['audio_from'] = self.driving.path
+            asked.update(audio_start=heard.start, audio_speed=heard.speed)
+        return asked
 
     def notes(self) -> list[str]:
         """What was noticed on decoding; complete when all has been read."""
@@ -163,28 +196,50 @@ def open_inputs(options: argparse.Namespace) -> Inputs:
     Raises:
         UserError: something is not there, can't be read, or doesn't fit the rest.
     """
-    config, size, source = read_config_and_source(options)
+    config, size, picture = _read_config_and_picture(options)
     sources = VideoReader(options.source_image) if is_moving(options.source_image) else None
     if sources is not None and sources.frame_count == 1:
         sources = None
-    driving = None if options.driving_video is None else open_frames(options.driving_video)
-    motion = None
+    if sources is not None and options.faces != 1:
+        raise UserError(
+            f'--faces: {options.source_image} moves, and several faces are animated in a picture '
+            'alone; leave that out'
+        )
+    driving = motion = None
     if options.motion is not None:
         motion = read_motion(options.motion)
         check_config(options.motion, motion, size, config['model_params'])
-        if options.frames is not None:
-            motion = motion.take(range(min(options.frames, motion.frame_count)))
-    if driving is not None and (motion is None or options.side_by_side):
-        note_squeezed(options.driving_video, driving.size, size)
-    led: Motion | AnyReader | None = motion or driving
-    if led is None:
+        led = Led(options.motion, motion.fps, motion.frame_count)
+    if options.driving_video is not None:
+        reader = open_frames(options.driving_video)
+        if motion is None:
+            timeline = _timeline(options, reader)
+            driving = TimedClip(reader, timeline)
+        else:
+            timeline = _timeline(options, led)
+            driving = TimedClip(reader, beside(timeline, reader, motion.start, motion.speed))
+    elif motion is not None:
+        timeline = _timeline(options, led)
+    else:
         raise ValueError('neither a driving clip nor a motion file')
-    counts = (count for count in (led.frame_count, options.frames) if count is not None)
-    inputs = Inputs(
-        config, size, source, sources, driving, motion, led.fps, min(counts, default=None)
-    )
+    inputs = Inputs(config, size, picture, sources, driving, motion, timeline)
     _check_lengths(options, inputs)
     return inputs
+
+
+def _timeline(options: argparse.Namespace, clip: Led | AnyReader) -> Timeline:
+    times = options.start, options.end, options.frames, options.fps, options.speed
+    return find_timeline(clip, *times)
+
+
+def stretch_text(options: argparse.Namespace) -> str:
+    """' within' and those options that leave out a part of the driving video; '' without any."""
+    given = [
+        f'--{name} {value}'
+        for name in ('start', 'end', 'frames')
+        if (value := getattr(options, name)) is not None
+    ]
+    return ' within ' + ' '.join(given) if given else ''
 
 
 def _check_lengths(options: argparse.Namespace, inputs: Inputs) -> None:
@@ -215,30 +270,29 @@ def _check_lengths(options: argparse.Namespace, inputs: Inputs) -> None:
             )
 
 
-def note_squeezed(path: Path, shape: Sequence[int], size: tuple[int, int]) -> None:
-    """Says that a picture or clip will be distorted, where that is by more than SQUEEZED.
+def is_squeezed(shape: Sequence[int], size: tuple[int, int]) -> bool:
+    """Whether what has a shape (H, W, ...) is distorted to a size (H, W), by more than SQUEEZED."""
+    ratio = shape[1] * size[0] / (shape[0] * size[1])
+    return max(ratio, 1 / ratio) > 1 + SQUEEZED
+
+
+def note_squeezed(path: PathLike, shape: Sequence[int], size: tuple[int, int]) -> None:
+    """Says that a picture or clip will be distorted, if it will.
 
     Args:
         shape: its height and width, and what may follow.
         size: the model's (H, W).
     """
-    ratio = shape[1] * size[0] / (shape[0] * size[1])
-    if max(ratio, 1 / ratio) > 1 + SQUEEZED:
+    if is_squeezed(shape, size):
         note(
             f'{path}: {shape[1]} x {shape[0]} is squeezed to {size[1]} x {size[0]}; crop it to '
             'that shape for a better result'
         )
 
 
-def read_resized(
-    reader: Iterable[np.ndarray], size: tuple[int, int], count: int | None = None
-) -> Iterator[np.ndarray]:
+def read_resized(frames: Iterable[np.ndarray], size: tuple[int, int]) -> Iterator[np.ndarray]:
     """The frames of a clip as they are decoded, float32 in [0, 1] of the model's size.
 
     A repeated frame is the same array again.
-
-    Args:
-        count: of the frames from its start; all if None.
     """
-    frames = itertools.islice(reader, count)
     return map_repeated(functools.partial(resize_frame, size=size), frames)

@@ -1,6 +1,7 @@
 """The motion of a clip as keypoints alone, without a pixel of it: kept in a safetensors file.
 
-metadata    format 'first-order-model motion', version, rate ('30000/1001'), frame_count, size of
+metadata    format 'first-order-model motion', version, rate ('30000/1001'), frame_count, start and
+            speed (of the clip, see Motion, '5/2'), size of
             the frames that the keypoints were found in ('256x256', height first), detector (see
             `detector_hash` of modules/checkpoints/models.py), crc32 of each tensor
 value       (N, K, 2) float32, of the N frames that are not repeated
@@ -37,6 +38,7 @@ _STEEP = 1e6
 _MOST_FRAMES = 10_000_000  # 90 hours at 30 a second
 _FASTEST = 1000
 _RATE = re.compile(r'([1-9]\d{0,9})/([1-9]\d{0,9})', re.ASCII)
+_START = re.compile(r'(0|[1-9]\d{0,18})/([1-9]\d{0,18})', re.ASCII)
 _COUNT = re.compile(r'[1-9]\d{0,8}', re.ASCII)
 _SIZE = re.compile(r'([1-9]\d{0,4})x([1-9]\d{0,4})', re.ASCII)
 _NO_MOTION = 'holds no motion; --save_motion writes files that do'
@@ -56,6 +58,8 @@ class Motion(NamedTuple):
     size: tuple[int, int]  # (H, W) of the frames that the keypoints were found in
     detector: str  # what found them: detector_hash
     boxes: np.ndarray | None = None  # (N or 1, 4) float64: what was cropped of the clip, x, y, w, h
+    start: Fraction = Fraction(0)  # second of the clip that is second 0 of the motion
+    speed: Fraction = Fraction(1)  # seconds of the clip per second of the motion
 
     def take(self, numbers: Sequence[int], fps: Fraction | None = None) -> Motion:
         """The motion of some of the frames, such as those of a timeline.
@@ -98,6 +102,8 @@ def write_motion(path: PathLike, motion: Motion) -> None:
         'version': str(VERSION),
         'rate': f'{motion.fps.numerator}/{motion.fps.denominator}',
         'frame_count': str(motion.frame_count),
+        'start': f'{motion.start.numerator}/{motion.start.denominator}',
+        'speed': f'{motion.speed.numerator}/{motion.speed.denominator}',
         'size': f'{motion.size[0]}x{motion.size[1]}',
         'detector': motion.detector,
         'crc32': checksums(tensors),
@@ -162,10 +168,10 @@ def check_detector(path: PathLike, motion: Motion, detector: str) -> None:
 
 def _read(tensors: TensorFile) -> Motion:
     told = tensors.metadata
-    rate, count, size = (
-        _match(told, key, pattern)
-        for key, pattern in (('rate', _RATE), ('frame_count', _COUNT), ('size', _SIZE))
-    )
+    patterns = {
+        'rate': _RATE, 'frame_count': _COUNT, 'size': _SIZE, 'start': _START, 'speed': _RATE
+    }  # fmt: skip
+    rate, count, size, start, speed = (_match(told, *item) for item in patterns.items())
     try:
         sums = json.loads(told.get('crc32', ''))
     except (ValueError, RecursionError) as error:
@@ -196,6 +202,8 @@ def _read(tensors: TensorFile) -> Motion:
         (int(size[1]), int(size[2])),
         told.get('detector', ''),
         arrays.get('boxes'),
+        Fraction(int(start[1]), int(start[2])),
+        Fraction(int(speed[1]), int(speed[2])),
     )
 
 

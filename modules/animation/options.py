@@ -1,17 +1,20 @@
-"""The command line options of demo.py, a function for each group of `--help`; needs no Paddle."""
+"""The options of demo.py, a function for each group of `--help`; needs no Paddle."""
 
 import argparse
-import math
 import os
 from pathlib import Path
 
+from modules.animation import option_values as values
+from modules.animation.faces import INSTALL, has_face_detector
 from modules.animation.inputs import BUNDLED
 from modules.inference.options import add_engine_options
 from modules.runtime.errors import UserError
 from modules.runtime.files import check_output
 from modules.runtime.messages import note
 from modules.video import IMAGE_SUFFIXES
+from modules.video.writing import MOVIE_SUFFIXES
 
+CROPS = ('auto', 'face', 'object', 'none')
 Options = argparse.ArgumentParser | argparse._ArgumentGroup
 
 
@@ -40,11 +43,80 @@ def add_input_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help='mp4, gif, mov, webm, ... or a folder of images; a picture is a clip of one frame',
     )
+
+
+def add_crop_options(parser: argparse.ArgumentParser) -> None:
+    """What of picture and clip goes into the model: see `check_crop_options`."""
+    group = parser.add_argument_group('cropping')
+    group.add_argument(
+        '--crop',
+        choices=CROPS,
+        default='auto',
+        help='what of picture and clip goes into the model: the face, the object that its own '
+        'keypoints find, or, with none, all; auto (the default): all of what is cropped already, '
+        'else the face, else the object',
+    )
+    for name, of in (('source', 'picture'), ('driving', 'clip')):
+        group.add_argument(
+            f'--{name}_crop',
+            type=values.box,
+            metavar='X,Y,W,H',
+            help=f'crop the {of} to this box: left, top, width and height in pixels',
+        )
+    group.add_argument(
+        '--show_crop',
+        type=Path,
+        metavar='FILE.png',
+        help="write the picture and the clip's first frame with their boxes drawn in",
+    )
+
+
+def _add_frames_option(group: Options) -> None:
     group.add_argument(
         '--frames',
         type=int,
         metavar='N',
         help='animate the first N frames of the driving video alone, for a try',
+    )
+
+
+def add_time_options(parser: argparse.ArgumentParser) -> None:
+    """What of the driving video is animated, when it is shown, and what is heard."""
+    group = parser.add_argument_group('time and sound')
+    group.add_argument(
+        '--start',
+        type=values.moment,
+        metavar='T',
+        help='where the driving video begins: 2.5, a second, or 60f, a frame',
+    )
+    group.add_argument(
+        '--end',
+        type=values.moment,
+        metavar='T',
+        help='where it ends; that moment itself is left out',
+    )
+    _add_frames_option(group)
+    group.add_argument(
+        '--fps',
+        type=values.rate,
+        metavar='F',
+        help="the result's frames per second, if not the driving video's; it lasts as long, frames "
+        'are left out or repeated',
+    )
+    group.add_argument(
+        '--speed',
+        type=values.speed,
+        default=values.speed('1'),
+        metavar='FACTOR',
+        help='2 is twice as fast; the sound keeps its pitch',
+    )
+    group.add_argument(
+        '--loop', action='store_true', help='there and back: the frames follow again, backwards'
+    )
+    sound = group.add_mutually_exclusive_group()
+    sound.add_argument('--audio', action='store_true', help='say so where the result has no sound')
+    sound.add_argument(
+        '--no_audio', action='store_true', help="leave out the driving video's sound"
     )
 
 
@@ -68,7 +140,7 @@ def add_motion_options(parser: argparse.ArgumentParser) -> None:
     _add_normalization_options(group)
     group.add_argument(
         '--motion_scale',
-        type=_factor,
+        type=values.motion_scale,
         default=1.0,
         metavar='FACTOR',
         help='with --relative: the movement is FACTOR times the driving one; 0: none',
@@ -78,7 +150,7 @@ def add_motion_options(parser: argparse.ArgumentParser) -> None:
         '--best_frame',
         type=int,
         metavar='N',
-        help='with --relative: movement is measured from driving frame N instead of frame 0',
+        help='with --relative: movement is measured from driving frame N instead of the first',
     )
     best.add_argument(
         '--find_best_frame',
@@ -107,7 +179,7 @@ def add_motion_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_result_options(parser: argparse.ArgumentParser) -> None:
-    """What is written, and how."""
+    """What is written, and how: see `check_result_options`."""
     group = parser.add_argument_group('result')
     group.add_argument(
         '--result_video',
@@ -119,8 +191,36 @@ def add_result_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--side_by_side', action='store_true', help='show picture | driving video | result'
     )
+    pasting = group.add_mutually_exclusive_group()
+    pasting.add_argument(
+        '--paste_back',
+        action='store_true',
+        help='put what was animated back into the whole picture; this is done anyway where the '
+        'picture was cropped',
+    )
+    pasting.add_argument(
+        '--no_paste_back',
+        action='store_true',
+        help='give what the networks paint alone, in their size',
+    )
     group.add_argument(
-        '--audio', action='store_true', help="give the result the driving video's sound"
+        '--faces',
+        type=values.faces,
+        default=1,
+        metavar='all|N',
+        help='animate all faces of the picture, or its N largest, each by the same driving video '
+        '(default: 1; another one alone: --source_crop)',
+    )
+    scaling = group.add_mutually_exclusive_group()
+    scaling.add_argument(
+        '--size', type=values.size, metavar='W,H', help='width and height of the result in pixels'
+    )
+    scaling.add_argument(
+        '--upscale',
+        type=values.upscaling,
+        metavar='FACTOR',
+        help='the result FACTOR times as wide and high, by Lanczos interpolation alone: no detail '
+        'is added',
     )
 
 
@@ -135,11 +235,35 @@ def add_animation_options(parser: argparse.ArgumentParser) -> None:
     """What is animated, and how, without more: for tools/compare.py."""
     add_input_options(parser)
     _add_normalization_options(parser)
+    _add_frames_option(parser)
     _add_cpu(parser)
 
 
 def _add_cpu(group: Options) -> None:
     group.add_argument('--cpu', action='store_true', help='use the CPU even if there is a GPU')
+
+
+def check_crop_options(options: argparse.Namespace) -> None:
+    """
+    Raises:
+        UserError: faces are asked for, and what finds them is not installed; there is no driving
+            video to be cropped; --show_crop can't be written, or would replace an input.
+    """
+    by_hand = options.source_crop is not None and options.driving_crop is not None
+    if options.crop == 'face' and not by_hand and not has_face_detector():
+        raise UserError(f'--crop face: faces are found by an extra: {INSTALL}')
+    if options.driving_crop is not None and options.motion is not None:
+        raise UserError('--driving_crop: the keypoints of --motion were found in what was cropped')
+    path = options.show_crop
+    if path is None:
+        return
+    if path.suffix.lower() != '.png':
+        raise UserError(f'--show_crop {path}: is written as PNG; give a name that ends in .png')
+    given = [p for p in (options.source_image, options.driving_video) if p is not None]
+    inputs = [os.path.realpath(p) for p in given]
+    if os.path.realpath(path) in inputs or os.path.realpath(path.parent) in inputs:
+        raise UserError(f'--show_crop {path}: would replace or join what the result is made from')
+    check_output(path)
 
 
 def check_motion_options(options: argparse.Namespace) -> None:
@@ -164,8 +288,27 @@ def check_motion_options(options: argparse.Namespace) -> None:
 def check_result_options(options: argparse.Namespace) -> None:
     """
     Raises:
-        UserError: what is written would replace, or become, what it is made from.
+        UserError: what is written would replace, or become, what it is made from; several faces are
+            asked for, together with what goes with one alone.
     """
+    _check_places(options)
+    if options.side_by_side and options.driving_video is None:
+        raise UserError(
+            '--side_by_side: a motion file holds no frames to show; add its --driving_video'
+        )
+    if options.faces != 1:
+        _check_faces(options)
+    is_movie = options.result_video.suffix.lower() in MOVIE_SUFFIXES
+    if options.size is not None and is_movie and any(length % 2 for length in options.size):
+        width, height = options.size
+        even = f'{width + width % 2} x {height + height % 2}'
+        note(
+            f'--size {width},{height}: {options.result_video.suffix} holds even sizes alone: the '
+            f'last row or column is doubled to {even}'
+        )
+
+
+def _check_places(options: argparse.Namespace) -> None:
     inputs = [options.source_image, options.driving_video, options.motion, options.checkpoint]
     there = [path for path in inputs if path is not None and os.path.exists(path)]
     for name in ('result_video', 'save_motion'):
@@ -186,17 +329,15 @@ def check_result_options(options: argparse.Namespace) -> None:
                 f'--result_video {options.result_video}: would become a frame of the folder '
                 f'{folder}; choose another place'
             )
-    if options.side_by_side and options.driving_video is None:
-        raise UserError(
-            '--side_by_side: a motion file holds no frames to show; add its --driving_video'
-        )
 
 
-def _factor(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f'{text}: give a number of at least 0')
-    return value
+def _check_faces(options: argparse.Namespace) -> None:
+    text = f'--faces {values.ALL_FACES if options.faces is None else options.faces}'
+    if options.crop in ('object', 'none'):
+        raise UserError(f'{text}: --crop {options.crop} looks for no faces; leave that out')
+    if options.source_crop is not None:
+        raise UserError(f'{text}: --source_crop is the one face to animate; leave one of them out')
+    if options.no_paste_back:
+        raise UserError(f'{text}: several faces have one picture; leave out --no_paste_back')
+    if not has_face_detector():
+        raise UserError(f'{text}: faces are found by an extra: {INSTALL}')

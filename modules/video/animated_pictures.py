@@ -8,7 +8,7 @@ import contextlib
 import itertools
 import os
 import struct
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from modules.runtime.errors import UserError
 from modules.runtime.files import PathLike
-from modules.video.decoding import paced
+from modules.video.decoding import paced, take
 from modules.video.opening import damage_error
 from modules.video.pictures import Size, hides_all, ignores_alpha, open_picture, over_white
 from modules.video.survey import survey
@@ -62,14 +62,16 @@ class Animation:
                 for frame in shown
             )
 
-    def frames(self) -> Generator[np.ndarray, None, None]:
+    def frames(self, numbers: Iterable[int] | None = None) -> Generator[np.ndarray, None, None]:
         source = None
-        for _, decoded in paced(self._decode(), self.frame_count):
-            if decoded is not source:
-                source, frame = decoded, np.ascontiguousarray(decoded[..., :3])
-                if decoded.shape[2] == 4 and not self._ignore_alpha:
-                    frame = over_white(decoded)
-            yield frame
+        wanted = itertools.count() if numbers is None else numbers
+        with contextlib.closing(paced(self._decode(), self.frame_count)) as steps:
+            for decoded in take(steps, wanted):
+                if decoded is not source:
+                    source, frame = decoded, np.ascontiguousarray(decoded[..., :3])
+                    if decoded.shape[2] == 4 and not self._ignore_alpha:
+                        frame = over_white(decoded)
+                yield frame
 
     def pick(self, wanted: Sequence[int]) -> dict[int, np.ndarray]:
         """The frames of these numbers; each needs those before it."""

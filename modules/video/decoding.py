@@ -2,7 +2,7 @@
 
 import contextlib
 import itertools
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any, TypeVar
 
 import av
@@ -26,7 +26,8 @@ def decode(
     Numbers may be missing (nothing new to be shown there) or repeat (the last one is to be shown).
 
     Args:
-        is_short: a few frames are wanted, which come sooner from a single thread.
+        is_short: a few frames are wanted, which come sooner from a single thread, the more so where
+            several processes want some.
 
     Raises:
         UserError: damage, when it is reached.
@@ -35,8 +36,8 @@ def decode(
     with open_clip(path) as container, errors_named(path):
         stream = picture_track(container, path)
         tags = colour_tags(stream)
-        # A clip read through is worth all cores; a jump is short, and taken in several processes.
-        stream.thread_type = 'NONE' if is_short or start is not None else 'AUTO'
+        # A clip read through is worth all cores.
+        stream.thread_type = 'NONE' if is_short else 'AUTO'
         try:
             packets = _packets(container, stream, path, clip, start)
             for frame in _frames(_decoder(stream), packets):
@@ -107,6 +108,21 @@ def _frames(
         if packet is None:  # all frames of one clip are out
             decoder.flush_buffers()
     yield from decoder.decode(None)
+
+
+def take(steps: Iterable[tuple[int, Frame]], numbers: Iterable[int]) -> Iterator[Frame]:
+    """Of (number, frame) with ascending numbers, the frames of these, which ascend or repeat.
+
+    No more is decoded than that takes.
+    """
+    wanted = iter(numbers)
+    number = next(wanted, None)
+    for place, frame in steps:
+        while place == number:
+            yield frame
+            number = next(wanted, None)
+        if number is None:
+            return
 
 
 def paced(

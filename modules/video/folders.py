@@ -3,7 +3,7 @@
 import itertools
 import os
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,12 +33,17 @@ class Folder:
             else []
         )
 
-    def frames(self) -> Generator[np.ndarray, None, None]:
+    def frames(self, numbers: Iterable[int] | None = None) -> Generator[np.ndarray, None, None]:
         for picture in self._pictures:  # a header tells the odd one before others cost work
             if stored_size(picture) != stored_size(self._pictures[0]):
                 self._read(picture)
-        for picture in self._pictures:
-            yield self._read(picture)
+        last, frame = None, None
+        for number in range(len(self._pictures)) if numbers is None else numbers:
+            if number >= len(self._pictures):
+                return
+            if frame is None or number != last:
+                last, frame = number, self._read(self._pictures[number])
+            yield frame
 
     def pick(self, wanted: Sequence[int]) -> dict[int, np.ndarray]:
         return {number: self._read(self._pictures[number]) for number in wanted}

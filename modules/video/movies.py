@@ -3,7 +3,7 @@
 import bisect
 import contextlib
 import itertools
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 
 import av
@@ -11,7 +11,7 @@ import numpy as np
 
 from modules.runtime.errors import UserError
 from modules.video.colours import alpha_hides_all, display_matrix, to_rgb
-from modules.video.decoding import decode, paced
+from modules.video.decoding import decode, paced, take
 from modules.video.opening import damage_error, errors_named
 from modules.video.pictures import ignores_alpha
 from modules.video.survey import survey
@@ -46,12 +46,33 @@ class Movie:
             f'{width}x{height}',
         ]
 
-    def frames(self) -> Generator[np.ndarray, None, None]:
+    def frames(self, numbers: Iterable[int] | None = None) -> Generator[np.ndarray, None, None]:
         source, self._scaled = None, 0
-        for _, decoded in paced(decode(self.path, self._clip), self.frame_count):
-            if decoded is not source:
-                source, frame = decoded, self._convert(decoded)
-            yield frame
+        wanted = itertools.count() if numbers is None else iter(numbers)
+        first = next(wanted, None)
+        if first is None:
+            return
+        with contextlib.closing(self._steps_from(first)) as steps:
+            for decoded in take(steps, itertools.chain([first], wanted)):
+                if decoded is not source:
+                    source, frame = decoded, self._convert(decoded)
+                yield frame
+
+    def _steps_from(self, number: int) -> Generator[tuple[int, av.VideoFrame], None, None]:
+        """Yields (number, frame) from this number on, or from one before it."""
+        key_numbers = [self._clip.slot(key) for key in self._clip.keys]
+        nearest = bisect.bisect_right(key_numbers, number) - 1
+        if nearest > 0:
+            jump = decode(self.path, self._clip, self._clip.keys[nearest])
+            with contextlib.closing(paced(jump, self.frame_count, key_numbers[nearest])) as steps:
+                first = None
+                with contextlib.suppress(UserError):  # as in `pick`: the whole way decides
+                    first = next((step for step in steps if step[0] == number), None)
+                if first is not None:
+                    yield first
+                    yield from steps
+                    return
+        yield from paced(decode(self.path, self._clip), self.frame_count)
 
     def pick(self, wanted: Sequence[int]) -> dict[int, np.ndarray]:
         """The frames of these numbers, which ascend."""
@@ -70,7 +91,7 @@ class Movie:
             nearest = bisect.bisect_right(key_numbers, number) - 1
             if nearest > 0 and key_numbers[nearest] > position:
                 steps.close()
-                jump = decode(self.path, self._clip, keys[nearest])
+                jump = decode(self.path, self._clip, keys[nearest], True)
                 steps = paced(jump, self.frame_count, key_numbers[nearest])
             position, decoded = next((step for step in steps if step[0] == number), (number, None))
             if decoded is None:

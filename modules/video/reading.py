@@ -101,6 +101,19 @@ class VideoReader:
         self._frames = self._source.frames()
         return self._frames
 
+    def frames_at(self, numbers: Iterable[int]) -> Iterator[np.ndarray]:
+        """The frames of numbers that ascend or repeat, one after another.
+
+        They are those of an iteration; a number that repeats gives the same array again. One that
+        the clip doesn't have ends it, so that there may be more of them than frames. Decoding
+        starts at the nearest keyframe before the first one (in formats without an exact index, at
+        the clip's start, without the conversion to RGB of what is passed over) and ends with the
+        last one.
+        """
+        self.close()
+        self._frames = self._source.frames(numbers)
+        return self._frames
+
     def read_frames(self, indices: Sequence[int]) -> np.ndarray:
         """(N, H, W, 3) uint8: the frames of these numbers, in this order; numbers may repeat.
 

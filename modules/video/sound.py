@@ -3,6 +3,7 @@
 import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -21,20 +22,34 @@ from modules.video.wholeness import MOV
 RUN_UP = 0.1
 # Seconds that sound jumps back by where another clip begins, at least.
 BACK = Fraction(1, 4)
+# Samples per second at which the speed is changed, and half of atempo's window there, in seconds:
+# the power of two of samples from 1/24 s on.
+TEMPO_RATE = 48000
+TEMPO_HALF_WINDOW = Fraction(1024, TEMPO_RATE)
 
 
 class Sound(NamedTuple):
-    """A sound track: the clip, its number there, how it is encoded, and when the pictures start."""
+    """A sound track: the clip, its number there, how it is encoded, and what of it is wanted."""
 
     path: PathLike
     track: int
     codec: list[object]
-    zero: float  # seconds from the clip's start, which is second 0 to ffmpeg
+    zero: float  # its first second that is wanted, from the clip's start, which is 0 to ffmpeg
+    start: Fraction = Fraction(0)  # the same from the first picture on
+    speed: Fraction = Fraction(1)  # how many times faster it is played
     tracks: int = 1  # how many sound tracks the clip has
     clip: Clip | None = None  # what was found of one whose sound is put straight at first
 
+    @property
+    def is_changed(self) -> bool:
+        """Whether it is cut at its start or played at another speed: then packets won't do."""
+        return self.start > 0 or self.speed != 1
+
     def add_to(self, movie: Path, seconds: Fraction) -> str | None:
-        """Adds the sound from the first picture to the end -> None, or a line on what is missing.
+        """Adds the sound from `start` on, for so many seconds of the movie.
+
+        Returns:
+            None, or a line on what is missing.
 
         Raises:
             OSError: the disk is full, or fails.
@@ -46,22 +61,23 @@ class Sound(NamedTuple):
         with tempfile.TemporaryDirectory(dir=movie.parent) as folder:
             if self.clip is not None:
                 straight = Path(folder, 'sound.nut')
-                start = _write_straight(self.path, self.clip, straight)
+                start = _write_straight(self.path, self.clip, straight, self.start)
                 if start is None:
                     missing = f'{self.path}: gaps in its sound; it may be out of step'
                 else:
                     source, track, zero = straight, 0, start
             lead = min(zero, RUN_UP)
-            cut: list[object] = ['-itsoffset', -lead] if lead else []
+            cut: list[object] = ['-itsoffset', -lead] if lead and not self.is_changed else []
             if zero > lead:
                 cut += ['-ss', f'{zero - lead:.4f}']
+            filters = ['-af', _retimed(lead, self.speed, seconds)] if self.is_changed else []
             whole = Path(folder, movie.name)
             arguments = [
-                *('-i', file_url(movie), *cut, '-t', f'{float(seconds) + lead:.6f}'),
+                *('-i', file_url(movie), *cut, '-t', f'{float(seconds * self.speed) + lead:.6f}'),
                 # The option keeps playlists from reaching for the network.
                 *('-protocol_whitelist', 'file', '-i', file_url(source)),
                 *('-map', '0:v', '-map', f'1:a:{track}', '-map_chapters', '-1'),
-                *('-c:v', 'copy', *self.codec, *INDEX_IN_FRONT, file_url(whole)),
+                *('-c:v', 'copy', *filters, *self.codec, *INDEX_IN_FRONT, file_url(whole)),
             ]
             damaged = f'{self.path}: damaged sound track; some of it is missing'
             for tolerance, told in ((['-xerror'], missing), (['-max_error_rate', '1'], damaged)):
@@ -73,8 +89,13 @@ class Sound(NamedTuple):
         return f'{self.path}: unusable sound track; written without it'
 
 
-def find_sound(path: PathLike) -> Sound | None:
+def find_sound(
+    path: PathLike, start: Fraction = Fraction(0), speed: Fraction = Fraction(1)
+) -> Sound | None:
     """The sound track of a clip that players play, if there is one.
+
+    Args:
+        start, speed: as of Sound.
 
     Raises:
         UserError: no such file, or not a clip.
@@ -94,17 +115,55 @@ def find_sound(path: PathLike) -> Sound | None:
                 found = survey(path)
                 # Where clocks may jump, ffmpeg leaves out the time before the sound; where there is
                 # no index, it may leave out a part of the sound when it jumps to its start.
-                is_bent = found.joints or may_jump(clip) or zero > RUN_UP
+                is_bent = found.joints or may_jump(clip) or zero + start > RUN_UP
                 found = found if found.stamps and is_bent else None
         how: list[object] = ['-c:a', 'aac', '-ac', min(codec.channels, 2)]
-        if codec.name in ('aac', 'mp3', 'mp3float'):
-            how = ['-c:a', 'copy', '-copyinkf:a']
-    return Sound(path, number, how, zero, tracks, found)
+        sound = Sound(path, number, how, zero + float(start), start, speed, tracks, found)
+        if codec.name in ('aac', 'mp3', 'mp3float') and not sound.is_changed:
+            sound = sound._replace(codec=['-c:a', 'copy', '-copyinkf:a'])
+    return sound
 
 
-def _write_straight(path: PathLike, clip: Clip, target: Path) -> float | None:
+def _retimed(lead: float, speed: Fraction, seconds: Fraction) -> str:
+    """Filters that leave out the first `lead` seconds and play the rest at another speed.
+
+    Where the sound begins later, or has gaps, there is silence.
+
+    Args:
+        seconds: how long it may be in the end.
+    """
+    tempos = list(_tempos(speed))
+    rate, last = '', []
+    if tempos:
+        # atempo is early by half a window of its input, and as much is missing at its end: the
+        # beginning comes earlier by that, and silence is added.
+        rate, done = f'{TEMPO_RATE}:', Fraction(1)
+        for tempo in tempos:
+            lead -= float(TEMPO_HALF_WINDOW * done)
+            done *= tempo
+        last = ['apad=pad_dur=0.2', *(f'atempo={float(tempo):.9f}' for tempo in tempos)]
+    steps = [
+        f'atrim=start={max(lead, 0):.6f}',
+        f'asetpts=PTS-({lead:.6f})/TB',
+        f'aresample={rate}async=1:first_pts=0',
+        *last,
+        f'atrim=end={float(seconds):.6f}',
+    ]
+    return ','.join(steps)
+
+
+def _tempos(speed: Fraction) -> Iterator[Fraction]:
+    """The speeds of filters one after another, each of which can halve it at most."""
+    while speed < Fraction(1, 2):
+        yield Fraction(1, 2)
+        speed *= 2
+    if speed != 1:
+        yield speed
+
+
+def _write_straight(path: PathLike, clip: Clip, target: Path, start: Fraction) -> float | None:
     """Copies the sound of a clip, be it joined or not, on one line in time with the pictures, from
-    RUN_UP before the first one on.
+    RUN_UP before second `start` on, which counts from the first picture.
 
     Where it overlaps at a joint, by less than a packet as a rule, the later one gives way.
 
@@ -112,7 +171,7 @@ def _write_straight(path: PathLike, clip: Clip, target: Path) -> float | None:
         target: .nut, which holds every codec and keeps to the times given.
 
     Returns:
-        How many seconds after the first packet of sound the first picture is shown; None where
+        How many seconds after the first packet of sound that moment comes; None where
         sound doesn't start anew as often as pictures do: it can't be told what belongs where, and
         nothing is of use.
 
@@ -120,16 +179,16 @@ def _write_straight(path: PathLike, clip: Clip, target: Path) -> float | None:
         OSError: the disk is full, or fails.
     """
     try:
-        return _write(path, clip, target)
+        return _write(path, clip, target, start)
     except OSError:
         raise
     except av.FFmpegError:
         return None
 
 
-def _write(path: PathLike, clip: Clip, target: Path) -> float | None:
+def _write(path: PathLike, clip: Clip, target: Path, start: Fraction) -> float | None:
     shifts = [Fraction(0), *(shift * clip.tick for shift in clip.joints.values())]
-    start = clip.stamps[0] * clip.tick
+    start += clip.stamps[0] * clip.tick
     part, latest, first, written = 0, None, None, 0
     with open_clip(path) as source, av.open(file_url(target), 'w', format='nut') as output:
         track = sound_track(source)

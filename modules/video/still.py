@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -43,6 +44,10 @@ class Still:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return iter([self._picture])
+
+    def frames_at(self, numbers: Iterable[int]) -> Iterator[np.ndarray]:
+        """As of VideoReader."""
+        return (self._picture for _ in itertools.takewhile(lambda number: number == 0, numbers))
 
 
 AnyReader = VideoReader | Still

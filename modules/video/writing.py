@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from modules.runtime.files import PathLike, atomic_output, check_output
 from modules.video.ffmpeg import Ffmpeg, FfmpegError, encoder, find_ffmpeg, frames_in_gif
 from modules.video.pictures import Size
 from modules.video.sound import Sound, find_sound
+from modules.video.spool import Spool
 from modules.video.timing import Rate, exact_rate
 
 MOVIE_SUFFIXES = ('.mp4', '.mov', '.mkv')
@@ -25,6 +28,11 @@ _SETTINGS: dict[str, dict[str, Any]] = {
     '.png': {'extension': '.png', 'compress_level': 3},
     '.jpg': {'extension': '.jpg', 'quality': 95, 'subsampling': 0},
 }
+
+
+def holds_sound(path: PathLike) -> bool:
+    """Whether a clip of this name is of a kind that can hold sound."""
+    return Path(path).suffix.lower() in MOVIE_SUFFIXES
 
 
 def write_picture(path: PathLike, picture: np.ndarray) -> None:
@@ -74,6 +82,9 @@ class VideoWriter:
         fps: Rate,
         size: Size | None = None,
         audio_from: PathLike | None = None,
+        audio_start: Fraction = Fraction(0),
+        audio_speed: Fraction = Fraction(1),
+        there_and_back: bool = False,
     ):
         """Nothing is opened or written yet, but the place is tried.
 
@@ -83,6 +94,13 @@ class VideoWriter:
             size: (height, width) of the frames; left out, that of the first one.
             audio_from: a clip whose sound is added, from its start to the end of the frames
                 written. AAC and MP3 are copied, the rest is encoded to AAC.
+            audio_start: the second of that clip, counted from its first picture, at which the
+                sound begins; if it is another than 0, all kinds are encoded.
+            audio_speed: how many times faster the sound is to be played, at the pitch it has; if
+                it is another than 1, all kinds are encoded.
+            there_and_back: after the last frame those before it follow again, backwards, up to the
+                second one, so that a player that repeats the clip goes back and forth. They lie on
+                the disk beside `path` for that long.
 
         Raises:
             UserError: an extension that can't be written, or a place: see `atomic_output`.
@@ -92,6 +110,9 @@ class VideoWriter:
         self.audio_warning: str | None = None
         self.rate_warning: str | None = None
         self._audio_from = audio_from
+        self._audio_start, self._audio_speed = audio_start, audio_speed
+        self._there_and_back = there_and_back
+        self._spool: Spool | None = None  # all frames but the first
         self._ffmpeg: Ffmpeg | None = None
         self._suffix = self.path.suffix.lower()
         if self._suffix not in (*MOVIE_SUFFIXES, '.gif', '', *PICTURE_SUFFIXES):
@@ -133,29 +154,35 @@ class VideoWriter:
                 'without extension for a folder of pictures'
             )
         with self._output_errors():
-            if self.is_picture:
-                write_picture(self._target, frame)
-            elif not self._suffix:
-                write_picture(self._target / f'{self.frame_count:06d}.png', frame)
-            else:
-                if self._suffix != '.gif' and (height % 2 or width % 2):
-                    frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), 'edge')
-                if self._ffmpeg is None:
-                    self._ffmpeg = encoder(self._target, self.fps, frame.shape[:2])
-                self._ffmpeg.write(np.ascontiguousarray(frame))
+            if self._spool is not None and self.frame_count:
+                self._spool.add(frame)
+            self._encode(frame)
+
+    def _encode(self, frame: np.ndarray) -> None:
+        height, width = frame.shape[:2]
+        if self.is_picture:
+            write_picture(self._target, frame)
+        elif not self._suffix:
+            write_picture(self._target / f'{self.frame_count:06d}.png', frame)
+        else:
+            if self._suffix != '.gif' and (height % 2 or width % 2):
+                frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), 'edge')
+            if self._ffmpeg is None:
+                self._ffmpeg = encoder(self._target, self.fps, frame.shape[:2])
+            self._ffmpeg.write(np.ascontiguousarray(frame))
         self.frame_count += 1
 
     def _find_sound(self) -> Sound | None:
         source, sound = self._audio_from, None
         if source is None:
             return None
-        if self._suffix not in MOVIE_SUFFIXES:
+        if not holds_sound(self.path):
             known = ', '.join(MOVIE_SUFFIXES)
             self.audio_warning = f'{self.path}: written without sound; only {known} can hold any'
         elif Path(source).is_dir():
             self.audio_warning = f'{source}: a folder holds no sound; written without it'
         else:
-            sound = find_sound(source)
+            sound = find_sound(source, self._audio_start, self._audio_speed)
             if sound is None:
                 self.audio_warning = f'{source}: no sound track to copy; written without it'
         return sound
@@ -164,17 +191,23 @@ class VideoWriter:
     def _whole_output(self) -> Iterator[None]:
         with atomic_output(self.path, folder=not self._suffix) as self._target:
             sound = self._find_sound()
+            if self._there_and_back:
+                self._spool = Spool(self._target.parent)
             try:
                 yield
                 if self.frame_count == 0:
                     raise UserError(f'{self.path}: no frames to write; check the input')
                 with self._output_errors():
+                    for frame in itertools.islice(reversed(self._spool or ()), 1, None):
+                        self._encode(frame)
                     if self._ffmpeg:
                         self._ffmpeg.finish()
                     if sound:
                         seconds = self.frame_count / self.fps
                         self.audio_warning = sound.add_to(self._target, seconds)
             finally:
+                if self._spool is not None:
+                    self._spool.close()
                 if self._ffmpeg:
                     self._ffmpeg.close()
         kept = frames_in_gif(self.frame_count, self.fps)
