@@ -10,10 +10,10 @@ import paddle
 from tqdm import tqdm
 
 from modules.animation.animator import animate_several, detect_all, find_best_frame
-from modules.animation.boxes import cut, whole
+from modules.animation.boxes import Box
 from modules.animation.composing import Composer
 from modules.animation.crop_picture import write_crop_picture
-from modules.animation.cropping import Crops, Material, choose_crops, cut_frames
+from modules.animation.cropping import Crops, Material, choose_crops, cut_frames, cut_source
 from modules.animation.faces import has_face_detector, load_face_detector
 from modules.animation.finding import Detect, Finder
 from modules.animation.following import Way
@@ -115,8 +115,8 @@ def animate_clip(
         models, params, size, options.engine, options.precision, batch=options.batch
     )
     crops = crop(options, config, engine, picture, reader)
-    boxes = crops.boxes or [whole(picture)]
-    sources = [cut(picture, box, size) for box in boxes]
+    boxes: Sequence[Box | None] = crops.boxes or [None]
+    sources = [cut_source(picture, box, size) for box in boxes]
     composer = Composer(options, picture, crops.boxes, sources)
     initial = initial_frame(options, engine, sources[0], reader, size, crops.driving)
     # One decoder serves the networks and, side by side, the picture of the result. While a batch is
