@@ -31,7 +31,7 @@ from modules.video.levels import to_bytes
 from modules.video.prefetch import prefetch
 
 FORMATS = ('mp4', 'png')  # of the clips written
-LONGEST_NAME = 230  # bytes; file systems take 255
+LONGEST_NAME = 200  # bytes; file systems take 255, with number, frames and extension
 _SAVED_EVERY = 10  # seconds, while the detector is at work
 
 
@@ -75,10 +75,14 @@ def crop_tracks(
     clip, folder = Path(clip), Path(folder)
     if kind == 'mp4' and size % 2:
         raise UserError(f'--size {size}: mp4 holds even sizes only; give {size + 1}, or png')
-    name = clip.resolve().name
+    name = os.path.basename(os.path.abspath(clip))
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        raise UserError(f'{name}: too long a name for clips of it; rename it')
+    if os.path.realpath(clip) == os.path.realpath(folder):
+        raise UserError(f'{option} {folder}: is the clip itself; take another folder')
     with VideoReader(clip) as reader, folder_of_one_run(folder, option):
         settings = {
-            'clip': clip.name,
+            'clip': name,
             'sha256': clip_hash(clip),
             'rules': rules._asdict(),
             'size': size,
@@ -115,14 +119,12 @@ def clip_hash(clip: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(path for path in clip.iterdir() if path.is_file()):
         with open(path, 'rb') as file:
-            digest.update(f'{path.name}\0{file_hash(file)}\n'.encode())
+            digest.update(os.fsencode(path.name) + b'\0' + file_hash(file).encode() + b'\n')
     return digest.hexdigest()
 
 
 def _name(name: str, number: int, track: Track, kind: str) -> str:
     name = f'{name}#{number}@{track.start:06d}-{track.end:06d}'
-    if len(os.fsencode(name)) > LONGEST_NAME:
-        raise UserError(f'{name}: too long for the name of a clip; rename the clip that it is of')
     return name if kind == 'png' else f'{name}.{kind}'
 
 

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from modules.animation.boxes import Box, cut, overlap
-from modules.animation.cropping import FILLED, Material, choose_crops, cut_frames, cut_source
+from modules.animation.cropping import (
+    FILLED,
+    Crops,
+    Material,
+    choose_crops,
+    cut_frames,
+    cut_source,
+)
 from modules.animation.faces import Face, face_crop
 from modules.animation.finding import Finder
 from modules.animation.following import Way
@@ -72,7 +79,7 @@ def test_of_several_faces_the_largest_is_taken_and_stayed_with():
 def test_what_is_cropped_already_stays_whole(capsys):
     filling = Box(50, 50, 90, 120)
     assert overlap(face_crop(filling), Box(0, 0, 200, 200)) > FILLED
-    assert crops(SQUARE, SQUARE, sees(filling)) == (None, None)
+    assert crops(SQUARE, SQUARE, sees(filling)) == Crops(None, None)
     assert 'not cropped, for it is as the model wants it: source_crop and driving_crop' in (
         capsys.readouterr().out
     )
@@ -86,7 +93,7 @@ def test_what_has_the_models_size_is_not_even_looked_at():
     def never(_):
         raise AssertionError
 
-    assert crops(made, made, never, detect=never) == (None, None)
+    assert crops(made, made, never, detect=never) == Crops(None, None)
 
 
 def test_a_face_in_a_square_that_does_not_fill_it():
@@ -136,7 +143,7 @@ def test_an_object_that_wanders_is_followed():
 
 def test_an_object_that_fills_a_square_stays_whole():
     whole = patches(200, 200, Box(0, 0, 190, 190))
-    assert crops(whole, whole) == (None, None)
+    assert crops(whole, whole) == Crops(None, None)
     small = patches(200, 200, Box(100, 20, 80, 80))
     assert overlap(crops(small, whole).source, Box(100, 20, 80, 80)) > 0.85
 
@@ -159,7 +166,7 @@ def test_nothing_found_says_what_to_do():
     with pytest.raises(UserError, match='no object could be found'):
         crops(SQUARE, patches(100, 100, Box(0, 0, 100, 100)), crop='object')
     # A square is no worse off than without cropping.
-    assert crops(SQUARE, SQUARE, sees()) == (None, None)
+    assert crops(SQUARE, SQUARE, sees()) == Crops(None, None)
 
 
 def test_boxes_by_hand(capsys):
@@ -176,7 +183,7 @@ def test_boxes_by_hand(capsys):
 
 
 def test_none_squeezes_with_a_line(capsys):
-    assert crops(GRAY, SQUARE, sees(FACE), 'none') == (None, None)
+    assert crops(GRAY, SQUARE, sees(FACE), 'none') == Crops(None, None)
     assert capsys.readouterr().err.count('is squeezed to 64 x 64') == 1
 
 
@@ -188,7 +195,7 @@ def test_what_is_bundled_is_never_cropped(capsys):
     )  # fmt: skip
     config = {'dataset_params': {'root_dir': 'data', 'frame_shape': [*SIZE, 3]}}
     finder = Finder(detect_patches, SIZE)
-    assert choose_crops(options, config, picture, picture, finder, sees(FACE)) == (None, None)
+    assert choose_crops(options, config, picture, picture, finder, sees(FACE)) == Crops(None, None)
     assert capsys.readouterr().out == ''
 
 

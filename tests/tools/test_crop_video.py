@@ -200,6 +200,12 @@ def test_mistakes(clip, tmp_path, crop):
     (out / '.talk.mp4.tracks.json').write_text('{')
     with pytest.raises(UserError, match='damaged'):
         crop(clip, out)
+    folder = write_folder(tmp_path / 'pictures', long_clip()[:3])
+    with pytest.raises(UserError, match='is the clip itself; take another folder'):
+        crop(folder, folder)
+    long = tmp_path / ('a' * 201)
+    with pytest.raises(UserError, match='too long a name'):
+        crop(write_folder(long, long_clip()[:3]), out)
     with pytest.raises(UserError, match=r'absent\.mp4'):
         crop(tmp_path / 'absent.mp4', out)
 
