@@ -17,7 +17,7 @@ from tests.support.clips import beep, drawn, encode, heard, write
 from tests.support.demo_runs import DATA, frames_of, run_demo, write_clip
 from tests.support.places import ROOT
 
-TINY = ['--config', DATA / 'tiny.yaml', '--checkpoint', DATA, '--engine', 'eager']
+TINY = ['--config', DATA / 'tiny.yaml', '--checkpoint', DATA, '--engine', 'eager', '--crop', 'none']
 SOURCE = ['--source_image', DATA / 'source.png']
 OTHER = DATA / 'tiny-nets-legacy.pth.tar'
 

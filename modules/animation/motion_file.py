@@ -171,6 +171,7 @@ def _read(tensors: TensorFile) -> Motion:
     patterns = {
         'rate': _RATE, 'frame_count': _COUNT, 'size': _SIZE, 'start': _START, 'speed': _RATE
     }  # fmt: skip
+    told = {'start': '0/1', 'speed': '1/1', **told}  # where nothing is said: the clip's own
     rate, count, size, start, speed = (_match(told, *item) for item in patterns.items())
     try:
         sums = json.loads(told.get('crc32', ''))
