@@ -180,8 +180,16 @@ class Finder:
         if not seen:
             return Found(box, 1.0, 0.0)
         middle = Box(*np.median([each.box for each in seen], axis=0).tolist())
-        agreement = float(sum(overlap(middle, each.box) for each in seen)) / len(GLANCES)
-        return Found(middle, float(np.median([each.unlikeness for each in seen])), agreement)
+        unlikeness = float(np.median([each.unlikeness for each in seen]))
+        # Keypoints that don't heed the picture lead each glance to itself: that is no agreement.
+        agreed = _mean_overlap(middle, [each.box for each in seen], len(GLANCES))
+        apart = _mean_overlap(glances[0], glances, len(GLANCES))
+        return Found(middle, unlikeness, max(0.0, (agreed - apart) / (1 - apart)))
+
+
+def _mean_overlap(box: Box, others: Sequence[Box], count: int) -> float:
+    """Of `count` boxes, of which those that are not there have none."""
+    return float(sum(overlap(box, other) for other in others)) / count
 
 
 def _look(

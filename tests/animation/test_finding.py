@@ -26,7 +26,7 @@ def test_an_object_is_found(shape, box):
     finder = Finder(detect_patches, SIZE)
     found = finder.find(patches(*shape, Box(*box)), WANTED)
     assert overlap(found.box, Box(*box)) > 0.85
-    assert found.quality > 0.75
+    assert found.quality > 0.6
 
 
 def test_what_is_not_there_is_not_found():
@@ -43,7 +43,7 @@ def test_keypoints_that_lie_alike_in_all_crops_find_nothing():
     """As those of networks without training may: every crop says that it is the right one."""
     finder = Finder(lambda frames: np.stack([WANTED] * len(frames)), SIZE)
     found = finder.find(np.full((200, 300, 3), 128, np.uint8), WANTED)
-    assert found.unlikeness < 0.01 and found.quality < 0.9
+    assert found.unlikeness < 0.01 and found.quality < 0.1
     assert finder.fills(np.zeros((99, 99, 3), np.uint8), WANTED) == pytest.approx(1)
 
 
