@@ -44,7 +44,8 @@ def parse_arguments() -> argparse.Namespace:
         '--best_frame',
         type=int,
         metavar='N',
-        help='with --relative: movement is measured from driving frame N instead of frame 0',
+        help='with --relative: movement is measured from driving frame N, which counts from 0 in '
+        'the file, instead of the first that is animated',
     )
     best.add_argument(
         '--find_best_frame',
