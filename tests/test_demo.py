@@ -255,7 +255,7 @@ def test_a_gif_that_leaves_frames_out_is_noted(tmp_path, monkeypatch, capsys):
     )
 
 
-def test_sound_is_copied_where_asked_for(tmp_path, monkeypatch, capsys):
+def test_sound_is_copied_where_there_is_one(tmp_path, monkeypatch, capsys):
     small = ['--config', DATA / 'tiny.yaml', '--checkpoint', DATA, '--engine', 'eager']
     small += ['--crop', 'none']
 
@@ -264,19 +264,22 @@ def test_sound_is_copied_where_asked_for(tmp_path, monkeypatch, capsys):
         return [line for line in lines if 'is squeezed' not in line]
 
     clip = beep(tmp_path / 'clip.mp4', 'aac', seconds=0.4)
-    for flags, heard in (((), False), (('--audio',), True)):
-        result = tmp_path / f'result{heard}.mp4'
+    for i, flags in enumerate([(), ('--audio',), ('--no_audio',)]):
+        result, heard = tmp_path / f'result{i}.mp4', flags != ('--no_audio',)
         run_demo(monkeypatch, *small, '--driving_video', clip, '--result_video', result, *flags)
         with VideoReader(result) as reader:
             assert reader.has_audio == heard and reader.frame_count == 10
-    assert notes() == []
     result = tmp_path / 'result.gif'
+    run_demo(monkeypatch, *small, '--driving_video', clip, '--result_video', result)
+    assert notes() == []  # a GIF is not expected to sound
     run_demo(monkeypatch, *small, '--driving_video', clip, '--result_video', result, '--audio')
     assert [line.partition(';')[0] for line in notes()] == [
         f'note: {result}: written without sound'
     ]
     silent = write_clip(tmp_path / 'silent.mp4', num_frames=1)
     result = tmp_path / 'silent_result.mp4'
+    run_demo(monkeypatch, *small, '--driving_video', silent, '--result_video', result)
+    assert notes() == []
     run_demo(monkeypatch, *small, '--driving_video', silent, '--result_video', result, '--audio')
     assert notes() == [f'note: {silent} has no sound to copy']
     assert len(frames_of(result)) == 1

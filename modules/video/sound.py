@@ -1,9 +1,9 @@
 """The sound of a clip beside what is made of its pictures, in step with them."""
 
 import contextlib
+import math
 import os
 import tempfile
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -22,10 +22,9 @@ from modules.video.wholeness import MOV
 RUN_UP = 0.1
 # Seconds that sound jumps back by where another clip begins, at least.
 BACK = Fraction(1, 4)
-# Samples per second at which the speed is changed, and half of atempo's window there, in seconds:
-# the power of two of samples from 1/24 s on.
-TEMPO_RATE = 48000
-TEMPO_HALF_WINDOW = Fraction(1024, TEMPO_RATE)
+# Samples per second where the speed is changed, and how early clicks then came, in seconds: nearly
+# half of a piece, which is the least power of two of samples that lasts 1/24 s.
+RATE, EARLY = 48000, 0.019
 
 
 class Sound(NamedTuple):
@@ -39,6 +38,7 @@ class Sound(NamedTuple):
     speed: Fraction = Fraction(1)  # how many times faster it is played
     tracks: int = 1  # how many sound tracks the clip has
     clip: Clip | None = None  # what was found of one whose sound is put straight at first
+    is_indexed: bool = True  # whether a jump into the clip leads to the second that is wanted
 
     @property
     def is_changed(self) -> bool:
@@ -62,11 +62,14 @@ class Sound(NamedTuple):
             if self.clip is not None:
                 straight = Path(folder, 'sound.nut')
                 start = _write_straight(self.path, self.clip, straight, self.start)
+                if start == math.inf:
+                    return missing
                 if start is None:
                     missing = f'{self.path}: gaps in its sound; it may be out of step'
                 else:
                     source, track, zero = straight, 0, start
-            lead = min(zero, RUN_UP)
+            # The sound of an AVI, which has no times of its own, is decoded from the start.
+            lead = zero if self.is_changed and not self.is_indexed else min(zero, RUN_UP)
             cut: list[object] = ['-itsoffset', -lead] if lead and not self.is_changed else []
             if zero > lead:
                 cut += ['-ss', f'{zero - lead:.4f}']
@@ -105,7 +108,7 @@ def find_sound(
         if track is None:
             return None
         number, codec, zero = clip.streams.audio.index(track), track.codec_context, 0.0
-        tracks, found = len(clip.streams.audio), None
+        tracks, found, is_indexed = len(clip.streams.audio), None, clip.format.name != AVI
         with contextlib.suppress(UserError):  # there are no pictures, or none of use
             pictures = picture_track(clip, path)
             if None not in (clip.start_time, pictures.start_time):
@@ -118,7 +121,8 @@ def find_sound(
                 is_bent = found.joints or may_jump(clip) or zero + start > RUN_UP
                 found = found if found.stamps and is_bent else None
         how: list[object] = ['-c:a', 'aac', '-ac', min(codec.channels, 2)]
-        sound = Sound(path, number, how, zero + float(start), start, speed, tracks, found)
+        zero += float(start)
+        sound = Sound(path, number, how, zero, start, speed, tracks, found, is_indexed)
         if codec.name in ('aac', 'mp3', 'mp3float') and not sound.is_changed:
             sound = sound._replace(codec=['-c:a', 'copy', '-copyinkf:a'])
     return sound
@@ -132,33 +136,35 @@ def _retimed(lead: float, speed: Fraction, seconds: Fraction) -> str:
     Args:
         seconds: how long it may be in the end.
     """
-    tempos = list(_tempos(speed))
-    rate, last = '', []
-    if tempos:
-        # atempo is early by half a window of its input, and as much is missing at its end: the
-        # beginning comes earlier by that, and silence is added.
-        rate, done = f'{TEMPO_RATE}:', Fraction(1)
-        for tempo in tempos:
-            lead -= float(TEMPO_HALF_WINDOW * done)
-            done *= tempo
-        last = ['apad=pad_dur=0.2', *(f'atempo={float(tempo):.9f}' for tempo in tempos)]
+    early, filters = _stretched(speed) if speed != 1 else (0.0, [])
+    lead -= early
     steps = [
         f'atrim=start={max(lead, 0):.6f}',
         f'asetpts=PTS-({lead:.6f})/TB',
-        f'aresample={rate}async=1:first_pts=0',
-        *last,
+        f'aresample={f"{RATE}:" if filters else ""}async=1:first_pts=0',
+        *filters,
         f'atrim=end={float(seconds):.6f}',
     ]
     return ','.join(steps)
 
 
-def _tempos(speed: Fraction) -> Iterator[Fraction]:
-    """The speeds of filters one after another, each of which can halve it at most."""
-    while speed < Fraction(1, 2):
-        yield Fraction(1, 2)
-        speed *= 2
-    if speed != 1:
-        yield speed
+def _stretched(speed: Fraction) -> tuple[float, list[str]]:
+    """Filters that change the speed of sound of RATE and keep its pitch.
+
+    They put pieces of it together where they fit, which moves what is heard by up to 25 ms; by more
+    only where several follow each other, since each can halve the speed at most.
+
+    Returns:
+        How early their result is on average, in seconds of what they get, and them.
+    """
+    early, tempos, rest = 0.0, [], speed
+    while rest != 1:
+        tempo = max(rest, Fraction(1, 2))
+        tempos.append(f'atempo={float(tempo):.9f}')
+        early += EARLY * float(min(1, 3 * abs(tempo - 1)) * speed / rest)
+        rest /= tempo
+    # The end of what they get is missing from what they give.
+    return early, ['apad=pad_dur=0.2', *tempos]
 
 
 def _write_straight(path: PathLike, clip: Clip, target: Path, start: Fraction) -> float | None:
@@ -171,9 +177,9 @@ def _write_straight(path: PathLike, clip: Clip, target: Path, start: Fraction) -
         target: .nut, which holds every codec and keeps to the times given.
 
     Returns:
-        How many seconds after the first packet of sound that moment comes; None where
-        sound doesn't start anew as often as pictures do: it can't be told what belongs where, and
-        nothing is of use.
+        How many seconds after the first packet of sound that moment comes; infinity where all sound
+        ends before; None where sound doesn't start anew as often as pictures do: it can't be told
+        what belongs where, and nothing is of use.
 
     Raises:
         OSError: the disk is full, or fails.
@@ -213,6 +219,6 @@ def _write(path: PathLike, clip: Clip, target: Path, start: Fraction) -> float |
                 packet.pts = packet.dts = shown
                 packet.stream = copy
                 output.mux(packet)
-    if first is None or part < len(shifts) - 1:
+    if latest is None or part < len(shifts) - 1:
         return None
-    return float(start - first)
+    return math.inf if first is None else float(start - first)

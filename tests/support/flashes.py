@@ -13,7 +13,7 @@ def write_flashes(path, codec, moments, fps=25, seconds=4, rate=48000, start=0, 
     """A clip that is black and silent but for `LASTING` from each of the moments on, in seconds.
 
     Args:
-        start: of pictures and sound, in whole seconds, in formats that keep it.
+        start: of pictures and sound, in seconds, in formats that keep it.
     """
     fps = Fraction(fps)
 
@@ -38,26 +38,30 @@ def write_flashes(path, codec, moments, fps=25, seconds=4, rate=48000, start=0, 
         for i in range(0, len(wave), 1024):
             samples = av.AudioFrame.from_ndarray(wave[None, i : i + 1024], 'fltp', 'mono')
             samples.sample_rate, samples.time_base = rate, Fraction(1, rate)
-            samples.pts = i + rate * start
+            samples.pts = i + round(rate * start)
             clip.mux(sound.encode(samples))
         clip.mux(sound.encode(None))
     return path
 
 
 def onsets(times, levels, floor):
-    """When what was below `floor` for 0.1 s begins to be above it."""
+    """When what was below `floor` for 0.3 s begins to be above it."""
     loud = times[levels > floor]
-    return loud[np.diff(loud, prepend=-1.0) > 0.1]
+    return loud[np.diff(loud, prepend=-1.0) > 0.3]
 
 
 def seen(path):
-    """(seconds of the first frames of all flashes, the second at which the pictures end)."""
+    """(seconds of the first frames of all flashes, the second at which the pictures end).
+
+    They may be seen in a part of the pictures alone.
+    """
     with av.open(str(path)) as clip:
         track = clip.streams.video[0]
         frames = [(float(frame.pts * track.time_base), frame) for frame in clip.decode(track)]
     times = np.array([time for time, _ in frames])
     levels = np.array([frame.to_ndarray(format='gray').mean() for _, frame in frames])
-    return onsets(times, levels, 100), times[-1] + np.median(np.diff(times))
+    middle = (levels.min() + levels.max()) / 2
+    return onsets(times, levels, middle), times[-1] + np.median(np.diff(times))
 
 
 def heard(path):
