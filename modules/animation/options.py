@@ -150,8 +150,8 @@ def add_motion_options(parser: argparse.ArgumentParser) -> None:
         '--best_frame',
         type=int,
         metavar='N',
-        help='with --relative: movement is measured from driving frame N, which counts from 0 in the '
-        'file, instead of the first that is animated',
+        help='with --relative: movement is measured from driving frame N, which counts from 0 in '
+        'the file, instead of the first that is animated',
     )
     best.add_argument(
         '--find_best_frame',

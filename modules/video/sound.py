@@ -157,9 +157,10 @@ def _stretched(speed: Fraction) -> tuple[float, list[str]]:
     Returns:
         How early their result is on average, in seconds of what they get, and them.
     """
-    early, tempos, rest = 0.0, [], speed
+    early, rest = 0.0, speed
+    tempos: list[str] = []
     while rest != 1:
-        tempo = max(rest, Fraction(1, 2))
+        tempo = rest if rest > HALF else HALF
         tempos.append(f'atempo={float(tempo):.9f}')
         early += EARLY * float(min(1, 3 * abs(tempo - 1)) * speed / rest)
         rest /= tempo
