@@ -3,6 +3,7 @@
 # make demo-train   trains the networks of the demo anew, about four hours on two cores; stopped and
 #              started again it goes on where it was
 # make test    checks the style and runs all tests: about 20 minutes on two cores
+# make test-all     likewise, with the optional extras, which it installs
 # make test-quick   checks the style and runs the quick tests of each room: under two minutes
 # make lint    checks the style and the types only
 # make clean   removes .venv and caches
@@ -34,7 +35,9 @@ except ImportError:
 endef
 export CHECK_PYTHON
 
-.PHONY: setup demo demo-train test test-quick lint clean
+EXTRAS := requirements-faces.txt
+
+.PHONY: setup demo demo-train test test-all test-quick lint clean
 
 # The file $(INSTALLED) is written last and holds a checksum of all that an install depends on, so
 # that neither an interrupted nor an outdated one passes for done.
@@ -81,6 +84,12 @@ test: lint
 	@$(RUN) -m pytest -q -n auto --maxprocesses 4 --dist worksteal || { [ $$? -eq 1 ] \
 	    && echo 'Once more, one by one, what failed while all cores were busy:' \
 	    && $(RUN) -m pytest -q --last-failed --last-failed-no-failures none; }
+
+# Without a network, or where an extra has no build, its tests are left out, which pytest says.
+test-all: setup
+	@$(RUN) -m pip install --disable-pip-version-check --quiet --no-deps $(addprefix -r ,$(EXTRAS)) \
+	    || echo 'note: the extras of $(EXTRAS) could not be installed, see above'
+	@$(MAKE) --no-print-directory test
 
 test-quick: lint
 	@$(RUN) -m pytest -q -m quick

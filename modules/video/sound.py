@@ -25,6 +25,7 @@ BACK = Fraction(1, 4)
 # Samples per second where the speed is changed, and how early clicks then came, in seconds: nearly
 # half of a piece, which is the least power of two of samples that lasts 1/24 s.
 RATE, EARLY = 48000, 0.019
+HALF = Fraction(1, 2)
 
 
 class Sound(NamedTuple):
