@@ -82,7 +82,8 @@ def crop(
     driving = Material.of_clip(options.driving_video, reader, options.frames)
     size = tuple(config['dataset_params']['frame_shape'][:2])
     wants_faces = options.crop in ('auto', 'face') and has_face_detector()
-    faces = load_face_detector() if wants_faces else None
+    # Loaded once a face is looked for, which takes time and memory.
+    faces = (lambda shown: load_face_detector()(shown)) if wants_faces else None
     finder = Finder(keypoint_detection(engine), size)
     crops = choose_crops(options, config, source, driving, finder, faces)
     if options.show_crop is not None:
