@@ -64,7 +64,8 @@ def crop(options: argparse.Namespace, inputs: Inputs, engine: Engine) -> Crops:
     elif inputs.driving is not None:
         driving = Material.of_clip(inputs.driving)
     wants_faces = options.crop in ('auto', 'face') and has_face_detector()
-    faces = load_face_detector() if wants_faces else None
+    # Loaded once a face is looked for, which takes time and memory.
+    faces = (lambda shown: load_face_detector()(shown)) if wants_faces else None
     finder = Finder(keypoint_detection(engine), inputs.size)
     crops = choose_crops(
         options, inputs.config, source, driving, finder, faces, options.faces, pose

@@ -35,9 +35,8 @@ from modules.video import read_image
 # Overlap of what a model wants with all of a picture, from which the picture is left as it is.
 # Frames of the published vox networks' examples reach 0.7.
 FILLED = 0.5
-# Of what is found by keypoints. By the bundled networks: nothing in drawn scenes without a
-# creature, up to 0.33 on photographs of people; of scenes with a creature 99 in 100 have more than
-# 0.47.
+# Of what is found by keypoints. The bundled networks find nothing in drawn scenes without a
+# creature, reach 0.33 on photographs of people, and in 99 of 100 scenes with one more than 0.47.
 SURE = 0.4
 PATIENCE = 4  # looks at a clip without its object, until all of a frame is searched for it again
 # A face's crop that reaches beyond the picture may keep so much of its side, and be moved by so
