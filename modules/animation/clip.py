@@ -1,7 +1,6 @@
 """A picture in the motion of a clip, frame by frame from the decoder to the result."""
 
 import argparse
-import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from modules.animation.animator import animate, find_best_frame
+from modules.animation.batches import twice
 from modules.animation.inputs import read_resized
 from modules.animation.normalization import Normalization
 from modules.animation.options import stretch_text
@@ -73,7 +73,7 @@ def animate_clip(
     # One decoder serves the networks and, side by side, the picture of the result. While a batch is
     # computed it gets the next one ready.
     ready = prefetch(read_resized(clip, size), ahead=max(2, engine.batch))
-    driving, shown = itertools.tee(ready)
+    driving, shown = twice(ready)
     normalization = Normalization(options.relative, options.relative, options.adapt_scale)
     frames = animate(engine, source, driving, normalization, initial)
     with writer:
