@@ -1,11 +1,35 @@
 """Frames of a clip put together into batches."""
 
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 S = TypeVar('S')
 T = TypeVar('T')
+
+
+def twice(items: Iterable[T]) -> tuple[Iterator[T], Iterator[T]]:
+    """The items for two, who may be apart; one that both have had is not kept.
+
+    itertools.tee keeps up to 57 of them, which frames are too large for.
+    """
+    iterator = iter(items)
+    waiting: tuple[deque[T], deque[T]] = (deque(), deque())
+
+    def follow(own: deque[T], other: deque[T]) -> Iterator[T]:
+        while True:
+            if not own:
+                try:
+                    item = next(iterator)
+                except StopIteration:
+                    return
+                own.append(item)
+                other.append(item)
+                del item
+            yield own.popleft()
+
+    return follow(*waiting), follow(*reversed(waiting))
 
 
 def map_batches(

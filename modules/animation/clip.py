@@ -9,6 +9,7 @@ import paddle
 from tqdm import tqdm
 
 from modules.animation.animator import Painter, detect_all, detected, paint, paint_moving
+from modules.animation.batches import twice
 from modules.animation.boxes import Box, cut, whole
 from modules.animation.composing import Composer
 from modules.animation.crop_picture import write_crop_picture
@@ -207,7 +208,7 @@ def _poses(
     ready = prefetch(iter(frames), ahead=max(2, engine.batch))
     if inputs.motion is not None:
         return iter(driving), ready
-    seen, shown = itertools.tee(ready)
+    seen, shown = twice(ready)
     return detected(engine, seen), shown
 
 
@@ -225,8 +226,8 @@ def _paint_clip(
     Args:
         box: what of every frame goes into the model.
     """
-    whole_frames, to_cut = itertools.tee(inputs.source_frames())
-    pieces, sources = itertools.tee(map_repeated(lambda f: cut(f, box, inputs.size), to_cut))
+    whole_frames, to_cut = twice(inputs.source_frames())
+    pieces, sources = twice(map_repeated(lambda f: cut(f, box, inputs.size), to_cut))
     frames = paint_moving(engine, pieces, keypoints, normalization, initial)
     last: np.ndarray | None = None
     squares: tuple[np.ndarray] | None = None

@@ -208,7 +208,7 @@ def test_the_best_frame_is_looked_for_without_holding_the_clip(tmp_path, monkeyp
     read_resized = clip.read_resized
     monkeypatch.setattr(clip, 'read_resized', resized)
     animated(tmp_path, monkeypatch, driving[0], '--relative', '--find_best_frame')
-    assert len(most) == 40 and max(most) <= 10, " ".join(map(str, most))
+    assert len(most) == 40 and max(most) <= 10
     assert animator.find_best_frame is clip.find_best_frame
 
 
@@ -221,7 +221,7 @@ def test_the_best_frame_is_looked_for_without_holding_the_clip(tmp_path, monkeyp
         ('', 3),
         ('--start 0.6', 2),
         ('--end 1.9', 2),
-        ('--start 15f --speed 1.25 --fps 50', 2),
+        ('--start 0.7 --speed 1.25 --fps 50', 2),
         ('--speed 0.5 --end 1.9 --fps 50', 2),
         ('--fps 50 --relative --find_best_frame --start 0.2', 3),
     ],
