@@ -163,7 +163,7 @@ def _stretched(speed: Fraction) -> tuple[float, list[str]]:
     while rest != 1:
         tempo = rest if rest > HALF else HALF
         tempos.append(f'atempo={float(tempo):.9f}')
-        early += EARLY * float(min(1, 3 * abs(tempo - 1)) * speed / rest)
+        early += EARLY * float(min(Fraction(1), 3 * abs(tempo - 1)) * speed / rest)
         rest /= tempo
     # The end of what they get is missing from what they give.
     return early, ['apad=pad_dur=0.2', *tempos]

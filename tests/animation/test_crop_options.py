@@ -10,7 +10,7 @@ from modules.video import read_image, write_picture
 from tests.support.demo_runs import frames_of, run_demo
 from tools.creature_drawing.placements import placements
 
-RUN = ('--engine', 'eager', '--frames', '2', '--result_video')
+RUN = ('--engine', 'eager', '--frames', '2', '--no_paste_back', '--result_video')
 
 
 @pytest.fixture(scope='module')

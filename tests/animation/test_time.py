@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from modules.animation import animator, clip
+from modules.animation import clip
 from modules.animation.animator import animate
 from modules.build import build_models
 from modules.checkpoints.models import load_models
@@ -198,18 +198,17 @@ def test_the_best_frame_is_looked_for_without_holding_the_clip(tmp_path, monkeyp
         def __del__(self):
             held.discard(id(self))
 
-    def resized(frames, size):
-        for frame in read_resized(frames, size):
+    def cut(frames, way, size):
+        for frame in cut_frames(frames, way, size):
             frame = frame.copy().view(Held)
             held.add(id(frame))
             most.append(len(held))
             yield frame
 
-    read_resized = clip.read_resized
-    monkeypatch.setattr(clip, 'read_resized', resized)
+    cut_frames = clip.cut_frames
+    monkeypatch.setattr(clip, 'cut_frames', cut)
     animated(tmp_path, monkeypatch, driving[0], '--relative', '--find_best_frame')
     assert len(most) == 40 and max(most) <= 10
-    assert animator.find_best_frame is clip.find_best_frame
 
 
 # --- sound ---------------------------------------------------------------------------------------
@@ -243,7 +242,7 @@ def test_the_sound_is_in_step(tmp_path, monkeypatch, capsys, options, count):
 
 def test_there_and_back_is_silent(tmp_path, monkeypatch, capsys):
     source = beep(tmp_path / 'clip.mp4', 'aac', seconds=0.4)
-    options = ['--driving_video', source, '--loop', '--result_video']
+    options = ['--driving_video', source, '--crop', 'none', '--loop', '--result_video']
 
     def notes():
         lines = capsys.readouterr().err.splitlines()
