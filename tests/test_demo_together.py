@@ -1,5 +1,7 @@
 """Options of demo.py that meet: crops, stretches of time, motion files and sources that move."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -36,7 +38,7 @@ def test_a_motion_file_knows_the_stretch_and_the_crop(tmp_path, run):
     assert by_clip == by_file
     motion = read_motion(kept)
     np.testing.assert_array_equal(motion.boxes, [[16, 8, 64, 64]])
-    assert (motion.fps, motion.start, motion.speed) == (50, 2 / 25, 1 / 2)
+    assert (motion.fps, motion.start, motion.speed) == (50, Fraction(2, 25), Fraction(1, 2))
     assert motion.frame_count == 36 and len(motion.slots) == 9  # each frame is shown four times
 
 
@@ -49,7 +51,7 @@ def test_a_stretch_of_a_motion_is_that_of_its_clip(tmp_path, run):
     of_clip = run('clip', *flags, '--driving_video', clip)
     np.testing.assert_array_equal(run('file', *flags, '--motion', kept), of_clip)
     assert len(of_clip) == 2
-    with pytest.raises(UserError, match='--best_frame 1: .*a.motion has no such frame within'):
+    with pytest.raises(UserError, match=r'--best_frame 1: .*a\.motion has no such frame within'):
         run('none', *flags[:-1], '1', '--motion', kept)
 
 
