@@ -13,7 +13,7 @@ from tests.support.engines import CONFIGS, clip, entries, frames_of
 
 
 @pytest.mark.parametrize('name', CONFIGS)
-def test_the_direct_form_computes_the_same(name, monkeypatch):
+def test_the_direct_form_computes_the_same(name, cache, monkeypatch):
     config, size = CONFIGS[name]
     models = seeded_models(config, 1, 'float32')
     tiled = []
