@@ -35,7 +35,7 @@ from modules.config import load_config
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.errors import UserError
 from modules.runtime.process import prepare_process
-from modules.video import IMAGE_SUFFIXES, VideoReader, read_image
+from modules.video import first_frame
 from modules.video.levels import to_bytes
 from tools.creature_drawing.creatures import random_stream
 from tools.creature_drawing.placements import SHAPES, SIDES, placements
@@ -62,14 +62,6 @@ def parse_arguments() -> argparse.Namespace:
     if options.cases == 0 and not options.faces:
         parser.error('--cases 0 without --faces: nothing to measure')
     return options
-
-
-def first_frame(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8 of a picture, or of a clip's beginning."""
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        return read_image(path)
-    with VideoReader(path) as reader:
-        return next(iter(reader))
 
 
 def measure_objects(count: int, seed: int) -> Iterator[tuple[float, float]]:

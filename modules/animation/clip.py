@@ -18,6 +18,7 @@ from modules.animation.cropping import (
     Material,
     choose_crops,
     cut_frames,
+    cut_source,
     motion_boxes,
     way_of_motion,
 )
@@ -71,7 +72,7 @@ def crop(options: argparse.Namespace, inputs: Inputs, engine: Engine) -> Crops:
     crops = choose_crops(
         options, inputs.config, source, driving, finder, faces, options.faces, pose
     )
-    if motion is not None:
+    if motion is not None and options.side_by_side:  # else no frame of the clip is looked at
         taken = motion.take(list(inputs.timeline.numbers()))
         crops = crops._replace(driving=way_of_motion(taken))
     if options.show_crop is not None:
@@ -119,8 +120,8 @@ class _DrivingFrames:
         if self._clip is not None:
             place = self._clip.index(number)
             for frame in self._clip.frame_at(number):
-                box = whole(frame) if self._way is None else self._way.box(place)
-                yield cut(frame, box, self._size)
+                box = None if self._way is None else self._way.box(place)
+                yield cut_source(frame, box, self._size)
 
 
 def animate_clip(

@@ -409,5 +409,5 @@ def cut_frames(
     for number, frame in enumerate(frames):
         if frame is not last:
             last = frame
-            result = cut(frame, whole(frame) if way is None else way.box(number), size)
+            result = cut_source(frame, None if way is None else way.box(number), size)
         yield result

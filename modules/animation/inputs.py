@@ -26,10 +26,10 @@ from modules.video import (
     PICTURE_SUFFIXES,
     AnyReader,
     VideoReader,
+    first_frame,
     is_moving,
     map_repeated,
     open_frames,
-    read_image,
     resize_frame,
 )
 from modules.video.writing import holds_sound
@@ -107,20 +107,13 @@ def _read_config_and_picture(
     """
     config = load_config(options.config, need=('dataset_params.frame_shape',))
     size = tuple(config['dataset_params']['frame_shape'][:2])
-    picture = _read_source(options.source_image)
+    picture = first_frame(options.source_image)
     bundled = is_same(options.checkpoint, BUNDLED_CHECKPOINT)
     if bundled and not is_same(options.source_image, BUNDLED / 'source.png'):
         note(
             'the bundled networks have seen drawn creatures alone; for a face give --checkpoint vox'
         )
     return config, size, picture
-
-
-def _read_source(path: PathLike) -> np.ndarray:
-    if not is_moving(path):
-        return read_image(path)
-    with VideoReader(path) as reader:
-        return next(iter(reader))
 
 
 def last_stays(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

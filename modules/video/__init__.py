@@ -9,7 +9,7 @@ from modules.video.opening import CLIP_SUFFIXES
 from modules.video.pictures import IMAGE_SUFFIXES, read_image
 from modules.video.reading import VideoReader, map_repeated, read_frames
 from modules.video.resizing import resize_frame
-from modules.video.still import AnyReader, is_moving, open_frames
+from modules.video.still import AnyReader, first_frame, is_moving, open_frames
 from modules.video.timing import FOLDER_FPS
 from modules.video.writing import PICTURE_SUFFIXES, VideoWriter, write_picture, write_video
 
@@ -21,6 +21,7 @@ __all__ = [
     'AnyReader',
     'VideoReader',
     'VideoWriter',
+    'first_frame',
     'is_animated',
     'is_moving',
     'map_repeated',

@@ -73,3 +73,15 @@ def open_frames(path: PathLike) -> AnyReader:
         UserError: as VideoReader and `read_image`.
     """
     return Still(path) if is_picture(path) else VideoReader(path)
+
+
+def first_frame(path: PathLike) -> np.ndarray:
+    """(H, W, 3) uint8 of a picture, or of the beginning of a clip or folder.
+
+    Raises:
+        UserError: as VideoReader and `read_image`.
+    """
+    if not is_moving(path):
+        return read_image(path)
+    with VideoReader(path) as reader:
+        return next(iter(reader))

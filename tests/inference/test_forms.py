@@ -77,3 +77,14 @@ def test_the_fastest_is_kept(fastest, cache, monkeypatch):
 def test_a_program_is_timed(cache):
     program = _Store({'size': '3x3'}).program('times', lambda: (Times(1.0), [[1, 3]]))
     assert 0 < program.seconds() < 1
+
+
+def test_a_form_that_does_not_compile_is_no_loss(cache):
+    def broken():
+        raise RuntimeError('this machine has no such operation')
+
+    program = _Store({'size': '3x3'}).program('times', lambda: (Times(2.0), [[1, 3]]), broken)
+    program.set(0, np.float32([[1, 2, 3]]))
+    np.testing.assert_allclose(program.run()[0], [[2, 4, 6]])
+    with pytest.raises(RuntimeError, match='no such operation'):
+        _Store({'size': '4x4'}).program('times', broken)
