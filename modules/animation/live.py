@@ -22,6 +22,7 @@ from modules.runtime.errors import UserError
 from modules.runtime.files import PathLike
 from modules.runtime.newest import Newest
 from modules.util import Keypoints
+from modules.video.jpeg import decode_jpeg
 from modules.video.levels import to_bytes
 
 # As demo.py --relative --adapt_scale: nobody sits before a camera just as in the picture.
@@ -39,9 +40,9 @@ class Result(NamedTuple):
 
 
 class _Shot(NamedTuple):
-    """A frame of the camera."""
+    """What the camera gave."""
 
-    frame: np.ndarray  # (h, w, 3) float32 in [0, 1], of the model's size
+    frame: np.ndarray | bytes
     number: int
     when: float
 
@@ -99,16 +100,16 @@ class Live:
 
     # ---- for the camera's thread ----
 
-    def show(self, frame: np.ndarray, number: int = 0) -> None:
-        """Gives the camera's newest frame. It is brought to the model's size here, while the engine
-        computes.
+    def show(self, frame: np.ndarray | bytes, number: int = 0) -> None:
+        """Gives the camera's newest frame, which takes no time: all else is done when, and if, its
+        turn comes. A thread that decoded beside an engine on all cores would be late itself.
 
         Args:
-            frame: (H, W, 3) uint8. The middle of it, of the model's shape, is looked at.
+            frame: (H, W, 3) uint8, or a JPEG file. The middle of it, of the model's shape, is
+                looked at.
             number: that its result will have.
         """
-        when = time.perf_counter()
-        self.dropped += self._shots.put(_Shot(cut_middle(frame, self._size), number, when))
+        self.dropped += self._shots.put(_Shot(frame, number, time.perf_counter()))
 
     # ---- for the thread that computes ----
 
@@ -116,7 +117,7 @@ class Live:
         """A result for the newest frame, and again, until `close`. Waits where there is none.
 
         Raises:
-            whatever the engine does.
+            UserError: a frame was no JPEG, or is too large.
         """
         while (shot := self._shots.take()) is not None:
             result = self._animate(shot)
@@ -126,17 +127,18 @@ class Live:
     def _animate(self, shot: _Shot) -> Result:
         # Others may change these meanwhile; that counts from the next frame on.
         picture, mirror, neutral = self._picture, self.mirror, self._neutral
+        seen = self._prepare(shot.frame)
         if neutral is None:
-            self._neutral = neutral = shot.frame
+            self._neutral = neutral = seen
         pose, painter = self._pose, self._pose.painter
-        frame = _turned(shot.frame) if mirror else shot.frame
+        frame = _turned(seen) if mirror else seen
         (keypoints,) = detect_all(self._engine, [frame])
         if painter is None or pose.picture is not picture:
             painter = Painter(self._engine, picture, self._normalization)
             pose = _Pose(picture, painter)
         if pose.neutral is not neutral or pose.mirror is not mirror:
             initial = keypoints
-            if neutral is not shot.frame:
+            if neutral is not seen:
                 (initial,) = detect_all(self._engine, [_turned(neutral) if mirror else neutral])
             _start(painter, initial)
             pose = pose._replace(neutral=neutral, mirror=mirror)
@@ -145,6 +147,10 @@ class Live:
         now = time.perf_counter()
         self._recent.append((now, now - shot.when))
         return Result(made, shot.number, now - shot.when, keypoints.value[0].numpy())
+
+    def _prepare(self, frame: np.ndarray | bytes) -> np.ndarray:
+        whole = decode_jpeg(frame, self._size) if isinstance(frame, bytes) else frame
+        return cut_middle(whole, self._size)
 
     # ---- for anyone ----
 

@@ -11,6 +11,7 @@ from modules.animation.live import RELATIVE, Live, cut_middle
 from modules.inference.choice import build_engine
 from modules.runtime.errors import UserError
 from modules.video import VideoReader, resize_frame
+from modules.video.jpeg import encode_jpeg
 from modules.video.levels import to_bytes
 from tests.support.engines import CONFIGS, clip
 from tests.support.fake_engine import SIZE, FakeEngine, plain
@@ -102,6 +103,16 @@ def test_what_is_not_there_has_no_size(engine, live, monkeypatch):
     monkeypatch.setattr('tests.support.fake_engine.CORNERS', np.zeros([3, 2], 'float32'))
     follow(live, plain(40))
     assert level(follow(live, plain(50))) == PICTURE + 10
+
+
+def test_jpeg_bytes_are_decoded_when_their_turn_comes(engine, live):
+    live.show(b'none')
+    live.show(encode_jpeg(plain(40)))
+    assert level(next(live.results())) == PICTURE
+    live.show(b'none')
+    with pytest.raises(UserError, match='no JPEG'):
+        next(live.results())
+    assert level(follow(live, encode_jpeg(plain(60)))) == PICTURE + 20
 
 
 def test_latency_and_rate(live):
