@@ -4,7 +4,6 @@ import json
 import sys
 
 import numpy as np
-import pytest
 
 from modules.video.jpeg import decode_jpeg
 from tools import benchmark
@@ -19,16 +18,16 @@ def a_run(seconds, rate, alone):
 
 
 def test_what_is_said_of_the_runs():
-    late = [0.05] * 95 + [0.2] * 5
+    late = [0.05] * 90 + [0.2] * 10
     runs = {'bundled': [a_run(late, 20.0, 22.0), a_run(late, 18.0, 22.0)]}
     report = live_report(runs)
     lines = '\n'.join(report.lines)
-    assert '| bundled | 19.0 | 22.0 | 50 ms | 58 ms | 3 MB |' in lines
+    assert '| bundled | 19.0 | 22.0 | 50 ms | 200 ms | 3 MB |' in lines
     assert '| bundled | 2.00 ms | 2.00 ms | 2.00 ms | 2.00 ms | 2.00 ms |' in lines
     figures = report.figures['bundled']
     assert figures['rate']['values'] == [20, 18] and figures['engine_rate']['median'] == 22
     assert figures['latency_seconds']['median'] == 0.05
-    assert figures['latency_95_seconds']['median'] == pytest.approx(np.percentile(late, 95))
+    assert figures['latency_95_seconds']['median'] == 0.2
     assert figures['peak_bytes']['median'] == 3_000_000
     assert figures['stage_seconds']['paint']['median'] == 0.002
 
