@@ -1,0 +1,1 @@
+"""What serves tools/webui.py: the page, its queue, its limits and its files."""
