@@ -30,20 +30,20 @@ class LiveView extends HTMLElement {
     if (this.ready) return;
     this.ready = true;
     this.texts = JSON.parse(this.dataset.texts);
-    this.part = (name) => this.querySelector(`[data-part="${name}"]`);
-    this.video = this.part('video');
-    this.screen = this.part('screen');
+    this.find = (name) => this.querySelector(`[data-part="${name}"]`);
+    this.video = this.find('video');
+    this.screen = this.find('screen');
     this.sheet = document.createElement('canvas');  // what is sent is drawn on it
-    this.log = {sent: 0, taken: 0, shown: 0, dropped: 0};  // numbers of the last ones
+    this.log = {sent: 0, taken: 0, shown: 0, results: 0};  // numbers of the last ones, and a count
     this.mirrored = false;
     this.reset();
-    this.on('start', () => (this.running ? this.stop('stopped') : this.start()));
+    this.on('start', () => (this.running ? this.end() : this.start()));
     this.on('calibrate', () => this.wish('calibrate'));
     this.on('mirror', () => this.mirror(!this.mirrored));
     this.on('record', () => this.wish('record', !this.recording));
-    this.on('choose', () => this.part('file').click());
-    this.part('file').addEventListener('change', (event) => this.choose(event.target.files[0]));
-    this.part('zoom').addEventListener('input', () => this.frameVideo());
+    this.on('choose', () => this.find('file').click());
+    this.find('file').addEventListener('change', (event) => this.choose(event.target.files[0]));
+    this.find('zoom').addEventListener('input', () => this.frameVideo());
     this.querySelectorAll('[data-picture]').forEach((button) =>
       button.addEventListener('click', () => this.chooseExample(button)));
     this.show('idle');
@@ -56,11 +56,11 @@ class LiveView extends HTMLElement {
   }
 
   on(name, action) {
-    this.part(name).addEventListener('click', action);
+    this.find(name).addEventListener('click', action);
   }
 
   reset() {
-    this.running = this.live = this.recording = false;
+    this.running = this.live = this.recording = this.ending = false;
     this.socket = this.stream = null;
     this.busy = false;
     this.moments = new Map();  // when frames were sent, by number
@@ -71,21 +71,22 @@ class LiveView extends HTMLElement {
   // ---- what is said ----
 
   show(state, values = {}, wrong = false) {
+    this.said = [state, values, wrong];
     let text = this.texts[`live_${state}`];
     for (const [name, value] of Object.entries(values)) text = text.replace(`{${name}}`, value);
-    const line = this.part('state');
+    const line = this.find('state');
     line.textContent = text;
     line.classList.toggle('wrong', wrong);
     this.dataset.state = state;
   }
 
   buttons() {
-    const start = this.part('start');
+    const start = this.find('start');
     start.textContent = this.texts[this.running ? 'live_stop' : 'live_start'];
     start.classList.toggle('primary', !this.running);
-    for (const name of ['calibrate', 'record']) this.part(name).disabled = !this.live;
-    this.part('model').disabled = this.running;
-    const record = this.part('record');
+    for (const name of ['calibrate', 'record']) this.find(name).disabled = !this.live;
+    this.find('model').disabled = this.running;
+    const record = this.find('record');
     record.textContent = this.texts[this.recording ? 'live_record_stop' : 'live_record'];
     record.setAttribute('aria-pressed', this.recording);
     this.classList.toggle('on', this.running);
@@ -95,7 +96,7 @@ class LiveView extends HTMLElement {
   measure() {
     const now = performance.now();
     this.recent = this.recent.filter(([when]) => now - when < 1000 * SECONDS);
-    const rate = this.part('rate'), latency = this.part('latency');
+    const rate = this.find('rate'), latency = this.find('latency');
     if (this.recent.length < 2) {
       rate.textContent = latency.textContent = '–';
       return;
@@ -110,8 +111,8 @@ class LiveView extends HTMLElement {
 
   async start() {
     this.running = true;
-    this.log = {sent: 0, taken: 0, shown: 0, dropped: 0};
-    this.part('download').hidden = true;
+    this.log = {sent: 0, taken: 0, shown: 0, results: 0};
+    this.find('download').classList.add('none');
     this.buttons();
     this.show('camera_wait');
     const turn = this.turn = {};  // tells this start from later ones
@@ -140,9 +141,26 @@ class LiveView extends HTMLElement {
   open() {
     const socket = this.socket = new WebSocket(SOCKET);
     socket.binaryType = 'arraybuffer';
-    socket.onopen = () => this.wish('start', this.part('model').value);
+    socket.onopen = () => this.wish('start', this.find('model').value);
     socket.onmessage = ({data}) => { if (socket === this.socket) this.receive(data); };
     socket.onclose = () => { if (socket === this.socket) this.stop('lost', {}, true); };
+  }
+
+  end() {
+    // The last frame's result is still waited for, and the clip that is being recorded.
+    if (!this.live || this.ending) {
+      this.stop('stopped');
+      return;
+    }
+    this.ending = true;
+    if (this.recording) this.wish('record', false);
+    const turn = this.turn;
+    setTimeout(() => { if (this.turn === turn) this.stop('stopped'); }, this.recording ? 10000 : 2000);
+    this.endIfDone();
+  }
+
+  endIfDone() {
+    if (this.ending && !this.recording && this.log.shown === this.log.sent) this.stop('stopped');
   }
 
   stop(state, values = {}, wrong = false) {
@@ -190,13 +208,14 @@ class LiveView extends HTMLElement {
     } else if (state === 'recording') {
       this.recording = true;
       this.clip = [];
-      this.part('download').hidden = true;
+      this.find('download').classList.add('none');
       this.buttons();
       this.show('recording');
     } else if (state === 'recorded') {
       this.recording = false;
       this.buttons();
       this.offer(why);
+      if (this.ending) this.stop(...this.said);
     } else {
       this.stop({idle: 'idle_out'}[state] || state, {why}, true);
     }
@@ -204,19 +223,18 @@ class LiveView extends HTMLElement {
 
   async showResult(number, jpeg) {
     const image = await createImageBitmap(new Blob([jpeg], {type: 'image/jpeg'}));
-    if (!this.live || number <= this.log.shown) return;
     this.send(numbered(SHOWN, number));
+    if (!this.live || number <= this.log.shown) return;
     this.draw(image);
     const now = performance.now(), sent = this.moments.get(number);
     for (const older of this.moments.keys()) if (older <= number) this.moments.delete(older);
     if (sent !== undefined) this.recent.push([now, now - sent]);
-    this.log.dropped += number - this.log.shown - 1;
-    const first = this.log.shown === 0;
+    const first = this.log.results === 0;
     this.log.shown = number;
-    this.log.results = (this.log.results || 0) + 1;
+    this.log.results += 1;
     if (first) this.buttons();
     this.measure();
-    this.dispatchEvent(new CustomEvent('result', {detail: {number, sent, now}}));
+    this.endIfDone();
   }
 
   draw(image) {
@@ -243,18 +261,18 @@ class LiveView extends HTMLElement {
     // The middle of what the camera sees, of the model's shape: x, y, width, height.
     const {videoWidth, videoHeight} = this.video;
     const ratio = this.shape ? this.shape.width / this.shape.height : 1;
-    const height = Math.min(videoHeight, videoWidth / ratio) / this.part('zoom').value;
+    const height = Math.min(videoHeight, videoWidth / ratio) / this.find('zoom').value;
     const width = height * ratio;
     return [(videoWidth - width) / 2, (videoHeight - height) / 2, width, height];
   }
 
   frameVideo() {
-    this.video.style.setProperty('--zoom', this.part('zoom').value);
+    this.video.style.setProperty('--zoom', this.find('zoom').value);
   }
 
   async capture() {
     const {log, socket} = this;
-    if (this.busy || !this.video.videoWidth || log.sent - log.taken >= IN_FLIGHT) return;
+    if (this.busy || this.ending || !this.video.videoWidth || log.sent - log.taken >= IN_FLIGHT) return;
     this.busy = true;  // one frame is encoded at a time
     try {
       const cut = this.cut();
@@ -277,7 +295,7 @@ class LiveView extends HTMLElement {
 
   mirror(mirrored) {
     this.mirrored = mirrored;
-    this.part('mirror').setAttribute('aria-pressed', mirrored);
+    this.find('mirror').setAttribute('aria-pressed', mirrored);
     this.video.classList.toggle('mirrored', mirrored);
     if (this.live) this.wish('mirror', mirrored);
   }
@@ -290,11 +308,11 @@ class LiveView extends HTMLElement {
   }
 
   async choose(file) {
-    this.part('file').value = '';
+    this.find('file').value = '';
     if (!file) return;
     const most = Number(this.dataset.mostMegabytes);
     if (file.size > most * 1e6) this.show('picture_large', {most}, true);
-    else await this.use(file, this.part('choose'));
+    else await this.use(file, this.find('choose'));
   }
 
   async use(blob, button) {
@@ -305,7 +323,7 @@ class LiveView extends HTMLElement {
     // What the browser cannot show, such as HEIC, the server may still read.
     const image = await createImageBitmap(blob).catch(() => null);
     if (image && !this.log.shown) this.draw(this.middle(image));
-    if (image && button === this.part('choose')) {
+    if (image && button === this.find('choose')) {
       const old = button.style.backgroundImage.slice(5, -2);
       if (old) URL.revokeObjectURL(old);
       button.style.backgroundImage = `url("${URL.createObjectURL(blob)}")`;
@@ -329,10 +347,10 @@ class LiveView extends HTMLElement {
     } else if (!this.clip.length) {
       this.show('recorded_nothing');
     } else {
-      const link = this.part('download');
+      const link = this.find('download');
       if (link.href) URL.revokeObjectURL(link.href);
       link.href = URL.createObjectURL(new Blob(this.clip, {type: 'video/mp4'}));
-      link.hidden = false;
+      link.classList.remove('none');
       this.show('recorded');
     }
     this.clip = [];

@@ -31,10 +31,10 @@ _DONE, _REFUSED, _TOO_LARGE, _LATER = 1000, 1008, 1009, 1013
 
 
 class LiveLimits(NamedTuple):
-    """How much a session may send."""
+    """How much a session may send, and how long it may wait."""
 
-    frame_bytes: int = 2**20
-    picture_bytes: int = 2**24 - 64  # with its kind, a message
+    picture_bytes: int  # of a message with a picture
+    frame_bytes: int = 2**20  # likewise with a frame
     idle_seconds: float = 30  # without a frame
     start_seconds: float = 600  # until the networks are ready; vox may have to be downloaded
 
@@ -51,8 +51,8 @@ class LiveDesk:
     """Gives the one place for a live session to whoever comes first.
 
     Args:
-        models: by its name in the browser's wish, what a process is to compute by: config,
-            checkpoint, cpu, engine, precision, as options of demo.py.
+        models: by its name in the browser's wish, what a process computes by: config, checkpoint
+            and cpu, as options of demo.py.
         limits: see there.
         folder: in which a session has its own; that of the system if None.
     """
@@ -60,10 +60,10 @@ class LiveDesk:
     def __init__(
         self,
         models: Mapping[str, Mapping[str, Any]],
-        limits: LiveLimits | None = None,
+        limits: LiveLimits,
         folder: Path | None = None,
     ):
-        self.models, self.limits, self.folder = models, limits or LiveLimits(), folder
+        self.models, self.limits, self.folder = models, limits, folder
         self.session: _Session | None = None
 
     async def answer(self, socket: WebSocket) -> None:
