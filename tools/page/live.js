@@ -62,7 +62,8 @@ class LiveView extends HTMLElement {
   reset() {
     this.running = this.live = this.recording = this.ending = false;
     this.socket = this.stream = null;
-    this.busy = false;
+    this.busy = false;         // with a frame that is being encoded
+    this.captured = 0;         // when one was, last
     this.moments = new Map();  // when frames were sent, by number
     this.recent = [];          // [when, latency] of results
     this.clip = [];
@@ -257,6 +258,12 @@ class LiveView extends HTMLElement {
     next();
   }
 
+  pace() {
+    // Milliseconds from one result to the next, of late.
+    const {recent} = this, last = recent.length - 1;
+    return last < 1 ? 0 : (recent[last][0] - recent[0][0]) / last;
+  }
+
   cut() {
     // The middle of what the camera sees, of the model's shape: x, y, width, height.
     const {videoWidth, videoHeight} = this.video;
@@ -273,6 +280,9 @@ class LiveView extends HTMLElement {
   async capture() {
     const {log, socket} = this;
     if (this.busy || this.ending || !this.video.videoWidth || log.sent - log.taken >= IN_FLIGHT) return;
+    // Two frames for a result leave the newest a little older, and the processor to the networks.
+    if (performance.now() - this.captured < this.pace() / 2) return;
+    this.captured = performance.now();
     this.busy = true;  // one frame is encoded at a time
     try {
       const cut = this.cut();
