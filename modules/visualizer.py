@@ -124,18 +124,24 @@ class Visualizer:
     ) -> list[np.ndarray]:
         """Every motion's image and mask, the background's first, and the sum of the masks."""
         columns: list[np.ndarray] = []
-        all_masks = np.zeros(1)
+        drawn = self._masks(masks, size)
+        for k, mask in enumerate(drawn):
+            columns += [resize_nearest(to_images(sparse_deformed[:, k]), size), mask]
+        return [*columns, sum(drawn[1:], np.zeros(1))]
+
+    def draw_masks(self, masks: Tensor, size: tuple[int, int]) -> np.ndarray:
+        """Masks (B, K + 1, h, w) of the keypoints in their colours, in one: (B, *size, 3) float.
+
+        What moves with the background, the first mask, is black.
+        """
+        return sum(self._masks(masks, size)[1:], np.zeros(1))
+
+    def _masks(self, masks: Tensor, size: tuple[int, int]) -> list[np.ndarray]:
+        """Every mask, the background's white, the keypoints' in their colours: (B, *size, 3)."""
         num_motions = masks.shape[1]
-        for k in range(num_motions):
-            columns.append(resize_nearest(to_images(sparse_deformed[:, k]), size))
-            mask = resize_nearest(to_images(masks[:, k : k + 1]), size)
-            if k == 0:
-                columns.append(mask)
-            else:
-                mask = mask * self.color((k - 1) / (num_motions - 1))
-                columns.append(mask)
-                all_masks = all_masks + mask
-        return [*columns, all_masks]
+        images = [resize_nearest(to_images(masks[:, k : k + 1]), size) for k in range(num_motions)]
+        colors = [self.color(k / (num_motions - 1)) for k in range(num_motions - 1)]
+        return [images[0], *(image * color for image, color in zip(images[1:], colors))]
 
 
 def _matplotlib_map(name: str) -> Callable[[float], tuple[float, ...]]:

@@ -1,6 +1,7 @@
 """A picture in the motion of a clip, frame by frame from the decoder to the result."""
 
 import argparse
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 
@@ -131,6 +132,7 @@ def animate_clip(
     writer: VideoWriter,
     device: str,
     build: Callable[..., Engine] | None = None,
+    beside: VideoWriter | None = None,
 ) -> None:
     """Animates a picture with the motion of demo.py's options into a writer.
 
@@ -138,6 +140,8 @@ def animate_clip(
         inputs: from `open_inputs`.
         device: its name, for the progress bar.
         build: gives an engine for the arguments of `build_engine`, which is taken if left out.
+        beside: gets picture, driving video and result side by side, as --side_by_side shows them;
+            needs a driving video.
     """
     models = StoredModels(inputs.config, options.checkpoint)
     recorder = None
@@ -153,7 +157,13 @@ def animate_clip(
     crops = crop(options, inputs, engine)
     boxes = crops.boxes or [whole(inputs.picture)]
     sources = [cut(inputs.picture, box, inputs.size) for box in boxes]
-    composer = Composer(options, inputs.picture, crops.boxes, sources)
+    outputs = [(writer, Composer(options, inputs.picture, crops.boxes, sources))]
+    if beside is not None:
+        wide = argparse.Namespace(
+            **{**vars(options), 'side_by_side': True, 'size': None, 'upscale': None}
+        )
+        outputs.append((beside, Composer(wide, inputs.picture, crops.boxes, sources)))
+    composers = [composer for _, composer in outputs]
 
     frames = _DrivingFrames(inputs.driving, crops.driving, inputs.size)
     driving: Driving = ClipDriving(engine, frames.__iter__, frames.at)
@@ -173,11 +183,16 @@ def animate_clip(
     if inputs.sources is None:
         painted = paint(painters, keypoints, initial)
     else:
-        painted = _paint_clip(inputs, boxes[0], engine, keypoints, normalization, initial, composer)
-    with writer:
+        painted = _paint_clip(
+            inputs, boxes[0], engine, keypoints, normalization, initial, composers
+        )
+    with contextlib.ExitStack() as stack:
+        for output, _ in outputs:
+            stack.enter_context(output)
         bar = watched(painted, PAINTING + device, inputs.frame_count)
         for squares, driving_frame in zip(bar, shown):
-            writer.write(composer.frame(squares, driving_frame))
+            for output, composer in outputs:
+                output.write(composer.frame(squares, driving_frame))
         if inputs.motion is not None and writer.frame_count < (inputs.frame_count or 0):
             # Known beforehand (see `open_inputs`) but of streams without time stamps.
             raise UserError(f'{options.driving_video}: ends before the motion does; leave it out')
@@ -227,9 +242,9 @@ def _paint_clip(
     keypoints: Iterator[Keypoints],
     normalization: Normalization,
     initial: Keypoints | None,
-    composer: Composer,
+    composers: Sequence[Composer],
 ) -> Iterator[tuple[np.ndarray]]:
-    """The frames of a source that moves itself, each for the composer, which gets the whole of it.
+    """The frames of a source that moves itself, each for the composers, which get the whole of it.
 
     Args:
         box: what of every frame goes into the model.
@@ -241,7 +256,8 @@ def _paint_clip(
     squares: tuple[np.ndarray] | None = None
     for frame, picture, source in zip(frames, whole_frames, sources):
         if picture is not last:
-            composer.onto(picture, [source])
+            for composer in composers:
+                composer.onto(picture, [source])
             last, squares = picture, None
         if squares is None or squares[0] is not frame:
             squares = (frame,)

@@ -68,6 +68,7 @@ class Worker:
         options: argparse.Namespace,
         progress: Progress | None = None,
         cancelled: Cancelled | None = None,
+        beside: Path | None = None,
     ) -> Done:
         """Animates. The result, and all else that is written, is there whole or not at all.
 
@@ -77,6 +78,7 @@ class Worker:
                 where that is not known; not while boxes or the best frame are looked for.
             cancelled: asked before each frame, of those that are looked through, too; True ends the
                 job.
+            beside: a second clip, as --side_by_side gives it, made by the way.
 
         Raises:
             JobError: a mistake of the user's, or too little space or memory.
@@ -87,14 +89,14 @@ class Worker:
         try:
             with heard_by(listener), shortage_explained(ANIMATION_MEND):
                 listener.check()
-                frame_count = self._animate(options)
+                frame_count = self._animate(options, beside)
         except UserError as error:
             raise job_error(error, options) from error
         except OSError as error:
             if error.errno not in OUTPUT_ERRORS:
                 raise
             raise JobError(output_error_text(error)) from error
-        made = (options.result_video, options.save_motion, options.show_crop)
+        made = (options.result_video, beside, options.save_motion, options.show_crop)
         return Done(
             result=options.result_video,
             written=tuple(path for path in made if path is not None),
@@ -104,12 +106,13 @@ class Worker:
             notes=tuple(listener.notes),
         )
 
-    def _animate(self, options: argparse.Namespace) -> int:
+    def _animate(self, options: argparse.Namespace, beside: Path | None) -> int:
         device = choose_device(options.cpu)  # which Paddle keeps by the thread
         inputs = open_inputs(options)
         with contextlib.closing(inputs):
             writer = VideoWriter(options.result_video, inputs.fps, **inputs.sound(options))
-            animate_clip(options, inputs, writer, device, self._engine.build)
+            second = beside and VideoWriter(beside, inputs.fps, **inputs.sound(options))
+            animate_clip(options, inputs, writer, device, self._engine.build, second or None)
         for warning in filter(None, (*inputs.notes(), writer.audio_warning, writer.rate_warning)):
             note(warning)
         return writer.frame_count

@@ -62,8 +62,10 @@ class AnimateTab:
 
     def _add_options(self) -> None:
         texts, site = self._texts, self._site
-        names = [(m.title and texts('model_own', name=m.title)) or texts(f'model_{m.name}')
-                 for m in site.models]
+        names = [
+            (m.title and texts('model_own', name=m.title)) or texts(f'model_{m.name}')
+            for m in site.models
+        ]
         self.model = gr.Dropdown(
             list(zip(names, [m.name for m in site.models])),
             value=site.models[0].name,
@@ -90,7 +92,10 @@ class AnimateTab:
                 self.best_frame = gr.Checkbox(False, label=texts('best_frame'))
                 self.sound = gr.Checkbox(True, label=texts('sound'))
             self.size = gr.Textbox(
-                label=texts('size'), info=texts('size_hint'), max_lines=1, elem_id='size',
+                label=texts('size'),
+                info=texts('size_hint'),
+                max_lines=1,
+                elem_id='size',
                 max_length=20,
             )
         self.options_error = _error('options-error')
@@ -115,8 +120,12 @@ class AnimateTab:
                 self.save_beside = _download(texts('download_beside'), 'save-beside')
             with gr.Tab(texts('networks'), id='networks'):
                 self.drawing = PictureField(
-                    show_label=False, interactive=False, elem_id='drawing', height=400,
-                    buttons=['fullscreen'], container=False,
+                    show_label=False,
+                    interactive=False,
+                    elem_id='drawing',
+                    height=400,
+                    buttons=['fullscreen'],
+                    container=False,
                 )
                 self.draw = gr.Button(texts('draw'), elem_id='draw')
         self.notes = gr.HTML('', elem_id='notes', padding=False)
@@ -125,42 +134,77 @@ class AnimateTab:
         texts = self._texts
         gr.HTML(
             f'<h2>{texts("examples")}</h2><p>{texts("examples_hint")}</p>',
-            elem_id='examples-head', padding=False,
+            elem_id='examples-head',
+            padding=False,
         )
         self.examples = []
         with gr.Row(elem_id='examples', equal_height=True):
             for number, example in enumerate(self._site.examples, 1):
                 self.examples.append(
                     gr.Button(
-                        texts(f'example_{number}'), icon=str(example.thumbnail),
-                        elem_id=f'example-{number}', elem_classes='example', min_width=100,
+                        texts(f'example_{number}'),
+                        icon=str(example.thumbnail),
+                        elem_id=f'example-{number}',
+                        elem_classes='example',
+                        min_width=100,
                     )
                 )
 
     def attach(self) -> None:
         """Attaches the events."""
-        choices = [self.picture, self.clip, self.model, self.crop, self.motion, self.paste_back,
-                   self.adapt_scale, self.best_frame, self.sound, self.size]
+        choices = [
+            self.picture,
+            self.clip,
+            self.model,
+            self.crop,
+            self.motion,
+            self.paste_back,
+            self.adapt_scale,
+            self.best_frame,
+            self.sound,
+            self.size,
+        ]
         outputs = self._changed()
         quiet: dict[str, Any] = {
-            'show_progress': 'hidden', 'api_visibility': 'private', 'concurrency_limit': None
+            'show_progress': 'hidden',
+            'api_visibility': 'private',
+            'concurrency_limit': None,
         }
         self.run.click(self._animate, choices, outputs, **quiet)
         self.draw.click(self._draw, choices, outputs, **quiet)
         self.stop.click(self._cancel, None, [self.stop], queue=False, **quiet)
         for field, error, slot in (
-            (self.picture, self.picture_error, 'picture'), (self.clip, self.clip_error, 'clip')
+            (self.picture, self.picture_error, 'picture'),
+            (self.clip, self.clip_error, 'clip'),
         ):
             field.input(self._holder(slot), [field], [error], **quiet)
         for button, example in zip(self.examples, self._site.examples):
-            button.click(self._filler(example), None, [self.picture, self.clip, self.model,
-                         self.crop, self.size], **quiet).then(
-                self._animate, choices, outputs, **quiet)
+            button.click(
+                self._filler(example),
+                None,
+                [self.picture, self.clip, self.model, self.crop, self.size],
+                **quiet,
+            ).then(self._animate, choices, outputs, **quiet)
 
     def _changed(self) -> list[Any]:
-        return [self.run, self.stop, self.draw, *self.examples, self.status, self.picture_error,
-                self.clip_error, self.model_error, self.options_error, self.result, self.beside,
-                self.drawing, self.save_result, self.save_beside, self.notes, self.tabs]
+        return [
+            self.run,
+            self.stop,
+            self.draw,
+            *self.examples,
+            self.status,
+            self.picture_error,
+            self.clip_error,
+            self.model_error,
+            self.options_error,
+            self.result,
+            self.beside,
+            self.drawing,
+            self.save_result,
+            self.save_beside,
+            self.notes,
+            self.tabs,
+        ]
 
     def _holder(self, slot: str) -> Any:
         def hold(path: str | None, request: gr.Request) -> str:
@@ -183,7 +227,9 @@ class AnimateTab:
         choices = Choices(*values)
         wrong = check_choices(self._site, choices)
         cleared = {
-            self.result: None, self.beside: None, self.notes: '',
+            self.result: None,
+            self.beside: None,
+            self.notes: '',
             self.save_result: gr.update(value=None, interactive=False),
             self.save_beside: gr.update(value=None, interactive=False),
             self.tabs: gr.update(selected='result'),
@@ -199,7 +245,12 @@ class AnimateTab:
             yield updates
 
     async def _go(
-        self, choices: Choices, wrong: dict[str, str], cleared: Updates, order: Any, slot: str,
+        self,
+        choices: Choices,
+        wrong: dict[str, str],
+        cleared: Updates,
+        order: Any,
+        slot: str,
         request: gr.Request,
     ) -> AsyncIterator[Updates]:
         """A job from its check to its end, as changes of the page."""
@@ -284,10 +335,13 @@ class AnimateTab:
 
     def _errors(self, sentences: dict[str, str]) -> Updates:
         """The sentences beside their fields; '' beside all others."""
-        fields = dict(zip(FIELDS, (self.picture_error, self.clip_error, self.model_error,
-                                   self.options_error)))
+        fields = dict(
+            zip(FIELDS, (self.picture_error, self.clip_error, self.model_error, self.options_error))
+        )
         return {
-            field: f'<p role="alert">{html.escape(sentences[name])}</p>' if name in sentences else ''
+            field: f'<p role="alert">{html.escape(sentences[name])}</p>'
+            if name in sentences
+            else ''
             for name, field in fields.items()
         }
 
@@ -309,8 +363,9 @@ class AnimateTab:
             return self._texts('seconds', seconds=rest)
         return self._texts('minutes', minutes=minutes, seconds=rest)
 
-    def _status(self, name: str, share: float | None = None, wrong: bool = False, **values: Any
-                ) -> str:
+    def _status(
+        self, name: str, share: float | None = None, wrong: bool = False, **values: Any
+    ) -> str:
         return self._bar(html.escape(self._texts(name, **values)), share, wrong)
 
     def _bar(self, sentence: str, share: float | None, wrong: bool = False) -> str:
@@ -348,8 +403,14 @@ def _error(name: str) -> gr.HTML:
 
 def _player(name: str) -> ClipField:
     return ClipField(
-        show_label=False, interactive=False, elem_id=name, height=400, buttons=[], loop=True,
-        autoplay=True, container=False,
+        show_label=False,
+        interactive=False,
+        elem_id=name,
+        height=400,
+        buttons=[],
+        loop=True,
+        autoplay=True,
+        container=False,
     )
 
 

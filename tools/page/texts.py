@@ -101,7 +101,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
     'download_beside': ('Download side by side', '下载对比视频'),
     'draw': ('Draw keypoints and masks', '绘制关键点与掩码'),
     'drawing': ('Drawing keypoints and masks …', '正在绘制关键点与掩码……'),
-    'drawn': ('Drawn: moments of the clip, from top to bottom.', '已绘制：自上而下为视频的几个时刻。'),
+    'drawn': (
+        'Drawn: moments of the clip, from top to bottom.',
+        '已绘制：自上而下为视频的几个时刻。',
+    ),
     'draw_caption': (
         'Picture · clip · result, each with its keypoints · result · what is warped (white) or '
         "painted anew (black) · the keypoints' masks",
@@ -116,9 +119,30 @@ SENTENCES: dict[str, tuple[str, str]] = {
         'This file is no longer here; choose it again.',
         '该文件已被清除，请重新选择。',
     ),
-    'picture_broken': ('This picture cannot be read: {why}', '无法读取这张图片：{why}'),
-    'clip_broken': ('This clip cannot be read: {why}', '无法读取这段视频：{why}'),
-    'clip_empty': ('This clip has no frames.', '这段视频没有任何画面。'),
+    'picture_not': (
+        'This is not a picture that can be read; save it as PNG or JPEG.',
+        '这不是可以读取的图片，请另存为 PNG 或 JPEG。',
+    ),
+    'picture_damaged': (
+        'This picture is damaged; choose another file.',
+        '这张图片已损坏，请换一个文件。',
+    ),
+    'picture_large': (
+        'This picture is too large to be read; scale it down.',
+        '这张图片太大，无法读取，请缩小后再试。',
+    ),
+    'clip_not': (
+        'This is not a video, or one cut short; convert it to mp4.',
+        '这不是视频，或者视频不完整，请转换为 mp4。',
+    ),
+    'clip_empty': (
+        'This clip has no frames; choose one with moving pictures.',
+        '这段视频没有任何画面，请选择其他视频。',
+    ),
+    'clip_damaged': (
+        'This clip is damaged; convert it again, or cut it before that point.',
+        '这段视频已损坏，请重新转换或剪去损坏的部分。',
+    ),
     'picture_pixels': (
         'This picture has {width} x {height} pixels; {most} megapixels are the most here.',
         '这张图片有 {width} x {height} 像素，此处最多允许 {most} 百万像素。',
@@ -150,6 +174,14 @@ SENTENCES: dict[str, tuple[str, str]] = {
         'The computation broke down ({why}); the next one starts afresh. Another picture or clip '
         'may do.',
         '计算意外中断（{why}），下一个任务将重新开始。请换一张图片或一段视频试试。',
+    ),
+    'unforeseen': (
+        'Something unforeseen happened; the terminal of the page tells more.',
+        '发生了意外错误，详情见启动本页的终端。',
+    ),
+    'no_memory': (
+        'Not enough memory; take a smaller picture or result.',
+        '内存不足，请使用更小的图片或结果尺寸。',
     ),
     'no_space': ('The server has no space left for this.', '服务器空间不足。'),
     'footer': (

@@ -1,0 +1,116 @@
+"""A page to animate pictures in, for a browser on this computer.
+
+    python -m pip install -r requirements-web.txt
+    python tools/webui.py
+
+Needs the packages of requirements-web.txt. doc/page.md tells more.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from modules.runtime.packages import require_packages
+
+require_packages()
+
+from modules.inference.options import add_engine_options
+from modules.runtime.commands import ArgumentParser, run_command
+from modules.runtime.errors import UserError
+
+INSTALL = 'python -m pip install -r requirements-web.txt'
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
+    serving = parser.add_argument_group('serving')
+    serving.add_argument(
+        '--host', default='127.0.0.1', help='address to listen on; 0.0.0.0: anybody in your network'
+    )
+    serving.add_argument('--port', type=_port, default=7860, help='0: any that is free')
+    serving.add_argument(
+        '--share',
+        action='store_true',
+        help="a public address for 72 hours, through Gradio's servers: all that is sent passes them",
+    )
+    models = parser.add_argument_group('models')
+    models.add_argument('--checkpoint', help='your weights, as for demo.py; chosen at first')
+    models.add_argument('--config', help='their config')
+    add_engine_options(models)
+    models.add_argument('--cpu', action='store_true', help='use the CPU even if there is a GPU')
+    limits = parser.add_argument_group('limits')
+    for name, default, what in (
+        ('mb', 100, 'of a file, in megabytes'),
+        ('seconds', 120, 'of a clip'),
+        ('pixels', 40, 'of a picture, of frames and of the result, in millions'),
+    ):
+        limits.add_argument(
+            f'--max_{name}',
+            type=_above_zero,
+            default=default,
+            metavar='N',
+            help=f'the most, {what} (default: {default})',
+        )
+    limits.add_argument(
+        '--max_waiting',
+        type=int,
+        default=20,
+        metavar='N',
+        help='the most jobs in line (default: 20)',
+    )
+    limits.add_argument(
+        '--keep_minutes',
+        type=_above_zero,
+        default=60,
+        metavar='N',
+        help='files go after so long, or when the page is left (default: 60)',
+    )
+    return parser.parse_args()
+
+
+def _above_zero(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f'{text}: give a number above 0')
+    return value
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f'{text}: give a port from 0 to 65535')
+    return int(text)
+
+
+def main() -> None:
+    options = parse_arguments()
+    # Nothing is told to anybody, and nothing looked for elsewhere; read on import.
+    os.environ.update(GRADIO_ANALYTICS_ENABLED='False', HF_HUB_OFFLINE='1', DO_NOT_TRACK='1')
+    try:
+        import gradio  # noqa: F401
+    except ImportError as error:
+        raise UserError(f'the page needs an extra: {INSTALL} ({error})') from error
+    from tools.page.files import open_files
+
+    with open_files(60 * options.keep_minutes, round(20e6 * options.max_mb)) as files:
+        os.environ['GRADIO_TEMP_DIR'] = str(files.folder)
+        tempfile.tempdir = str(files.spool)
+        from tools.page.examples import make_examples
+        from tools.page.jobs import JobQueue
+        from tools.page.server import build_site, serve
+        from tools.page.site import Site
+
+        jobs = JobQueue(options.max_waiting, options.cpu)
+        site = Site(options, files, jobs, make_examples(files.folder / 'examples'))
+        serve(build_site(site), options)
+
+
+if __name__ == '__main__':
+    run_command(main)
