@@ -5,6 +5,7 @@ from pathlib import Path
 import gradio as gr
 
 from tools.page.animate_tab import add_animate_tab
+from tools.page.live import SCRIPT, STYLE, add_live_tab
 from tools.page.site import Site
 from tools.page.texts import Texts
 
@@ -25,6 +26,8 @@ def build_page(texts: Texts, site: Site) -> gr.Blocks:
         with gr.Tabs(elem_id='tabs'):
             with gr.Tab(texts('tab_animate'), id='animate'):
                 add_animate_tab(texts, site)
+            with gr.Tab(texts('tab_live'), id='live'):
+                add_live_tab(texts, site)
         gr.HTML(f'<p>{texts("footer")}</p>', elem_id='foot', padding=False)
         page.unload(site.leave)
     return page
@@ -41,8 +44,8 @@ def appearance(texts: Texts) -> dict[str, object]:
             font=FONTS,
             font_mono=('ui-monospace', 'monospace'),
         ),
-        'css_paths': [HERE / 'style.css'],
-        'head': _script(texts),
+        'css_paths': [HERE / 'style.css', STYLE],
+        'head': _script(texts) + SCRIPT,
         'footer_links': [],
         'run_history': False,
         'show_error': False,

@@ -10,7 +10,6 @@ import html
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
@@ -44,7 +43,8 @@ def add_live_routes(app: FastAPI, site: Site) -> LiveDesk:
         who gives the one place for a session.
     """
     options = site.options
-    models = {model.name: child_settings(model, options.cpu) for model in site.models}
+    computing = {name: getattr(options, name) for name in ('cpu', 'engine', 'precision')}
+    models = {model.name: {**_weights(model), **computing} for model in site.models}
     most = min(site.limits.bytes, messages.MOST)
     desk = LiveDesk(models, LiveLimits(most), site.files.spool)
     pictures = live_pictures(site)
@@ -71,12 +71,10 @@ def live_pictures(site: Site) -> Sequence[Path]:
     return list(dict.fromkeys(example.picture for example in site.examples))
 
 
-def child_settings(model: Model, cpu: bool) -> Mapping[str, Any]:
-    """What a session's process computes by; see live_child.py."""
+def _weights(model: Model) -> Mapping[str, str | None]:
     return {
         'config': None if model.config is None else str(model.config),
         'checkpoint': None if model.checkpoint is None else str(model.checkpoint),
-        'cpu': cpu,
     }
 
 

@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT))
 from modules.animation.inputs import BUNDLED, choose_weights
 from modules.config import load_config
 from modules.runtime.errors import UserError
-from modules.runtime.process import choose_device, has_bf16, prepare_process
+from modules.runtime.process import choose_device, prepare_process
 from modules.video import read_image
 from modules.video.jpeg import encode_jpeg
 from tools.page import live_messages as messages
@@ -72,7 +72,8 @@ class _Session:
         from modules.inference.choice import build_engine
 
         models, params = StoredModels(config, weights), config['model_params']
-        engine = build_engine(models, params, (height, width), precision=_precision())
+        kind = settings['engine'], settings['precision']
+        engine = build_engine(models, params, (height, width), *kind)
         live = Live(engine, read_image(BUNDLED / 'source.png'), (height, width))
         self._tell(state='ready', width=width, height=height)
         return live
@@ -153,13 +154,6 @@ class _Session:
         with self._sending, contextlib.suppress(BrokenPipeError):
             self._sent.write(messages.framed(message))
             self._sent.flush()
-
-
-def _precision() -> str:
-    """The fastest there is, on CPUs: what moves hides what is rounded."""
-    import paddle
-
-    return 'bf16' if paddle.device.get_device() == 'cpu' and has_bf16() else 'fp32'
 
 
 def _without_paths(error: UserError) -> str:

@@ -51,8 +51,8 @@ class LiveDesk:
     """Gives the one place for a live session to whoever comes first.
 
     Args:
-        models: by its name in the browser's wish, what a process computes by: config, checkpoint
-            and cpu, as options of demo.py.
+        models: by its name in the browser's wish, what a process computes by: config, checkpoint,
+            cpu, engine and precision, as options of demo.py.
         limits: see there.
         folder: in which a session has its own; that of the system if None.
     """
