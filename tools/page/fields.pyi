@@ -24,7 +24,6 @@ class PictureField(gr.Image):
         return None if value is None else _described(ImageData, value)
     from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
     from gradio.blocks import Block
-
     if TYPE_CHECKING:
         from gradio.components import Timer
         from gradio.components.base import Component
@@ -41,7 +40,6 @@ class ClipField(gr.Video):
         return None if value is None else _described(FileData, value)
     from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
     from gradio.blocks import Block
-
     if TYPE_CHECKING:
         from gradio.components import Timer
         from gradio.components.base import Component

@@ -131,7 +131,7 @@ def live_markup(texts: Texts, models: Sequence[Model], num_pictures: int, most_m
   <div class="choices">
     <div class="pictures" role="radiogroup" aria-label="{say('live_picture')}">{pictures}
       <button type="button" role="radio" aria-checked="false" data-part="choose"
-        >{say('live_choose')}</button>
+        title="{say('live_choose')}" aria-label="{say('live_choose')}">+</button>
       <input data-part="file" type="file" accept="image/*" hidden></div>
     <label>{say('model')} <select data-part="model">{choices}</select></label>
     <label>{say('live_zoom')}

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+from io import RawIOBase
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,10 +28,10 @@ _PART = 2**18  # bytes of a clip in a message
 MOST_SECONDS = 600  # of a recording
 
 
-class _Session:
+class Session:
     """Settings come with the first wish; results follow frames until the input ends."""
 
-    def __init__(self, received: BinaryIO, sent: BinaryIO):
+    def __init__(self, received: RawIOBase, sent: BinaryIO):
         self._received, self._sent = received, sent
         self._sending = threading.Lock()
         self._folder = Path()
@@ -161,13 +162,18 @@ def _without_paths(error: UserError) -> str:
     return ' '.join(word for word in str(error).split() if os.sep not in word)
 
 
-def main() -> None:
-    # What libraries print must not come between the messages.
+def open_pipes() -> tuple[RawIOBase, BinaryIO]:
+    """What comes and what goes; what libraries print goes elsewhere."""
+    received = os.fdopen(os.dup(0), 'rb', buffering=0)
     sent = os.fdopen(os.dup(1), 'wb')
     os.dup2(2, 1)
-    _Session(sys.stdin.buffer, sent).run()
+    return received, sent
+
+
+def main(kind: type[Session]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server decides when it ends
+    kind(*open_pipes()).run()
 
 
 if __name__ == '__main__':
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server decides when it ends
-    main()
+    main(Session)

@@ -7,7 +7,8 @@ length comes first, in four bytes.
 
 import json
 import struct
-from typing import Any, BinaryIO
+from io import RawIOBase
+from typing import Any
 
 FRAME = 1  # of the camera: its number, a JPEG file
 RESULT = 2  # the number of the frame that it follows, milliseconds it took, a JPEG file
@@ -89,11 +90,21 @@ def length_of(head: bytes) -> int:
     return length
 
 
-def read_message(pipe: BinaryIO) -> bytes | None:
-    """The next message; None where the pipe has ended, or within a message."""
-    head = pipe.read(HEAD)
-    if len(head) < HEAD:
-        return None
-    length = length_of(head)
-    message = pipe.read(length)
-    return message if len(message) == length else None
+def read_message(pipe: RawIOBase) -> bytes | None:
+    """The next message; None where the pipe has ended, or within a message.
+
+    Args:
+        pipe: without a buffer, whose lock a thread that waits would hold when the process ends.
+    """
+    head = _read(pipe, HEAD)
+    return None if head is None else _read(pipe, length_of(head))
+
+
+def _read(pipe: RawIOBase, count: int) -> bytes | None:
+    data = b''
+    while len(data) < count:
+        part = pipe.read(count - len(data))
+        if not part:
+            return None
+        data += part
+    return data

@@ -65,6 +65,7 @@ class LiveDesk:
     ):
         self.models, self.limits, self.folder = models, limits, folder
         self.session: _Session | None = None
+        self._place = asyncio.Lock()  # who has it is `session`, until all of theirs is gone
 
     async def answer(self, socket: WebSocket) -> None:
         """Serves a browser from its first message to its last."""
@@ -72,17 +73,19 @@ class LiveDesk:
         if not _is_own_page(socket):
             await socket.close(_REFUSED)
             return
-        if self.session is not None:
+        # Of a session that is over, as where a reader loads the page again, the end is waited for.
+        if self.session is not None and not self.session.over:
             await _refuse(socket, RefusedError(_LATER, 'busy'))
             return
-        self.session = _Session(socket, self.limits)
+        self.session = session = _Session(socket, self.limits)
         try:
-            await self._serve(socket, self.session)
+            async with self._place:
+                await self._serve(socket, session)
         finally:
-            self.session = None
+            session.over = True
 
     async def _serve(self, socket: WebSocket, session: _Session) -> None:
-        with contextlib.ExitStack() as stack, contextlib.suppress(WebSocketDisconnect, OSError):
+        with contextlib.ExitStack() as stack, contextlib.suppress(WebSocketDisconnect):
             folder = Path(tempfile.mkdtemp(prefix='live-', dir=self.folder))
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             try:
@@ -110,7 +113,11 @@ async def _refuse(socket: WebSocket, refused: RefusedError) -> None:
 
 
 class _Session:
-    """What is on its way between a browser and a process."""
+    """What is on its way between a browser and a process.
+
+    Attributes:
+        over: whether it has ended, or is about to.
+    """
 
     def __init__(self, socket: WebSocket, limits: LiveLimits):
         self._socket, self._limits = socket, limits
@@ -119,6 +126,7 @@ class _Session:
         self._result: bytes | None = None  # to be sent, the newest
         self._unseen = 0  # results that were sent and are not on the screen yet
         self._sending = False
+        self.over = False
         self._deadline = time.monotonic() + limits.idle_seconds  # for the next frame
 
     async def model_wanted(self) -> str:
@@ -155,6 +163,7 @@ class _Session:
             for task in done:
                 task.result()
         finally:
+            self.over = True
             for task in work:
                 task.cancel()
             await asyncio.gather(*work, return_exceptions=True)

@@ -16,7 +16,7 @@ LIVE_SENTENCES: dict[str, tuple[str, str]] = {
     'live_record': ('Record', '录制'),
     'live_record_stop': ('Stop recording', '停止录制'),
     'live_picture': ('Picture', '图片'),
-    'live_choose': ('Another …', '其他…'),
+    'live_choose': ('Another picture …', '其他图片…'),
     'live_zoom': ('Zoom', '缩放'),
     'live_rate': ('results per second', '帧/秒'),
     'live_latency': ('ms latency', '毫秒延迟'),
