@@ -125,7 +125,7 @@ class _LastEngine:
         self._loading = loading
         self._key: tuple[object, ...] | None = None
         self._engine: Engine | None = None
-        self._heard = _Lines()
+        self._heard = Lines()
 
     def build(
         self,
@@ -141,7 +141,7 @@ class _LastEngine:
         key = models.identity(), paddle.device.get_device(), *settings
         if self._engine is None or key != self._key:
             self._engine = None  # before the next one is loaded: memory holds one of them
-            self._heard = _Lines()
+            self._heard = Lines()
             with heard_by(self._heard), self._loading():
                 self._engine = build_engine(
                     models, model_params, size, engine, precision, batch=batch
@@ -154,7 +154,7 @@ class _LastEngine:
         return self._engine
 
 
-class _Lines(Listener):
+class Lines(Listener):
     """Keeps what it hears."""
 
     def __init__(self) -> None:
@@ -171,7 +171,7 @@ class _Lines(Listener):
         return iter(items)
 
 
-class _JobListener(_Lines):
+class _JobListener(Lines):
     """What a job says, how far it is, and whether it is still wanted."""
 
     def __init__(self, progress: Progress | None, cancelled: Cancelled | None):

@@ -22,9 +22,8 @@ def build_page(texts: Texts, site: Site) -> gr.Blocks:
     """All of the page, its events attached."""
     with gr.Blocks(title=texts('title'), analytics_enabled=False) as page:
         gr.HTML(_head(texts), elem_id='head', padding=False)
-        with gr.Tabs(elem_id='tabs'):
-            with gr.Tab(texts('tab_animate'), id='animate'):
-                add_animate_tab(texts, site)
+        with gr.Tabs(elem_id='tabs'), gr.Tab(texts('tab_animate'), id='animate'):
+            add_animate_tab(texts, site)
         gr.HTML(f'<p>{texts("footer")}</p>', elem_id='foot', padding=False)
         page.unload(site.leave)
     return page
@@ -41,8 +40,7 @@ def appearance(texts: Texts) -> dict[str, object]:
             font=FONTS,
             font_mono=('ui-monospace', 'monospace'),
         ),
-        'css_paths': [HERE / 'style.css'],
-        'head': _script(texts),
+        'head': _script(texts) + _style(texts),
         'footer_links': [],
         'run_history': False,
         'show_error': False,
@@ -66,3 +64,9 @@ def _script(texts: Texts) -> str:
         f'Object.defineProperty(navigator, "language", {{get: () => "{tag}"}});'
         f'Object.defineProperty(navigator, "languages", {{get: () => ["{tag}"]}});</script>'
     )
+
+
+def _style(texts: Texts) -> str:
+    """Not by Gradio's `css`, which would put its own scope before each rule."""
+    sheet = (HERE / 'style.css').read_text(encoding='utf-8')
+    return f'<style>:root {{ --nothing-yet: "{texts("result_empty")}"; }}\n{sheet}</style>'
