@@ -33,6 +33,7 @@ from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.errors import UserError
 from modules.runtime.files import check_output
 from modules.runtime.locks import folder_of_one_run
+from modules.runtime.messages import Lines, heard_by
 from modules.runtime.process import end_by_exception
 from tools.batching.devices import find_gpus
 from tools.batching.places import RECORDS, REPORTS, outputs_of, place_rows
@@ -89,11 +90,14 @@ class Batch:
     def orders(self) -> list[Order]:
         """What is to be done; a row that can't be is told of at once."""
         orders = []
-        for index, row in enumerate(self._placed):
+        for number, row in enumerate(self._placed):
+            heard = Lines()
             try:
-                orders.append(Order(index, _options(row, self.folder), self._outputs[index]))
+                with heard_by(heard):
+                    options = _options(row, self.folder)
+                orders.append(Order(number, options, self._outputs[number], heard.notes))
             except UserError as error:
-                self.on_outcome(index, Outcome(FAILED, message=str(error)))
+                self.on_outcome(number, Outcome(FAILED, message=str(error)))
         return orders
 
     def run(self, processes: int, gpus: Sequence[str]) -> None:
@@ -107,14 +111,14 @@ class Batch:
             self._draw()
             pool.run(orders, self.on_outcome, self.on_share)
 
-    def on_share(self, index: int, share: float) -> None:
-        self._shares[index] = share
+    def on_share(self, number: int, share: float) -> None:
+        self._shares[number] = share
         self._draw()
 
-    def on_outcome(self, index: int, outcome: Outcome) -> None:
-        self._shares.pop(index, None)
-        self.outcomes[index] = outcome
-        row, result = self.rows[index], self._outputs[index][0]
+    def on_outcome(self, number: int, outcome: Outcome) -> None:
+        self._shares.pop(number, None)
+        self.outcomes[number] = outcome
+        row, result = self.rows[number], self._outputs[number][0]
         if outcome.status == FAILED:
             tqdm.write(f'row {row.number}: {result}: FAILED: {outcome.message}', file=sys.stderr)
             if outcome.trace:
@@ -169,14 +173,13 @@ def main() -> None:
         try:
             batch.run(processes, gpus)
         finally:
-            line = batch.report({
+            print(batch.report({
                 'table': str(options.table),
                 'began': began.strftime('%Y-%m-%d %H:%M:%S UTC'),
                 'seconds': round(time.monotonic() - start, 2),
                 'processes': processes,
                 'gpus': gpus,
-            })  # fmt: skip
-    print(line)
+            }))  # fmt: skip
     if any(outcome.status == FAILED for outcome in batch.outcomes.values()):
         sys.exit(1)
 

@@ -66,8 +66,9 @@ def _within(folder: Path, number: int, name: str) -> str:
 
 
 def _read(row: Row) -> Iterator[str]:
+    """What a row reads, there or not: it might be what another row makes."""
     for name in INPUTS:
-        if name in row.values and os.path.exists(row.values[name]):
+        if os.path.isabs(row.values.get(name, '')):  # else a known name
             yield os.path.realpath(row.values[name])
 
 
@@ -94,7 +95,8 @@ def _check(rows: Sequence[Row], table: Path, folder: Path) -> None:
                 raise UserError(f'{what}: would be written {of}; give each a result of its own')
             if path in readers or path == os.path.realpath(table):
                 reader = 'the table' if path not in readers else f'what row {readers[path]} reads'
-                raise UserError(f'{what}: would replace {reader}; give another name')
+                mend = 'give another name, or make it in a batch of its own'
+                raise UserError(f'{what}: would replace {reader}; {mend}')
             if os.path.dirname(path) in frames and path.lower().endswith(IMAGE_SUFFIXES):
                 raise UserError(f'{what}: would become a frame of what is read; give another name')
             writers[path] = row.number

@@ -29,12 +29,12 @@ def write_report(
     Args:
         rows: as the table has them.
         results: their names within the folder.
-        outcomes: by the rows' indices; what has none was not run.
+        outcomes: by the rows' numbers, counted from 0; what has none was not run.
         about: the batch as a whole, for the JSON file.
     """
     lines = []
-    for index, (row, result) in enumerate(zip(rows, results)):
-        outcome = outcomes.get(index, Outcome(NOT_RUN))
+    for number, (row, result) in enumerate(zip(rows, results)):
+        outcome = outcomes.get(number, Outcome(NOT_RUN))
         clip = row.values.get('driving_video') or row.values.get('motion', '')
         picture = row.values.get('source_image', '')
         made = (round(outcome.seconds, 2), outcome.frames, outcome.message)
@@ -54,4 +54,6 @@ def summary(count: int, outcomes: Mapping[int, Outcome]) -> str:
     counts = Counter(outcome.status for outcome in outcomes.values())
     counts[NOT_RUN] = count - len(outcomes)
     told = ', '.join(f'{counts[status]} {text}' for status, text in _COUNTED if counts[status])
-    return f'{count} row{"s" if count != 1 else ""}: {told}'
+    noted = sum(bool(o.message) for o in outcomes.values() if o.status in (DONE, THERE))
+    notes = f' ({noted} with notes in the report)' if noted else ''
+    return f'{count} row{"s" if count != 1 else ""}: {told}{notes}'

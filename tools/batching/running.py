@@ -1,9 +1,11 @@
 """Gives rows to processes, and takes what becomes of them."""
 
+import contextlib
 import multiprocessing
+import signal
 from argparse import Namespace
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -61,6 +63,19 @@ class _Running(NamedTuple):
     number: int
 
 
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """What is started within the block does not hear of Ctrl+C; this process does, after it."""
+    if not hasattr(signal, 'pthread_sigmask'):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class Pool:
     """Processes that go through the rows. Used in a `with` statement, which ends them.
 
@@ -72,6 +87,7 @@ class Pool:
     def __init__(self, folder: Path, processes: int, gpus: Sequence[str]):
         self._folder, self._processes, self._gpus = folder, processes, gpus
         self._running: list[_Running] = []
+        self._ending: list[_Running] = []  # without orders
         self._at_work: dict[int, Order] = {}
 
     def __enter__(self) -> 'Pool':
@@ -81,8 +97,8 @@ class Pool:
         """Goes through the orders.
 
         Args:
-            on_outcome: called with the index of each order, and what became of it, as they end.
-            on_share: called now and then with the index of one that is under way, and how much of
+            on_outcome: called with the number of each order, and what became of it, as they end.
+            on_share: called now and then with the number of one that is under way, and how much of
                 it is done, from 0 to 1.
         """
         waiting = Waiting(orders)
@@ -100,28 +116,26 @@ class Pool:
         process = _SPAWN.Process(target=serve, args=(its, setup), daemon=True)
         running = _Running(process, ours, number)
         self._running.append(running)
-        process.start()
+        with _uninterrupted():
+            process.start()
         its.close()
         return running
 
     def _give(self, running: _Running, waiting: Waiting) -> None:
         order = waiting.take(running.number)
-        try:
+        with contextlib.suppress(OSError):  # it is dead, which is heard next
             running.pipe.send(order)
-        except OSError:  # it is dead, which is heard next
-            pass
         if order is not None:
             self._at_work[running.number] = order
-            return
-        running.process.join(_PATIENCE)
-        self._running.remove(running)
-        running.pipe.close()
+        else:
+            self._running.remove(running)
+            self._ending.append(running)
 
     def _hear(
         self, running: _Running, waiting: Waiting, on_outcome: OnOutcome, on_share: OnShare
     ) -> None:
         try:
-            index, what = running.pipe.recv()
+            number, what = running.pipe.recv()
         except (EOFError, OSError):
             self._bury(running, on_outcome)
             if waiting:
@@ -129,10 +143,10 @@ class Pool:
             return
         if isinstance(what, Outcome):
             del self._at_work[running.number]
-            on_outcome(index, what)
+            on_outcome(number, what)
             self._give(running, waiting)
         else:
-            on_share(index, what)
+            on_share(number, what)
 
     def _bury(self, running: _Running, on_outcome: OnOutcome) -> None:
         """A process has died, and its row with it."""
@@ -141,13 +155,14 @@ class Pool:
         self._running.remove(running)
         order = self._at_work.pop(running.number)
         sweep_row(self._folder, order.outputs)
-        on_outcome(order.index, Outcome(FAILED, message=died(running.process.exitcode)))
+        on_outcome(order.number, Outcome(FAILED, message=died(running.process.exitcode)))
 
     def __exit__(self, *exception: object) -> None:
         """Ends what runs; nothing half written stays behind."""
-        for running in self._running:
+        started = [*self._running, *self._ending]
+        for running in started:
             running.pipe.close()  # by which it knows
-        for running in self._running:
+        for running in started:
             if running.process.pid is None:  # interrupted before it was there
                 continue
             running.process.join(_PATIENCE)
