@@ -8,11 +8,12 @@ from modules.animation import job
 from modules.animation.job_options import job_options
 from modules.runtime import process as runtime_process
 from tests.support.demo_runs import DATA
+from tests.support.processes import PATIENCE
 from tools.batching import processes
 from tools.batching.places import RECORDS
 from tools.batching.processes import DONE, FAILED, THERE, Order, Setup
 from tools.batching.records import Record
-from tools.batching.running import Waiting
+from tools.batching.running import Pool, Waiting
 
 
 def order(number, checkpoint):
@@ -198,3 +199,11 @@ def test_the_cores_are_shared(monkeypatch):
     assert runtime_process.cores_of_process() == 4
     assert [processes.gpu_of(number, ['0', '2']) for number in range(3)] == ['0', '2', '0']
     assert processes.gpu_of(1, []) is None
+
+
+def test_a_process_ends_with_the_one_that_started_it(tmp_path):
+    """Whatever it does then: it may have nothing to tell for a long time."""
+    running = Pool(tmp_path, 1, [])._start(0)
+    running.pipe.close()
+    running.process.join(PATIENCE)
+    assert running.process.exitcode == 143

@@ -3,6 +3,8 @@
 import pytest
 
 from modules.runtime.errors import UserError
+from tests.support.places import ROOT
+from tools.batching.places import outputs_of, place_rows
 from tools.batching.table import Row, read_table
 
 ROWS = [
@@ -83,6 +85,16 @@ def test_what_is_no_table(tmp_path, data, words):
     with pytest.raises(UserError, match=words) as caught:
         read_table(path)
     assert str(path) in str(caught.value)
+
+
+def test_the_table_of_the_document(tmp_path):
+    text = (ROOT / 'doc' / 'batch.md').read_text(encoding='utf-8')
+    path = tmp_path / 'jobs.csv'
+    path.write_text('picture,' + text.split('\npicture,')[1].split('```')[0])
+    rows = place_rows(read_table(path), path, tmp_path / 'out')
+    names = [outputs_of(row, tmp_path / 'out') for row in rows]
+    assert names == [['ann.mp4'], ['ben.gif'], ['ben-nod.mp4']]
+    assert rows[1].values['size'] == '256,256'
 
 
 def test_no_file(tmp_path):
