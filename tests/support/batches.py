@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.support.demo_runs import DATA, write_clip
 from tests.support.places import ROOT
-from tests.support.processes import wait_until
+from tests.support.processes import PATIENCE, wait_until
 
 # Twelve rows of three engines and all kinds of results, none of which takes long.
 ROWS = (
@@ -99,7 +99,7 @@ def wait_for(out: Path, rows: int) -> None:
         busy = [path for path in scratch(out) if mine not in path.parents]
         return finished(out) >= rows and busy
 
-    wait_until(at_work)
+    wait_until(at_work, 10 * PATIENCE)  # Paddle is loaded, and rows are animated
 
 
 def workers(process: subprocess.Popen) -> list[int]:

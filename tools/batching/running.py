@@ -102,7 +102,8 @@ class Pool:
                 it is done, from 0 to 1.
         """
         waiting = Waiting(orders)
-        for number in range(min(self._processes, len(orders))):
+        self._processes = min(self._processes, len(orders))
+        for number in range(self._processes):
             self._give(self._start(number), waiting)
         while self._running:
             by_pipe = {running.pipe: running for running in self._running}
