@@ -24,7 +24,7 @@ from modules.checkpoints.models import StoredModels
 from modules.eager import Engine
 from modules.inference.choice import build_engine
 from modules.runtime.errors import OUTPUT_ERRORS, UserError, output_error_text
-from modules.runtime.messages import Item, Listener, heard_by, note, say
+from modules.runtime.messages import Item, Lines, heard_by, note, say
 from modules.runtime.process import choose_device
 from modules.runtime.shortage import ANIMATION_MEND, shortage_explained
 from modules.video import VideoWriter
@@ -102,7 +102,7 @@ class Worker:
             written=tuple(path for path in made if path is not None),
             frame_count=frame_count,
             seconds=time.monotonic() - start,
-            said=tuple(listener.said_lines),
+            said=tuple(listener.lines),
             notes=tuple(listener.notes),
         )
 
@@ -147,28 +147,11 @@ class _LastEngine:
                     models, model_params, size, engine, precision, batch=batch
                 )
             self._key = key
-        for line in self._heard.said_lines:
+        for line in self._heard.lines:
             say(line)
         for line in self._heard.notes:
             note(line)
         return self._engine
-
-
-class Lines(Listener):
-    """Keeps what it hears."""
-
-    def __init__(self) -> None:
-        self.said_lines: list[str] = []
-        self.notes: list[str] = []
-
-    def said(self, message: str) -> None:
-        self.said_lines.append(message)
-
-    def noted(self, message: str) -> None:
-        self.notes.append(message)
-
-    def watched(self, items: Iterable[Item], title: str, total: int | None) -> Iterator[Item]:
-        return iter(items)
 
 
 class _JobListener(Lines):

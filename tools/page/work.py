@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from modules.animation.job import JobCancelledError, Lines, Worker
+from modules.animation.job import JobCancelledError, Worker
 from modules.animation.job_options import JobError, job_error, job_options
 from modules.runtime.errors import UserError
 from modules.runtime.heap import release_freed_memory
-from modules.runtime.messages import heard_by
+from modules.runtime.messages import Lines, heard_by
 from modules.video import VideoReader
 from modules.video.pictures import stored_size
 from tools.page.limits import Limits
