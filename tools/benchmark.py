@@ -11,6 +11,8 @@ Prints Markdown tables. Sections, chosen by --only:
                compiled, by OpenVINO, ...), and how far the frames are from the reference engine's
     start      time from the import of the framework to the first frame of an animation, weights
                from a file, beside the official PyTorch code's
+    live       results per second and latency of a picture that follows a camera, by the bundled
+               networks and by those of the config, from JPEG bytes to JPEG bytes
 
 What is compared runs in turns (A B A B ...), --repeats times, and medians are shown; (largest -
 smallest) / median is the spread. Networks are measured on the CPU, in processes of their own which
@@ -40,6 +42,7 @@ from modules.runtime.files import atomic_output
 from modules.runtime.process import available_cores
 from tools.benchmarking.animation import compare_animation
 from tools.benchmarking.common import Report
+from tools.benchmarking.live import compare_live
 from tools.benchmarking.loading import compare_loading
 from tools.benchmarking.ours import ENGINES
 from tools.benchmarking.runs import find_official
@@ -48,11 +51,11 @@ from tools.benchmarking.training import compare_training
 from tools.markdown import table
 from tools.official.forms import FORMS
 
-SECTIONS = ('loading', 'training', 'animation', 'start')
+SECTIONS = ('loading', 'training', 'animation', 'start', 'live')
 NOISY = 0.25  # spread above which a warning is printed
 LEAST = {  # of the options that are numbers
     'repeats': 1, 'clips': 1, 'frames': 2, 'samples': 1,
-    'batch_size': 1, 'steps': 1, 'driving': 2,
+    'batch_size': 1, 'steps': 1, 'driving': 2, 'seconds': 1,
 }  # fmt: skip
 
 
@@ -108,6 +111,8 @@ def parse_arguments() -> argparse.Namespace:
         choices=FORMS,
         help=f'also: {"; ".join(FORMS)}; repeat it for several; all that can be had if left out',
     )
+    group = parser.add_argument_group('live')
+    group.add_argument('--seconds', type=int, default=10, help='of each run')
     options = parser.parse_args()
     options.peers = options.peers or list(FORMS)
     for name, least in LEAST.items():
@@ -184,6 +189,7 @@ def main() -> None:
         'training': lambda: compare_training(config, official, options),
         'animation': lambda: compare_animation(config, official, options),
         'start': lambda: compare_start(config, official, options),
+        'live': lambda: compare_live(config, options),
     }
     figures: dict[str, Any] = {'machine': machine, 'config': str(options.config)}
     for section in options.only:

@@ -1,8 +1,9 @@
 """What tools/benchmark.py measures of this project, each time in a process of its own."""
 
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,11 @@ ENGINES = {  # --engine and --precision of demo.py
     'onednn': ('onednn', 'fp32'),
     'onednn-bf16': ('onednn', 'bf16'),
 }
+
+# A camera as browsers have it, and the stages from its frame to one of the result.
+CAMERA_SIZE, CAMERA_FPS = (480, 640), 30
+STAGES = ('decode', 'cut and scale', 'keypoints', 'paint', 'encode')
+_STAGE_RUNS = 30
 
 
 def train(job: dict[str, Any], result: Path) -> None:
@@ -104,6 +110,97 @@ def relative_animation(job: dict[str, Any], models: list[Any]) -> Iterator[np.nd
     yield from animate(engine, inputs['source'], inputs['driving'], Normalization(True, True))
 
 
+def watch_live(job: dict[str, Any], result: Path) -> None:
+    """A picture that follows a camera for some seconds, from JPEG bytes to JPEG bytes.
+
+    Frames come at the camera's rate, by a thread of its own, as over a socket. `seconds` are the
+    latencies, from bytes to bytes.
+    """
+    import paddle
+
+    from modules.animation.inputs import BUNDLED
+    from modules.animation.live import Live
+    from modules.checkpoints.models import StoredModels
+    from modules.inference.choice import build_engine
+    from modules.parity.record import seeded_models
+    from modules.video import read_image
+    from modules.video.jpeg import encode_jpeg
+
+    config, size = job['config'], tuple(job['config']['dataset_params']['frame_shape'][:2])
+    checkpoint = job.get('checkpoint')
+    models = (
+        seeded_models(config, SEED, 'float32')
+        if checkpoint is None
+        else StoredModels(config, checkpoint)
+    )
+    engine = build_engine(models, config['model_params'], size, *ENGINES[job['engine']])
+    del models
+    frames = camera_frames()
+    live = Live(engine, read_image(BUNDLED / 'source.png'), size)
+    stages = time_stages(engine, frames, size)
+    alone = 1 / (stages['keypoints'] + stages['paint'])
+
+    came: dict[int, float] = {}  # when, by number
+    latencies, times = [], []
+
+    def show() -> None:
+        start = time.perf_counter()
+        for number in range(round(job['seconds'] * CAMERA_FPS)):
+            came[number] = start + number / CAMERA_FPS  # also where this thread wakes up late
+            time.sleep(max(0.0, came[number] - time.perf_counter()))
+            live.show(frames[number % len(frames)], number)
+        time.sleep(1)
+        live.close()
+
+    camera = threading.Thread(target=show)
+    camera.start()
+    for shown in live.results():
+        encode_jpeg(shown.picture)
+        times.append(time.perf_counter())
+        latencies.append(times[-1] - came[shown.number])
+    camera.join()
+    extra = {'rate': (len(times) - 1) / (times[-1] - times[0]), 'alone': alone, 'stages': stages}
+    write_result(result, seconds=latencies, extra=extra, version=f'paddle {paddle.__version__}')
+
+
+def camera_frames() -> list[bytes]:
+    """The bundled clip as a camera would give it, its creature in the middle: JPEG bytes."""
+    from modules.animation.inputs import BUNDLED
+    from modules.video import VideoReader
+    from modules.video.jpeg import encode_jpeg
+    from modules.video.resizing import fit_frame
+
+    shown = VideoReader(BUNDLED / 'driving.mp4')
+    return [encode_jpeg(fit_frame(frame, CAMERA_SIZE, crop=False), 80) for frame in shown]
+
+
+def time_stages(engine: Any, frames: Sequence[bytes], size: tuple[int, int]) -> dict[str, float]:
+    """The median time of each of STAGES alone, in seconds."""
+    from modules.animation.animator import Painter, detect_all
+    from modules.animation.live import cut_middle
+    from modules.video.jpeg import decode_jpeg, encode_jpeg
+    from modules.video.levels import to_bytes
+
+    painter = Painter(engine, cut_middle(decode_jpeg(frames[0], size), size))
+    spent: dict[str, list[float]] = {stage: [] for stage in STAGES}
+
+    def timed_as(stage: str, call: Callable[..., Any], *given: Any) -> Any:
+        start = time.perf_counter()
+        value = call(*given)
+        spent[stage].append(time.perf_counter() - start)
+        return value
+
+    for number in range(_STAGE_RUNS):
+        frame = timed_as('decode', decode_jpeg, frames[number % len(frames)], size)
+        cut = timed_as('cut and scale', cut_middle, frame, size)
+        (keypoints,) = timed_as('keypoints', detect_all, engine, [cut])
+        if number == 0:
+            painter.start(keypoints)
+        (painted,) = timed_as('paint', painter.frames, [keypoints])
+        timed_as('encode', encode_jpeg, to_bytes(painted))
+    return {stage: float(np.median(values)) for stage, values in spent.items()}
+
+
 def main() -> None:
     job, result = read_job()
     if job['section'] != 'start':  # which times it
@@ -114,6 +211,7 @@ def main() -> None:
         'animation': animate_frames,
         'weights': write_weights,
         'start': first_frame,
+        'live': watch_live,
     }
     sections[job['section']](job, result)
 

@@ -41,6 +41,7 @@ class Run(NamedTuple):
     version: str
     losses: list[dict[str, float]]
     frames: np.ndarray | None
+    extra: Mapping[str, Any] = {}  # of the section `live`
 
 
 class Official(NamedTuple):

@@ -5,6 +5,7 @@ from pathlib import Path
 import gradio as gr
 
 from tools.page.animate_tab import add_animate_tab
+from tools.page.live import SCRIPT, STYLE, add_live_tab
 from tools.page.site import Site
 from tools.page.texts import Texts
 
@@ -22,8 +23,11 @@ def build_page(texts: Texts, site: Site) -> gr.Blocks:
     """All of the page, its events attached."""
     with gr.Blocks(title=texts('title'), analytics_enabled=False) as page:
         gr.HTML(_head(texts), elem_id='head', padding=False)
-        with gr.Tabs(elem_id='tabs'), gr.Tab(texts('tab_animate'), id='animate'):
-            add_animate_tab(texts, site)
+        with gr.Tabs(elem_id='tabs'):
+            with gr.Tab(texts('tab_animate'), id='animate'):
+                add_animate_tab(texts, site)
+            with gr.Tab(texts('tab_live'), id='live'):
+                add_live_tab(texts, site)
         gr.HTML(f'<p>{texts("footer")}</p>', elem_id='foot', padding=False)
         page.unload(site.leave)
     return page
@@ -40,7 +44,7 @@ def appearance(texts: Texts) -> dict[str, object]:
             font=FONTS,
             font_mono=('ui-monospace', 'monospace'),
         ),
-        'head': _script(texts) + _style(texts),
+        'head': _script(texts) + SCRIPT + _style(texts),
         'footer_links': [],
         'run_history': False,
         'show_error': False,
@@ -68,5 +72,5 @@ def _script(texts: Texts) -> str:
 
 def _style(texts: Texts) -> str:
     """Not by Gradio's `css`, which would put its own scope before each rule."""
-    sheet = (HERE / 'style.css').read_text(encoding='utf-8')
-    return f'<style>:root {{ --nothing-yet: "{texts("result_empty")}"; }}\n{sheet}</style>'
+    sheets = '\n'.join(path.read_text(encoding='utf-8') for path in (HERE / 'style.css', STYLE))
+    return f'<style>:root {{ --nothing-yet: "{texts("result_empty")}"; }}\n{sheets}</style>'

@@ -28,6 +28,8 @@ from tools.page.doors import Doors
 from tools.page.files import Files
 from tools.page.layout import appearance, build_page
 from tools.page.limits import Limits
+from tools.page.live import add_live_routes
+from tools.page.live_messages import MOST
 from tools.page.site import Site
 from tools.page.texts import LANGUAGES, Texts, preferred
 
@@ -51,6 +53,7 @@ def build_site(site: Site) -> FastAPI:
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     _add_entrance(app)
+    add_live_routes(app, site)
     for language in LANGUAGES:
         _add_upload(app, language, site.files, site.limits)
         texts = Texts(language)
@@ -132,7 +135,9 @@ def serve(app: FastAPI, options: argparse.Namespace) -> None:
         timeout_graceful_shutdown=2,
         timeout_keep_alive=15,
         h11_max_incomplete_event_size=_LARGEST_HEADERS,
-        ws_max_size=2**22,
+        ws_max_size=MOST,
+        ws_max_queue=4,
+        ws_per_message_deflate=False,  # pictures are compressed already
     )
     _Server(config, options.host, listener.getsockname()[1], options.share).run([listener])
 

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from tools.page.live_texts import LIVE_SENTENCES
+
 LANGUAGES = ('en', 'zh')
 
 
@@ -23,6 +25,7 @@ class Texts(NamedTuple):
 
 # English, Chinese.
 SENTENCES: dict[str, tuple[str, str]] = {
+    **LIVE_SENTENCES,
     'title': ('First Order Motion', '一阶运动模型'),
     'lead': (
         'A picture moves like the object in a clip.',
@@ -31,7 +34,6 @@ SENTENCES: dict[str, tuple[str, str]] = {
     'switch': ('中文', 'English'),
     'switch_hint': ('用中文显示本页', 'Show this page in English'),
     'tab_animate': ('Animate', '动画'),
-    'tab_live': ('Live', '实时'),
     # What goes in.
     'picture': ('Picture', '图片'),
     'clip': ('Driving clip', '驱动视频'),
