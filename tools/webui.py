@@ -36,12 +36,12 @@ def parse_arguments() -> argparse.Namespace:
     serving.add_argument(
         '--share',
         action='store_true',
-        help="a public address for 72 hours, through Gradio's servers: all that is sent passes them",
+        help="a public address for a week, through Gradio's servers, which see all that is sent",
     )
     models = parser.add_argument_group('models')
     models.add_argument('--checkpoint', help='your weights, as for demo.py; chosen at first')
     models.add_argument('--config', help='their config')
-    add_engine_options(models)
+    add_engine_options(models)  # type: ignore[arg-type]  # as in modules/animation/options.py
     models.add_argument('--cpu', action='store_true', help='use the CPU even if there is a GPU')
     limits = parser.add_argument_group('limits')
     for name, default, what in (

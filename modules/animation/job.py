@@ -24,7 +24,7 @@ from modules.checkpoints.models import StoredModels
 from modules.eager import Engine
 from modules.inference.choice import build_engine
 from modules.runtime.errors import OUTPUT_ERRORS, UserError, output_error_text
-from modules.runtime.messages import Item, Listener, heard_by, note, say
+from modules.runtime.messages import Item, Lines, heard_by, note, say
 from modules.runtime.process import choose_device
 from modules.runtime.shortage import ANIMATION_MEND, shortage_explained
 from modules.video import VideoWriter
@@ -102,7 +102,7 @@ class Worker:
             written=tuple(path for path in made if path is not None),
             frame_count=frame_count,
             seconds=time.monotonic() - start,
-            said=tuple(listener.said_lines),
+            said=tuple(listener.lines),
             notes=tuple(listener.notes),
         )
 
@@ -125,7 +125,7 @@ class _LastEngine:
         self._loading = loading
         self._key: tuple[object, ...] | None = None
         self._engine: Engine | None = None
-        self._heard = _Lines()
+        self._heard = Lines()
 
     def build(
         self,
@@ -141,37 +141,20 @@ class _LastEngine:
         key = models.identity(), paddle.device.get_device(), *settings
         if self._engine is None or key != self._key:
             self._engine = None  # before the next one is loaded: memory holds one of them
-            self._heard = _Lines()
+            self._heard = Lines()
             with heard_by(self._heard), self._loading():
                 self._engine = build_engine(
                     models, model_params, size, engine, precision, batch=batch
                 )
             self._key = key
-        for line in self._heard.said_lines:
+        for line in self._heard.lines:
             say(line)
         for line in self._heard.notes:
             note(line)
         return self._engine
 
 
-class _Lines(Listener):
-    """Keeps what it hears."""
-
-    def __init__(self) -> None:
-        self.said_lines: list[str] = []
-        self.notes: list[str] = []
-
-    def said(self, message: str) -> None:
-        self.said_lines.append(message)
-
-    def noted(self, message: str) -> None:
-        self.notes.append(message)
-
-    def watched(self, items: Iterable[Item], title: str, total: int | None) -> Iterator[Item]:
-        return iter(items)
-
-
-class _JobListener(_Lines):
+class _JobListener(Lines):
     """What a job says, how far it is, and whether it is still wanted."""
 
     def __init__(self, progress: Progress | None, cancelled: Cancelled | None):

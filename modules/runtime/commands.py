@@ -68,11 +68,16 @@ def run_command(main: Callable[[], None]) -> NoReturn:
     Warnings are shown in one line, too. The work goes on if nobody reads what is printed, as in
     `python demo.py | true`, or can read it (`2>&-`).
     """
-    warnings.showwarning = lambda message, *_: warn(str(message))
+    show_warnings_in_lines()
     _open_closed_streams()
     for name in ('stdout', 'stderr'):
         setattr(sys, name, _shielded(getattr(sys, name)))
     sys.exit(_exit_status(main))
+
+
+def show_warnings_in_lines() -> None:
+    """Python's warnings are told as our own are."""
+    warnings.showwarning = lambda message, *_: warn(str(message))
 
 
 def _exit_status(main: Callable[[], None]) -> int:

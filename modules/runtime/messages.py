@@ -28,6 +28,23 @@ class Listener(Protocol):
         """The items, one by one, as a bar of this title would show them."""
 
 
+class Lines(Listener):
+    """Keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []  # that were asked for
+        self.notes: list[str] = []
+
+    def said(self, message: str) -> None:
+        self.lines.append(message)
+
+    def noted(self, message: str) -> None:
+        self.notes.append(message)
+
+    def watched(self, items: Iterable[Item], title: str, total: int | None) -> Iterator[Item]:
+        return iter(items)
+
+
 _listener: ContextVar[Listener | None] = ContextVar('listener', default=None)
 
 

@@ -68,9 +68,6 @@ class Doors:
         if status is not None:
             await _answer(send, status)
             return
-        if path.startswith('/live'):
-            await self._app(scope, receive, send)
-            return
         found = _FILE.fullmatch(path)
         if found is not None:
             real = self._served(found[2])
@@ -79,7 +76,7 @@ class Doors:
                 return
             path = path[: found.start(2)] + real
             scope = {**scope, 'path': path, 'raw_path': path.encode()}
-        as_it_is = found is not None or '/assets/' in path or '/static/' in path
+        as_it_is = found is not None or re.search(r'/(assets|static|live)/', path) is not None
         if not as_it_is:  # what is compressed could not be translated
             headers = [(k, v) for k, v in scope['headers'] if k != b'accept-encoding']
             scope = {**scope, 'headers': headers}

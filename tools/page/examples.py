@@ -36,7 +36,7 @@ class Example(NamedTuple):
 
 def make_examples(folder: Path) -> list[Example]:
     """Writes the examples into a folder."""
-    pairs = [_bundled(folder), _drawn(folder, 2, _SCENE), _drawn(folder, 3, None)]
+    pairs = [_bundled(folder), _drawn(folder, 1, _SCENE), _drawn(folder, 10, None)]
     return [Example(*pair, _thumbnail(folder, *pair)) for pair in pairs]
 
 

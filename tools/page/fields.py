@@ -1,39 +1,33 @@
 """Fields of files, which take what was sent as it is: what is in it is looked at by the job alone.
 
 Gradio's own fields open a picture at once, turn it into another format and convert clips by ffmpeg.
+No classes: of each class derived from its own, Gradio writes a file beside the source. So events
+may give these fields values, but no `gr.update`, for which Gradio makes them anew.
 """
 
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.components.image import ImageData
-from gradio.data_classes import FileData
+from gradio.data_classes import FileData, ImageData
 
 
-class PictureField(gr.Image):
+def picture_field(**settings: Any) -> gr.Image:
     """Gives and takes the path of a picture."""
-
-    is_template = True  # shown as its base class is
-
-    def preprocess(self, payload: ImageData | None) -> str | None:
-        return None if payload is None else payload.path
-
-    def postprocess(self, value: Any) -> ImageData | None:
-        return None if value is None else _described(ImageData, value)
+    return _as_path(gr.Image(type='filepath', **settings), ImageData)
 
 
-class ClipField(gr.Video):
+def clip_field(**settings: Any) -> gr.Video:
     """Gives and takes the path of a clip."""
+    return _as_path(gr.Video(**settings), FileData)
 
-    is_template = True
 
-    def preprocess(self, payload: FileData | None) -> str | None:
+def _as_path(field: Any, kind: Any) -> Any:
+    def preprocess(payload: Any) -> str | None:
         return None if payload is None else payload.path
 
-    def postprocess(self, value: Any) -> FileData | None:
-        return None if value is None else _described(FileData, value)
+    def postprocess(path: Any) -> Any:
+        return None if path is None else kind(path=str(path), orig_name=Path(path).name)
 
-
-def _described(kind: Any, path: str) -> Any:
-    return kind(path=str(path), orig_name=Path(path).name)
+    field.preprocess, field.postprocess = preprocess, postprocess
+    return field

@@ -13,7 +13,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,9 @@ class RefusedError(Exception):
     """A job that is not taken; the text is the name of a sentence."""
 
 
-class _Job:
+class Job:
+    """A reader's place in the line."""
+
     def __init__(self, session: str) -> None:
         self.session = session
         self.cancelled = False
@@ -43,7 +45,7 @@ class JobQueue:
 
     def __init__(self, most_waiting: int, cpu: bool = False) -> None:
         self._most_waiting = most_waiting
-        self._line: list[_Job] = []
+        self._line: list[Job] = []
         self._process = _WorkerProcess(cpu)
 
     def cancel(self, session: str) -> bool:
@@ -53,37 +55,43 @@ class JobQueue:
             job.cancelled = True
         return bool(found)
 
-    async def run(self, session: str, order: Mapping[str, Any]) -> AsyncIterator[Message]:
-        """What happens to a job, to its end.
-
-        Yields:
-            {'kind': 'waiting', 'before': N} while others are before it, then what the worker says;
-            the last one is of kind 'done', 'failed' or 'cancelled'.
+    def enter(self, session: str) -> Job:
+        """A place at the end of the line; whoever has it leaves it, too.
 
         Raises:
-            RefusedError: the line is full, or this reader has a job in it.
+            RefusedError: the line is full, or this reader is in it.
         """
         if any(job.session == session for job in self._line):
             raise RefusedError('busy_session')
         if len(self._line) > self._most_waiting:
             raise RefusedError('full')
-        job = _Job(session)
+        job = Job(session)
         self._line.append(job)
-        try:
-            told = None
-            while (before := self._line.index(job)) and not job.cancelled:
-                if before != told:
-                    told = before
-                    yield {'kind': 'waiting', 'before': before - 1}
-                await asyncio.sleep(_LOOK)
-            if job.cancelled:
-                yield {'kind': 'cancelled'}
-                return
-            async with contextlib.aclosing(self._process.run(order, job)) as messages:
-                async for message in messages:
-                    yield message
-        finally:
-            self._line.remove(job)
+        return job
+
+    def leave(self, job: Job) -> None:
+        """The next one moves up."""
+        self._line.remove(job)
+
+    async def run(self, job: Job, order: Message) -> AsyncIterator[Message]:
+        """What happens to a job, to its end.
+
+        Yields:
+            {'kind': 'waiting', 'before': N} while others wait before it, then what the worker says;
+            the last one is of kind 'done', 'failed' or 'cancelled'.
+        """
+        told = None
+        while (before := self._line.index(job)) and not job.cancelled:
+            if before != told:
+                told = before
+                yield {'kind': 'waiting', 'before': before - 1}
+            await asyncio.sleep(_LOOK)
+        if job.cancelled:
+            yield {'kind': 'cancelled'}
+            return
+        async with contextlib.aclosing(self._process.run(order, job)) as messages:
+            async for message in messages:
+                yield message
 
     async def close(self) -> None:
         """Cancels all, and ends the process."""
@@ -100,7 +108,7 @@ class _WorkerProcess:
         self._process: asyncio.subprocess.Process | None = None
         self._numbers = itertools.count()
 
-    async def run(self, order: Mapping[str, Any], job: _Job) -> AsyncIterator[Message]:
+    async def run(self, order: Mapping[str, Any], job: Job) -> AsyncGenerator[Message, None]:
         process = await self._started()
         number = next(self._numbers)
         ended = False

@@ -44,8 +44,7 @@ def appearance(texts: Texts) -> dict[str, object]:
             font=FONTS,
             font_mono=('ui-monospace', 'monospace'),
         ),
-        'css_paths': [HERE / 'style.css', STYLE],
-        'head': _script(texts) + SCRIPT,
+        'head': _script(texts) + SCRIPT + _style(texts),
         'footer_links': [],
         'run_history': False,
         'show_error': False,
@@ -69,3 +68,9 @@ def _script(texts: Texts) -> str:
         f'Object.defineProperty(navigator, "language", {{get: () => "{tag}"}});'
         f'Object.defineProperty(navigator, "languages", {{get: () => ["{tag}"]}});</script>'
     )
+
+
+def _style(texts: Texts) -> str:
+    """Not by Gradio's `css`, which would put its own scope before each rule."""
+    sheets = '\n'.join(path.read_text(encoding='utf-8') for path in (HERE / 'style.css', STYLE))
+    return f'<style>:root {{ --nothing-yet: "{texts("result_empty")}"; }}\n{sheets}</style>'

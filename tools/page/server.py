@@ -5,7 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import secrets
 import shutil
+import signal
+import socket
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,9 +17,13 @@ import gradio as gr
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from gradio.networking import setup_tunnel
 from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect
 
+from modules.runtime.errors import UserError, reason_of
+from modules.runtime.messages import warn
+from modules.runtime.process import ending_signals
 from tools.page.doors import Doors
 from tools.page.files import Files
 from tools.page.layout import appearance, build_page
@@ -28,6 +36,7 @@ from tools.page.texts import LANGUAGES, Texts, preferred
 _COOKIE = 'language'
 _SWEEP = 60  # seconds between two looks for files whose time is over
 _FILES_AT_ONCE = 4
+_LARGEST_HEADERS = 2**14  # bytes
 
 
 def build_site(site: Site) -> FastAPI:
@@ -51,7 +60,7 @@ def build_site(site: Site) -> FastAPI:
         page = build_page(texts, site).queue(
             max_size=4 * (site.limits.waiting + 1), default_concurrency_limit=None, api_open=False
         )
-        gr.mount_gradio_app(app, page, f'/{language}', **appearance(texts))  # type: ignore[arg-type]
+        gr.mount_gradio_app(app, page, f'/{language}', **appearance(texts))
     app.add_middleware(Doors, files=site.files, largest_file=site.limits.bytes)
     return app
 
@@ -59,7 +68,7 @@ def build_site(site: Site) -> FastAPI:
 def _add_entrance(app: FastAPI) -> None:
     @app.get('/')
     def entrance(request: Request, language: str | None = None) -> Response:
-        """To the page of the language that was chosen, now or before, or that the browser asks for."""
+        """To the page in the language that was chosen, now or before, or that the browser wants."""
         chosen = language or request.cookies.get(_COOKIE)
         if chosen not in LANGUAGES:
             chosen = preferred(request.headers.get('accept-language', ''))
@@ -73,6 +82,11 @@ def _add_entrance(app: FastAPI) -> None:
 
 def _add_upload(app: FastAPI, language: str, files: Files, limits: Limits) -> None:
     """In place of Gradio's own, which leaves what was broken off and gives equal files one path."""
+
+    @app.get(f'/{language}/gradio_api/upload_progress')
+    async def upload_progress() -> Response:
+        """The page shows no bar for uploads; what asks for one is told that it is over."""
+        return Response('data: {"msg": "done"}\n\n', media_type='text/event-stream')
 
     @app.post(f'/{language}/gradio_api/upload')
     async def upload(request: Request) -> Response:
@@ -105,19 +119,55 @@ async def _sweep(files: Files) -> None:
 
 
 def serve(app: FastAPI, options: argparse.Namespace) -> None:
-    """Serves until SIGINT or SIGTERM."""
+    """Serves until SIGINT, SIGTERM or SIGHUP.
+
+    Raises:
+        UserError: the address can't be had.
+    """
+    listener = _listen(options.host, options.port)
+    for number in ending_signals():  # Uvicorn raises them again when all is served
+        signal.signal(number, lambda number, frame: sys.exit(128 + number))
     config = uvicorn.Config(
         app,
-        host=options.host,
-        port=options.port,
         log_level='warning',
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=2,
         timeout_keep_alive=15,
-        h11_max_incomplete_event_size=16384,
+        h11_max_incomplete_event_size=_LARGEST_HEADERS,
         ws_max_size=MOST,
         ws_max_queue=4,
         ws_per_message_deflate=False,  # pictures are compressed already
     )
-    uvicorn.Server(config).run()
+    _Server(config, options.host, listener.getsockname()[1], options.share).run([listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ':' in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise UserError(f'--host {host} --port {port}: {reason_of(error)}; try another') from error
+
+
+class _Server(uvicorn.Server):
+    """Says where it is once it can be reached."""
+
+    def __init__(self, config: uvicorn.Config, host: str, port: int, share: bool) -> None:
+        super().__init__(config)
+        self._host, self._port, self._share = host, port, share
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        host = f'[{self._host}]' if ':' in self._host else self._host
+        print(f'The page: http://{host}:{self._port}  (Ctrl-C ends it)', flush=True)
+        if self._share:
+            token = secrets.token_urlsafe(32)
+            try:
+                address = await asyncio.to_thread(
+                    setup_tunnel, '127.0.0.1', self._port, token, None, None
+                )
+            except Exception as error:  # of any kind: no network, no program for this system
+                warn(f'--share: no public address could be had ({error}); the page is here alone')
+            else:
+                print(f'Public, for whoever knows it: {address}', flush=True)

@@ -1,5 +1,6 @@
 """What the page says, in English and Chinese."""
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -37,11 +38,11 @@ SENTENCES: dict[str, tuple[str, str]] = {
     'picture': ('Picture', '图片'),
     'clip': ('Driving clip', '驱动视频'),
     'model': ('Model', '模型'),
-    'model_bundled': ('Bundled: drawn creatures, 128 px', '内置：手绘动物，128 px'),
-    'model_vox': ('vox: faces, 256 px (downloaded once)', 'vox：人脸，256 px（首次使用时下载）'),
+    'model_bundled': ('Bundled: drawn creatures', '内置：手绘动物'),
+    'model_vox': ('vox: faces (downloaded once)', 'vox：人脸（首次使用时下载）'),
     'model_vox-512': (
-        'vox-512: faces, 512 px (downloaded once)',
-        'vox-512：人脸，512 px（首次使用时下载）',
+        'vox-512: faces, finer (downloaded once)',
+        'vox-512：人脸，更精细（首次使用时下载）',
     ),
     'model_own': ('{name} (given at the start)', '{name}（启动时指定）'),
     'options': ('Options', '选项'),
@@ -76,9 +77,9 @@ SENTENCES: dict[str, tuple[str, str]] = {
     'cancel': ('Cancel', '取消'),
     'examples': ('Examples', '示例'),
     'examples_hint': ('Click one: it runs at once.', '点击即可运行。'),
-    'example_1': ('A horned walker', '行走的长角兽'),
-    'example_2': ('In a landscape', '风景中的动物'),
-    'example_3': ('There and back', '来回运动'),
+    'example_1': ('A walk', '行走'),
+    'example_2': ('Within a larger picture', '大图中的动物'),
+    'example_3': ('A bird', '小鸟'),
     'idle': ('Ready.', '就绪。'),
     'waiting_next': ('Waiting: yours is next.', '排队中：下一个就是您。'),
     'waiting': ('Waiting: {before} before yours.', '排队中：前面还有 {before} 个任务。'),
@@ -96,8 +97,8 @@ SENTENCES: dict[str, tuple[str, str]] = {
     # What comes out.
     'result': ('Result', '结果'),
     'side_by_side': ('Side by side', '对比'),
-    'networks': ('Keypoints and masks', '关键点与掩码'),
-    'result_empty': ('The result will be shown here.', '结果将显示在这里。'),
+    'networks': ('Keypoints', '关键点'),
+    'result_empty': ('Shown here when it is done', '完成后显示在这里'),
     'download': ('Download', '下载'),
     'download_result': ('Download the result', '下载结果'),
     'download_beside': ('Download side by side', '下载对比视频'),
@@ -114,6 +115,12 @@ SENTENCES: dict[str, tuple[str, str]] = {
     ),
     'nothing_to_draw': ('Choose a picture and a clip first.', '请先选择图片和视频。'),
     'notes': ('Notes', '说明'),
+    'note_bundled': (
+        'The bundled model knows drawn creatures alone; for a face choose vox.',
+        '内置模型只认识手绘动物；如需人脸动画，请选择 vox。',
+    ),
+    'note_whole': ('Taken whole: {name}.', '未裁剪：{name}。'),
+    'note_cropped': ('Cropped to {box}: {name}.', '裁剪为 {box}：{name}。'),
     # What is wrong.
     'no_picture': ('Choose a picture, or take one.', '请选择或拍摄一张图片。'),
     'no_clip': ('Choose a clip, or record one.', '请选择或录制一段视频。'),
@@ -187,10 +194,29 @@ SENTENCES: dict[str, tuple[str, str]] = {
     ),
     'no_space': ('The server has no space left for this.', '服务器空间不足。'),
     'footer': (
-        'Pictures and clips stay on this computer and are removed when the page is left.',
-        '图片和视频只保存在本机，离开页面后即被删除。',
+        'Pictures and clips stay on the computer that serves this page, and are removed when you '
+        'leave it.',
+        '图片和视频只保存在提供本页的计算机上，离开页面后即被删除。',
     ),
 }
+
+
+# What the work notes on its way, and the sentence for it; '' leaves it out.
+NOTES = (
+    (r'the bundled networks have seen', 'note_bundled'),
+    (r'looking for ', ''),
+    (r'not cropped, for it is as the model wants it: (?P<name>.*)', 'note_whole'),
+    (r'cropped to (?P<box>[\d.,-]+): .* in (?P<name>.*)', 'note_cropped'),
+)
+
+
+def told_note(texts: Texts, line: str) -> str:
+    """A note in the reader's language where there is a sentence for it, else as it is."""
+    for pattern, name in NOTES:
+        found = re.match(pattern, line)
+        if found is not None:
+            return texts(name, **found.groupdict()) if name else ''
+    return line[:1].upper() + line[1:]
 
 
 def preferred(accept_language: str, offered: Iterable[str] = LANGUAGES) -> str:

@@ -14,6 +14,7 @@ from modules.animation.job import JobCancelledError, Worker
 from modules.animation.job_options import JobError, job_error, job_options
 from modules.runtime.errors import UserError
 from modules.runtime.heap import release_freed_memory
+from modules.runtime.messages import Lines, heard_by
 from modules.video import VideoReader
 from modules.video.pictures import stored_size
 from tools.page.limits import Limits
@@ -62,7 +63,8 @@ class Work:
         """An order's last message; nothing of what failed stays behind."""
         limits = Limits(**order['limits'])
         try:
-            return self._do(order, limits, progress, cancelled)
+            with heard_by(Lines()):  # the worker has ears of its own
+                return self._do(order, limits, progress, cancelled)
         except FieldError as error:
             return error.answer
         except JobError as error:

@@ -16,6 +16,7 @@ import queue
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def serve() -> None:
                 last = time.monotonic()
                 tell({'kind': 'progress', 'done': done, 'total': total})
 
-        tell(work.do(order, progress, lambda number=number: orders.is_cancelled(number)))
+        tell(work.do(order, progress, partial(orders.is_cancelled, number)))
 
 
 if __name__ == '__main__':
