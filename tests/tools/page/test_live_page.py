@@ -260,6 +260,8 @@ def test_another_picture_calibration_and_mirror(visit, tmp_path):
     assert part(page, 'state').inner_text().startswith('This picture cannot be read: ')
     assert str(tmp_path) not in part(page, 'state').inner_text()
     keep(page, 'live_broken_picture')
+    first = page.locator('live-view [data-picture]').first
+    assert first.get_attribute('aria-checked') == 'true'  # the last one that was good
     plain = tmp_path / 'plain.png'
     Image.new('RGB', (300, 200), (250, 20, 30)).save(plain)
     part(page, 'file').set_input_files(plain)
