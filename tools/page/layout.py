@@ -44,6 +44,7 @@ def appearance(texts: Texts) -> dict[str, object]:
             font=FONTS,
             font_mono=('ui-monospace', 'monospace'),
         ),
+        'css_paths': [STYLE],
         'head': _script(texts) + SCRIPT + _style(texts),
         'footer_links': [],
         'run_history': False,
@@ -72,5 +73,5 @@ def _script(texts: Texts) -> str:
 
 def _style(texts: Texts) -> str:
     """Not by Gradio's `css`, which would put its own scope before each rule."""
-    sheets = '\n'.join(path.read_text(encoding='utf-8') for path in (HERE / 'style.css', STYLE))
-    return f'<style>:root {{ --nothing-yet: "{texts("result_empty")}"; }}\n{sheets}</style>'
+    sheet = (HERE / 'style.css').read_text(encoding='utf-8')
+    return f'<style>:root {{ --nothing-yet: "{texts("result_empty")}"; }}\n{sheet}</style>'

@@ -78,7 +78,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     'examples': ('Examples', '示例'),
     'examples_hint': ('Click one: it runs at once.', '点击即可运行。'),
     'example_1': ('A walk', '行走'),
-    'example_2': ('Within a larger picture', '大图中的动物'),
+    'example_2': ('Larger picture', '大图中的动物'),
     'example_3': ('A bird', '小鸟'),
     'idle': ('Ready.', '就绪。'),
     'waiting_next': ('Waiting: yours is next.', '排队中：下一个就是您。'),
