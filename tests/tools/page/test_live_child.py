@@ -1,4 +1,4 @@
-"""The process of a live session: what it is told apart by, and how it ends."""
+"""The process of a live session: its pictures, its messages and what it says of mistakes."""
 
 import io
 
