@@ -1,5 +1,6 @@
 # make setup   installs the pinned requirements into .venv, which belongs to this Makefile
 # make demo    animates the bundled picture with the bundled clip
+# make web     starts the page at http://127.0.0.1:7860; ARGS='--port 8000' gives it options
 # make demo-train   trains the networks of the demo anew, about four hours on two cores; stopped and
 #              started again it goes on where it was
 # make test    checks the style and runs all tests: about 20 minutes on two cores
@@ -36,8 +37,13 @@ endef
 export CHECK_PYTHON
 
 EXTRAS := requirements-faces.txt
+# Those that come with packages of their own, which must not change the pinned ones.
+WEB := requirements-web.txt
+BROWSER := requirements-browser.txt
+WEB_INSTALLED := $(VENV)/web-installed
+ARGS :=
 
-.PHONY: setup demo demo-train test test-all test-quick lint clean
+.PHONY: setup demo web web-setup demo-train test test-all test-quick lint clean
 
 # The file $(INSTALLED) is written last and holds a checksum of all that an install depends on, so
 # that neither an interrupted nor an outdated one passes for done.
@@ -57,6 +63,18 @@ setup:
 demo: setup
 	@$(RUN) demo.py --side_by_side
 	@echo "The result is $(CURDIR)/result.mp4: the picture, the video, the picture in its motion"
+
+web: web-setup
+	@$(RUN) tools/webui.py $(ARGS)
+
+web-setup: setup
+	@wanted=$$(cat $(INSTALLED) $(WEB) requirements-common.txt | cksum); \
+	if [ "$$(cat $(WEB_INSTALLED) 2>/dev/null)" = "$$wanted" ]; then exit 0; fi; \
+	echo 'Installing $(WEB) into $(VENV): a minute, once'; \
+	$(RUN) -m pip install --disable-pip-version-check --quiet -r $(WEB) \
+	        -c requirements-common.txt \
+	    && echo "$$wanted" > $(WEB_INSTALLED) \
+	    || { echo 'error: the install failed, see above' >&2; exit 1; }
 
 data/creatures-64: COUNT := 3000
 data/creatures-128: COUNT := 2000
@@ -85,10 +103,20 @@ test: lint
 	    && echo 'Once more, one by one, what failed while all cores were busy:' \
 	    && $(RUN) -m pytest -q --last-failed --last-failed-no-failures none; }
 
-# Without a network, or where an extra has no build, its tests are left out, which pytest says.
+# Without a network, or where an extra has no build, its tests are left out, which pytest says; so
+# are those in a browser where there is none, and Debian's can't be installed.
 test-all: setup
 	@$(RUN) -m pip install --disable-pip-version-check --quiet --no-deps $(addprefix -r ,$(EXTRAS)) \
 	    || echo 'note: the extras of $(EXTRAS) could not be installed, see above'
+	@$(MAKE) --no-print-directory web-setup && $(RUN) -m pip install --disable-pip-version-check \
+	        --quiet -r $(BROWSER) -c requirements-common.txt \
+	    || echo 'note: $(WEB) or $(BROWSER) could not be installed, see above'
+	@if ! command -v chromium >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo 'Installing Chromium for the tests of the page'; \
+	    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+	        --no-install-recommends chromium fonts-noto-cjk; } >/dev/null 2>&1 \
+	        || echo 'note: Chromium could not be installed; its tests are left out'; \
+	fi
 	@$(MAKE) --no-print-directory test
 
 test-quick: lint

@@ -73,8 +73,17 @@ class PageServer:
 
     def memory(self) -> float:
         """Resident megabytes of the page's process, without those of its children."""
-        status = Path(f'/proc/{self.process.pid}/status').read_text()
-        return int(re.search(r'VmRSS:\s+(\d+)', status)[1]) / 1024
+        return _resident(self.process.pid)
+
+    def worker_memory(self) -> float:
+        """Likewise of its child, which computes jobs."""
+        children = Path(f'/proc/{self.process.pid}/task/{self.process.pid}/children').read_text()
+        return sum(map(_resident, children.split()))
+
+
+def _resident(pid: int | str) -> float:
+    status = Path(f'/proc/{pid}/status').read_text()
+    return int(re.search(r'VmRSS:\s+(\d+)', status)[1]) / 1024
 
 
 class Reader:
@@ -108,14 +117,16 @@ class Reader:
         files = [None if path is None else described(path) for path in (picture, clip)]
         return [*files, 'bundled', 'auto', 'relative', True, True, False, True, size]
 
-    def messages(self):
-        """What the page tells this reader, until all that was asked for is done."""
+    def messages(self, event: str | None = None):
+        """What the page tells this reader, until it is over, or the event of this id is."""
         address = '/en/gradio_api/queue/data'
         with self._client.stream('GET', address, params={'session_hash': self.session}) as stream:
             for line in stream.iter_lines():
                 if line.startswith('data:'):
                     message = json.loads(line[5:])
                     yield message
+                    if event not in (None, message.get('event_id', event)):
+                        continue
                     if message['msg'] in ('process_completed', 'close_stream', 'unexpected_error'):
                         return
 

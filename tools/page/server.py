@@ -44,7 +44,7 @@ def build_site(site: Site) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        sweeper = asyncio.create_task(_sweep(site.files))
+        sweeper = asyncio.create_task(_sweep(site.files, min(_SWEEP, 30 * site.limits.minutes)))
         try:
             yield
         finally:
@@ -112,9 +112,9 @@ def _copy(source: Any, path: Any) -> None:
         shutil.copyfileobj(source, target)
 
 
-async def _sweep(files: Files) -> None:
+async def _sweep(files: Files, seconds: float) -> None:
     while True:
-        await asyncio.sleep(_SWEEP)
+        await asyncio.sleep(seconds)
         await asyncio.to_thread(files.sweep)
 
 

@@ -29,14 +29,14 @@ def browser():
 
 @pytest.fixture
 def opened(browser, server):
-    """Opens the page: `opened(width=390, locale='zh-CN')`; nothing may be asked of other servers."""
+    """Opens the page, as in `opened(width=390)`; nothing may be asked of other servers."""
     contexts, asked = [], []
 
     def open_page(width=1280, height=900, locale='en-US'):
         context = browser.new_context(viewport={'width': width, 'height': height}, locale=locale)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(180_000)
+        page.set_default_timeout(90_000)
         page.on('request', lambda request: asked.append(request.url))
         page.goto(server.address)
         page.wait_for_selector('#run')
