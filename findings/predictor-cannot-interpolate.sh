@@ -17,7 +17,7 @@ trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3}" -m venv "$folder/venv"
 "$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check paddlepaddle==3.3.1 setuptools==80.9.0
 cd "$folder"
-"$folder/venv/bin/python" - 2> errors.txt <<'END' || { cat errors.txt; exit 1; }
+cat > doubling.py <<'END'
 import numpy as np
 import paddle
 import paddle.nn.functional as F
@@ -71,3 +71,4 @@ raised = [name for name, (plain, _) in found.items() if plain == 'NotImplemented
 assert len(raised) == 3 and 'bicubic, to a size' not in raised, 'this has changed'
 assert all(without == 'the same' for _, without in found.values()), 'this has changed'
 END
+"$folder/venv/bin/python" doubling.py 2> errors.txt || { cat errors.txt; exit 1; }
