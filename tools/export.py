@@ -31,7 +31,10 @@ from modules.runtime.process import choose_device, prepare_process
 from modules.video import VideoReader, read_image, resize_frame
 
 _FOLDER = Path(__file__).resolve().parent / 'exporting'
-EXAMPLES = (_FOLDER / 'example.py', _FOLDER / 'example.html')  # which an export of ONNX brings along
+EXAMPLES = (
+    _FOLDER / 'example.py',
+    _FOLDER / 'example.html',
+)  # which an export of ONNX brings along
 EXTRA = 'python -m pip install -r requirements-export.txt'
 FORMATS = ('paddle', 'onnx')
 FRAMES = 3  # that are compared
@@ -76,9 +79,10 @@ def require_extras(formats: Sequence[str]) -> None:
 def pictures(size: tuple[int, int]) -> tuple[np.ndarray, list[np.ndarray]]:
     """What is animated to compare: a picture, and frames from all of a clip, float32 in [0, 1]."""
     with VideoReader(BUNDLED / 'driving.mp4') as clip:
-        numbers = np.linspace(0, clip.frame_count - 1, FRAMES).astype(int).tolist()
-        frames = [resize_frame(frame, size) for frame in clip.frames_at(numbers)]
-    return resize_frame(read_image(BUNDLED / 'source.png'), size), frames
+        frames = list(clip)
+    chosen = [frames[i] for i in np.linspace(0, len(frames) - 1, FRAMES).astype(int)]
+    source = resize_frame(read_image(BUNDLED / 'source.png'), size)
+    return source, [resize_frame(frame, size) for frame in chosen]
 
 
 def main() -> None:

@@ -18,9 +18,7 @@ from tools.exporting.formats import Program
 ALLOWED = 1e-4  # of frames in [0, 1]
 
 
-def eager_frames(
-    models: Models, source: np.ndarray, driving: Sequence[np.ndarray]
-) -> np.ndarray:
+def eager_frames(models: Models, source: np.ndarray, driving: Sequence[np.ndarray]) -> np.ndarray:
     """What the networks themselves make, frame by frame: (T, C, H, W).
 
     Args:

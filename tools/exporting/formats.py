@@ -23,7 +23,7 @@ class Traced(NamedTuple):
     """A program as Paddle has traced it."""
 
     static: Any  # what paddle.jit.save takes
-    inputs: dict[str, list[int | None]]  # their shapes; None: of any length
+    inputs: dict[str, list[int | str]]  # their shapes; 'N': of any length
     outputs: tuple[str, ...]
 
     @property
@@ -41,10 +41,11 @@ def trace(
     """
     traced = {}
     for name, layer in programs.items():
-        inputs = {part: [batch, *shapes[part]] for part in INPUTS[name] if part in shapes}
-        specs = [InputSpec(shape, 'float32', name=part) for part, shape in inputs.items()]
+        inputs = {part: [batch or 'N', *shapes[part]] for part in INPUTS[name] if part in shapes}
+        specs = [InputSpec([batch, *shapes[part]], 'float32', name=part) for part in inputs]
         static = paddle.jit.to_static(layer, full_graph=True, input_spec=specs)
-        outputs = OUTPUTS[name][: len(static.forward.concrete_program.outputs)]
+        made = paddle.utils.flatten(static.forward.concrete_program.outputs)
+        outputs = OUTPUTS[name][: len(made)]
         traced[name] = Traced(static, inputs, outputs)
     return traced
 

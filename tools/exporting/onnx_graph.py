@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import paddle
 from onnx import TensorProto, helper, numpy_helper
 
 from modules.runtime.errors import UserError
@@ -51,7 +52,7 @@ def to_onnx(traced: Any, outputs: Sequence[str]) -> onnx.ModelProto:
     graph = Graph(traced)
     for operation in traced.main_program.global_block().ops:
         graph.add(operation)
-    for name, value in zip(outputs, traced.outputs):
+    for name, value in zip(outputs, paddle.utils.flatten(traced.outputs)):
         graph.end(name, value)
     made = helper.make_graph(
         graph.nodes, 'program', graph.inputs, graph.outputs, initializer=graph.weights()
@@ -140,7 +141,9 @@ class Graph:
         """What a value is that is known beforehand."""
         return self._constants[self.name(value)]
 
-    def node(self, kind: str, inputs: Sequence[str], count: int = 1, **attributes: Any) -> list[str]:
+    def node(
+        self, kind: str, inputs: Sequence[str], count: int = 1, **attributes: Any
+    ) -> list[str]:
         names = [self._fresh(kind) for _ in range(count)]
         self.nodes.append(helper.make_node(kind, list(inputs), names, names[0], **attributes))
         return names
@@ -185,7 +188,7 @@ class Graph:
         self._let(operation.result(0), self.constant(filled))
 
     def _full_int_array(self, operation: Any, attrs: dict[str, Any]) -> None:
-        self._let(operation.result(0), self.constant(np.int64(attrs['value'])))
+        self._let(operation.result(0), self.constant(np.array(attrs['value'], np.int64)))
 
     def _full_like(self, operation: Any, attrs: dict[str, Any]) -> None:
         like, value = operation.operands_source()
@@ -291,7 +294,7 @@ class Graph:
         kept = [0] * first + [int(np.prod(shape[first : last + 1]))] + [0] * (len(shape) - last - 1)
         if min(shape[first : last + 1]) < 0 or last + 1 < len(shape):
             raise UserError(f'the shape {shape}, flattened there, has no form in ONNX here')
-        self._emit(operation, 'Reshape', [self._operand(operation), self.constant(np.int64(kept))])
+        self._emit(operation, 'Reshape', [self._operand(operation), self.constant(np.array(kept, np.int64))])
 
     def _unsqueeze(self, operation: Any, attrs: dict[str, Any]) -> None:
         x, axes = operation.operands_source()
@@ -302,7 +305,7 @@ class Graph:
         self._emit(operation, 'Concat', self._parts(operation), axis=axis)
 
     def _stack(self, operation: Any, attrs: dict[str, Any]) -> None:
-        axis = self.constant(np.int64([attrs['axis']]))
+        axis = self.constant(np.array([attrs['axis']], np.int64))
         names = [self.node('Unsqueeze', [part, axis])[0] for part in self._parts(operation)]
         self._emit(operation, 'Concat', names, axis=attrs['axis'])
 
@@ -314,10 +317,10 @@ class Graph:
 
     def _slice(self, operation: Any, attrs: dict[str, Any]) -> None:
         x, starts, ends = self._operands(operation)
-        axes = self.constant(np.int64(attrs['axes']))
+        axes = self.constant(np.array(attrs['axes'], np.int64))
         (part,) = self.node('Slice', [x, starts, ends, axes])
         if attrs['decrease_axis']:
-            (part,) = self.node('Squeeze', [part, self.constant(np.int64(attrs['decrease_axis']))])
+            (part,) = self.node('Squeeze', [part, self.constant(np.array(attrs['decrease_axis'], np.int64))])
         self._let(operation.result(0), part)
 
     def _sum(self, operation: Any, attrs: dict[str, Any]) -> None:
@@ -340,4 +343,3 @@ def _both_ends(paddings: Sequence[int]) -> list[int]:
         return [*paddings, *paddings]
     top, bottom, left, right = paddings
     return [top, left, bottom, right]
-

@@ -1,8 +1,8 @@
 """The networks as three programs in plain operations, which other runtimes have, too.
 
 An animation needs `KeypointProgram` for the source and each driving frame, `SourceProgram` once,
-and `FrameProgram` for each frame. Any number of items N goes through them at once; they have nothing
-to do with each other. Batch norms are folded into convolutions. Tensors are float32.
+and `FrameProgram` for each frame. Any number of items N goes through them at once, each for itself.
+Batch norms are folded into convolutions. Tensors are float32.
 """
 
 import paddle
@@ -42,7 +42,7 @@ OUTPUTS = {
 
 def export_programs(models: Models, size: tuple[int, int]) -> dict[str, nn.Layer]:
     """The programs of trained networks for images of a size (H, W), by the names of INPUTS."""
-    programs = {
+    programs: dict[str, nn.Layer] = {
         'keypoints': KeypointProgram(models.kp_detector, size),
         'source': SourceProgram(models.generator),
         'frame': FrameProgram(models.generator, size),
@@ -141,8 +141,8 @@ class SourceProgram(nn.Layer):
         x = image
         for block in self.blocks:
             x = block(x)
-        # An output must be made by an operation of its own: an input as it is gets lost.
-        reduced = image * 1.0 if self.down is None else self.down(image)
+        # A copy: an input can't be an output as it is.
+        reduced = paddle.assign(image) if self.down is None else self.down(image)
         return reduced, x
 
 
