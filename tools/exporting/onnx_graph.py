@@ -294,7 +294,11 @@ class Graph:
         kept = [0] * first + [int(np.prod(shape[first : last + 1]))] + [0] * (len(shape) - last - 1)
         if min(shape[first : last + 1]) < 0 or last + 1 < len(shape):
             raise UserError(f'the shape {shape}, flattened there, has no form in ONNX here')
-        self._emit(operation, 'Reshape', [self._operand(operation), self.constant(np.array(kept, np.int64))])
+        self._emit(
+            operation,
+            'Reshape',
+            [self._operand(operation), self.constant(np.array(kept, np.int64))],
+        )
 
     def _unsqueeze(self, operation: Any, attrs: dict[str, Any]) -> None:
         x, axes = operation.operands_source()
@@ -320,7 +324,9 @@ class Graph:
         axes = self.constant(np.array(attrs['axes'], np.int64))
         (part,) = self.node('Slice', [x, starts, ends, axes])
         if attrs['decrease_axis']:
-            (part,) = self.node('Squeeze', [part, self.constant(np.array(attrs['decrease_axis'], np.int64))])
+            (part,) = self.node(
+                'Squeeze', [part, self.constant(np.array(attrs['decrease_axis'], np.int64))]
+            )
         self._let(operation.result(0), part)
 
     def _sum(self, operation: Any, attrs: dict[str, Any]) -> None:
