@@ -158,9 +158,16 @@ class Live:
         """The pose of the next frame is the neutral one."""
         self._neutral = None
 
-    def change_picture(self, picture: np.ndarray) -> None:
-        """Animates another picture, (H, W, 3) uint8, from the next frame on."""
-        self._picture = cut_middle(picture, self._size)
+    def change_picture(self, picture: np.ndarray, box: Box | None = None) -> None:
+        """Animates another picture, (H, W, 3) uint8, from the next frame on.
+
+        Args:
+            box: what of it is animated; the middle if None.
+        """
+        if box is None:
+            self._picture = cut_middle(picture, self._size)
+        else:
+            self._picture = cut(picture, box, self._size)
 
     @property
     def rate(self) -> float | None:

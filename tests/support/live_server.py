@@ -44,6 +44,9 @@ class Server:
         return self
 
     def __exit__(self, *exception):
+        self.stop()
+
+    def stop(self):
         self._server.should_exit = True
         self._thread.join()
 
@@ -57,7 +60,8 @@ class Server:
         """A browser that has asked to start."""
         with self.connection(f'http://{self.host}') as socket:
             browser = Browser(socket)
-            browser.wish('start', model)
+            with contextlib.suppress(ConnectionClosed):  # it may have been told no
+                browser.wish('start', model)
             yield browser
 
 

@@ -1,6 +1,6 @@
-/* The live tab: <live-view data-texts="{...}" data-models="[...]" data-pictures="[...]"> around the
- * markup of live.py. The camera's newest frame goes to the server while few are on their way, and
- * the newest result comes back; see live_messages.py for what is said. */
+/* The live tab: <live-view> around the markup of live.py. The camera's newest frame goes to the
+ * server while few are on their way, and the newest result comes back; live_messages.py tells what
+ * is said. */
 
 const FRAME = 1, RESULT = 2, SHOWN = 3, TAKEN = 4, PICTURE = 5, CLIP = 6, STATE = 7, WISH = 8;
 const IN_FLIGHT = 2;           // frames on their way to the server
@@ -205,7 +205,9 @@ class LiveView extends HTMLElement {
       this.show('running');
       this.watch();
     } else if (state === 'picture') {
-      if (why !== undefined) this.show('picture_wrong', {why}, true);
+      if (why === undefined) return;
+      this.choosePicture(...this.before);
+      this.show('picture_wrong', {why}, true);
     } else if (state === 'recording') {
       this.recording = true;
       this.clip = [];
@@ -326,9 +328,9 @@ class LiveView extends HTMLElement {
   }
 
   async use(blob, button) {
-    this.picture = await blob.arrayBuffer();
-    this.querySelectorAll('[aria-checked]').forEach((other) =>
-      other.setAttribute('aria-checked', other === button));
+    const picture = await blob.arrayBuffer();
+    this.before = [this.picture || picture, this.chosen || button];  // to return to
+    this.choosePicture(picture, button);
     if (this.live) this.send(plain(PICTURE, this.picture));
     // What the browser cannot show, such as HEIC, the server may still read.
     const image = await createImageBitmap(blob).catch(() => null);
@@ -338,6 +340,12 @@ class LiveView extends HTMLElement {
       if (old) URL.revokeObjectURL(old);
       button.style.backgroundImage = `url("${URL.createObjectURL(blob)}")`;
     }
+  }
+
+  choosePicture(picture, button) {
+    [this.picture, this.chosen] = [picture, button];
+    this.querySelectorAll('[aria-checked]').forEach((other) =>
+      other.setAttribute('aria-checked', other === button));
   }
 
   middle(image) {

@@ -13,9 +13,14 @@ from io import RawIOBase
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from modules.animation.boxes import Box, brought_inside, whole
+from modules.animation.cropping import MOVE, SHRINK
+from modules.animation.faces import face_crop, has_face_detector, load_face_detector
 from modules.animation.inputs import BUNDLED, choose_weights
 from modules.config import load_config
 from modules.runtime.errors import UserError
@@ -36,6 +41,7 @@ class Session:
         self._sending = threading.Lock()
         self._folder = Path()
         self._live: Any = None
+        self._wants_faces = False
 
     def run(self) -> None:
         start = messages.read_message(self._received)
@@ -66,6 +72,9 @@ class Session:
         config_path, weights = choose_weights(settings['config'], settings['checkpoint'])
         config = load_config(config_path, need=('dataset_params.frame_shape',))
         height, width = config['dataset_params']['frame_shape'][:2]
+        self._wants_faces = has_face_detector() and 'vox' in str(
+            config['dataset_params']['root_dir']
+        )
         prepare_process(settings['cpu'])
         choose_device(settings['cpu'])
         from modules.animation.live import Live
@@ -108,13 +117,23 @@ class Session:
         path = self._folder / 'picture'
         try:
             path.write_bytes(content)
-            self._live.change_picture(read_image(path))
+            picture = read_image(path)
+            self._live.change_picture(picture, self._face_in(picture))
         except UserError as error:
             self._tell(state='picture', why=_without_paths(error))
         else:
             self._tell(state='picture')
         finally:
             path.unlink(missing_ok=True)
+
+    def _face_in(self, picture: np.ndarray) -> Box | None:
+        """What a model for faces is shown of a picture, where a face can be found in it."""
+        if not self._wants_faces:
+            return None
+        found = load_face_detector()(picture)
+        if not found:
+            return None
+        return brought_inside(face_crop(found[0].box), whole(picture), SHRINK, MOVE)
 
     # ---- recording ----
 

@@ -102,9 +102,13 @@ class LiveDesk:
 
 
 def _is_own_page(socket: WebSocket) -> bool:
-    """Whether the page that asks is this server's: other pages' scripts may open sockets, too."""
-    origin = urlsplit(socket.headers.get('origin', ''))
-    return bool(origin.netloc) and origin.netloc == socket.headers.get('host')
+    """Whether the page that asks is this server's: other pages' scripts may open sockets, too.
+
+    Behind a tunnel the address that the page has is told beside the server's own; no script can
+    add that to a socket's request.
+    """
+    origin = urlsplit(socket.headers.get('origin', '')).netloc
+    return bool(origin) and origin in map(socket.headers.get, ('host', 'x-forwarded-host'))
 
 
 async def _refuse(socket: WebSocket, refused: RefusedError) -> None:

@@ -9,8 +9,8 @@ LIVE_SENTENCES: dict[str, tuple[str, str]] = {
     'live_stop': ('Stop', '停止'),
     'live_calibrate': ('Calibrate', '校准'),
     'live_calibrate_hint': (
-        'Hold the pose that the picture shows, then press: movement counts from there.',
-        '先摆出与图片相同的姿态再点击，运动以此为起点。',
+        'Hold the pose that the picture shows, then press Calibrate: movement counts from there.',
+        '先摆出与图片相同的姿态，再点击“校准”，运动以此为起点。',
     ),
     'live_mirror': ('Mirror', '镜像'),
     'live_record': ('Record', '录制'),
@@ -55,8 +55,8 @@ LIVE_SENTENCES: dict[str, tuple[str, str]] = {
         '浏览器未允许本页使用摄像头，请在地址栏中允许。',
     ),
     'live_insecure': (
-        'Browsers give a camera to https pages and to 127.0.0.1 alone; see doc/page.md.',
-        '浏览器仅允许 https 页面或 127.0.0.1 使用摄像头，详见 doc/page.md。',
+        'Browsers give a camera to https pages and to 127.0.0.1 alone; see doc/live.md.',
+        '浏览器仅允许 https 页面或 127.0.0.1 使用摄像头，详见 doc/live.md。',
     ),
     'live_camera_lost': ('The camera has gone.', '摄像头已断开。'),
 }

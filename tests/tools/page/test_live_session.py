@@ -177,6 +177,27 @@ def test_a_browser_that_goes_frees_everything(server):
         assert browser.follow(plain(40)) == PICTURE
 
 
+def test_the_server_s_end_is_that_of_a_session(server):
+    with server.connected('very slow') as browser:
+        browser.state()
+        browser.send_frame(plain(1))
+        server.stop()
+        assert browser.ended() == 1012
+    wait_until(lambda: not processes())
+
+
+def test_weights_that_are_not_there(server, monkeypatch, tmp_path):
+    """By the real process: a sentence, without the place."""
+    monkeypatch.undo()
+    weights = {'config': None, 'checkpoint': str(tmp_path / 'none.pth'), 'cpu': True}
+    monkeypatch.setitem(support.MODELS, 'none', {**weights, 'engine': 'auto', 'precision': 'fp32'})
+    with server.connected('none') as browser:
+        told = browser.state()
+        assert told['state'] == 'failed' and told['why']
+        assert str(tmp_path) not in told['why'] and '/' not in told['why']
+        assert browser.ended() == 1000
+
+
 def test_without_frames_the_session_ends(tmp_path, monkeypatch):
     monkeypatch.setattr(live_session, 'CHILD', support.ECHO)
     with support.Server(tmp_path, idle_seconds=1) as server:
