@@ -224,7 +224,7 @@ class FrameDecoder(nn.Layer):
             self.bottleneck.append(
                 WinogradTrunk(residuals, self.features_size, batch, bf16)
                 if self.tiled
-                else FixedTrunk(residuals)
+                else FixedTrunk(residuals, bf16)
             )
         self.tiled_up = None
         if self.tiled and len(ups) > 1:
@@ -237,7 +237,8 @@ class FrameDecoder(nn.Layer):
             self.tail = FixedFinal(generator.final, size)
         self.align_corners = generator.align_corners
         self.explain = explain
-        for layer in self.sublayers() if bf16 else ():
+        others = [*self.motion.sublayers(), *self.up.sublayers(), *self.tail.sublayers()]
+        for layer in others if bf16 else ():
             if isinstance(layer, FixedConv):
                 layer.apart = True
         if ups:

@@ -1,0 +1,47 @@
+"""What Paddle's passes make of a program for bfloat16, on processors that can't run it, too."""
+
+import copy
+import re
+
+from paddle.inference import Config, create_predictor
+
+from modules.inference.engine import _decoder_inputs
+from modules.inference.networks import FrameDecoder
+from modules.ops.predictors import _NAME, compile_program
+from modules.parity.record import seeded_models
+from tests.support.engines import CONFIGS
+
+# Those of a predictor with bfloat16 that look at convolutions, in its order.
+PASSES = [
+    'conv2d_bias_fuse_pass',
+    'conv_elementwise_add_onednn_fuse_pass',
+    'conv_activation_onednn_fuse_pass',
+    'elementwise_act_onednn_fuse_pass',
+    'cpu_bfloat16_placement_pass',
+    'cpu_bfloat16_pass',
+    'cpu_bfloat16_type_placement_pass',
+]
+
+
+def test_no_convolution_stays_in_float32(tmp_path, capfd):
+    """They leave one in float32 that stands between others in float32, without a word."""
+    config, size = CONFIGS['winograd']
+    config = copy.deepcopy(config)
+    config['model_params']['generator_params']['num_bottleneck_blocks'] = 3
+    models = seeded_models(config, 1, 'float32')
+    decoder = FrameDecoder(models.generator.eval(), size, bf16=True, direct=True)
+    common = config['model_params']['common_params']
+    shapes = _decoder_inputs(decoder, models.generator, common, size, batch=1)
+    compile_program(decoder, shapes, tmp_path)
+    predictor = Config(str(tmp_path / f'{_NAME}.json'), str(tmp_path / f'{_NAME}.pdiparams'))
+    predictor.disable_gpu()
+    predictor.enable_mkldnn()
+    predictor.switch_ir_debug(True)  # prints the program before and after each pass
+    predictor.enable_custom_passes(PASSES, True)
+    capfd.readouterr()
+    create_predictor(predictor)
+    _, after = capfd.readouterr().out.split(f'after {PASSES[-1]}', 1)
+    after, *_ = after.split('IRPrinting', 1)
+    types = re.findall(r'"onednn_op\.fused_conv2d".*mkldnn_data_type:"(\w*)"', after)
+    assert len(types) > 10
+    assert set(types) == {'bfloat16'}
