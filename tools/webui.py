@@ -7,6 +7,7 @@ Needs the packages of requirements-web.txt. doc/page.md tells more.
 """
 
 import argparse
+import importlib.util
 import os
 import sys
 import tempfile
@@ -93,13 +94,13 @@ def main() -> None:
     options = parse_arguments()
     # Nothing is told to anybody, and nothing looked for elsewhere; read on import.
     os.environ.update(GRADIO_ANALYTICS_ENABLED='False', HF_HUB_OFFLINE='1', DO_NOT_TRACK='1')
-    try:
-        import gradio  # noqa: F401
-    except ImportError as error:
-        raise UserError(f'the page needs an extra: {INSTALL} ({error})') from error
+    for name in ('gradio', 'websockets'):
+        if importlib.util.find_spec(name) is None:
+            raise UserError(f'the page needs an extra, which has {name}: {INSTALL}')
     from tools.page.files import open_files
 
     with open_files(60 * options.keep_minutes, round(20e6 * options.max_mb)) as files:
+        # Read by Gradio, too, which makes folders as it is imported.
         os.environ['GRADIO_TEMP_DIR'] = str(files.folder)
         tempfile.tempdir = str(files.spool)
         from tools.page.examples import make_examples
