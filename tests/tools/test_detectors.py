@@ -8,6 +8,10 @@ import numpy as np
 import pytest
 
 from modules.checkpoints.npz_file import write_npz
+from modules.evaluation.joints import find_piece
+from modules.evaluation.metrics import (
+    KeypointMeasure,
+)
 from modules.runtime.errors import UserError
 from tests.support.frame_pairs import SIZE, Fixed, noise, pair_of
 from tools.creature_drawing.creatures import Creature, clip_times, draw_clip, joints
@@ -15,10 +19,6 @@ from tools.creature_drawing.motion import Motion
 from tools.evaluation import detectors
 from tools.evaluation.detectors import (
     build_detector,
-    find_piece,
-)
-from tools.evaluation.metrics import (
-    KeypointMeasure,
 )
 
 
