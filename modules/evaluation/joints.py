@@ -74,7 +74,7 @@ class DrawnJoints:
         self._points, self._visible = np.empty((0, 0, 2)), np.empty((0, 0), bool)
 
     def __call__(self, pair: FramePair) -> tuple[np.ndarray, np.ndarray]:
-        path = pair.clip.parent.parent / 'joints' / pair.clip.parent.name / f'{pair.clip.name}.npz'
+        path = joints_file(pair.clip)
         if path != self._path:
             self._points, self._visible = read_joints(path)
             self._path = path
@@ -112,3 +112,8 @@ def read_joints(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if points.shape != (*visible.shape, 2) or visible.ndim != 2:
         raise UserError(f'{path}: points of shape {points.shape}, visible {visible.shape}')
     return points, visible
+
+
+def joints_file(clip: Path) -> Path:
+    """Where the joints of a clip DATA/test/CLIP are, if they are known."""
+    return clip.parent.parent / 'joints' / clip.parent.name / f'{clip.name}.npz'
