@@ -144,14 +144,15 @@ def train(training: Training, progress: Progress) -> Progress:
             drawn = picture(visualizer, source, driving, step.last)
             reports.epoch(epoch, log, settings, figures, drawn)
             reports.keypoints(step.last.kp_driving.value.numpy())
-            better = validation is not None and bool(figures) and validation.standing.epoch == done
+            better = False
+            if validation is not None and figures:
+                reports.validation(done, validation, figures)
+                better = validation.standing.epoch == done
             if over or stopping or better or done % params['checkpoint_freq'] == 0:
                 save(folder, trainer, progress, log)
                 saved_at = time.monotonic()
-            if validation is not None and figures:
-                if better:  # after the checkpoint that tells of it: see `settle_best`
-                    folder.save_best(trainer, validation.standing)
-                reports.validation(done, validation, figures)
+            if validation is not None and better:  # after what tells of it: see `settle_best`
+                folder.save_best(trainer, validation.standing)
         if over:
             break
         if stopping:

@@ -192,6 +192,9 @@ def tell_over(run: Run, prepared: Prepared, config: Path) -> None:
     """
     end = end_of_run(run, prepared, prepared.progress)
     assert run.resumed is not None, 'a run that has ended before is resumed'
+    if distributed.rank() == 0:
+        with run.folder.open(run.resumed):
+            settle_best(prepared, run.folder)
     place = best_or(run.resumed, run, prepared.validation)
     tell_end(f'finished already: {end}', place, config)
     key = 'num_epochs' if end.endswith('epochs') else 'validation.patience'
