@@ -5,6 +5,7 @@ Steps that a run repeats after a crash take the place of those before it.
 """
 
 import importlib
+import math
 import struct
 import time
 from collections.abc import Mapping
@@ -183,7 +184,8 @@ class Curves:
     def validation(
         self, step: int, figures: Mapping[str, float], picture: np.ndarray | None
     ) -> None:
-        """Takes the figures of a validation after `step`, and its picture."""
-        self._scalars.add(step, {f'validation/{name}': value for name, value in figures.items()})
+        """Takes the figures of a validation after `step`, but NaN, and its picture."""
+        values = {name: value for name, value in figures.items() if not math.isnan(value)}
+        self._scalars.add(step, {f'validation/{name}': value for name, value in values.items()})
         if picture is not None:
             self._scalars.picture(step, picture, 'validation/picture')
