@@ -10,6 +10,8 @@ from PIL import Image
 from frames_dataset import FramesDataset
 from modules.checkpoints.places import find_checkpoints
 from modules.checkpoints.reading import read_checkpoint, read_run_state
+from modules.evaluation import reconstruction
+from modules.evaluation.metrics import Tally
 from modules.runtime.errors import UserError
 from modules.training import validation as validation_module
 from modules.training.standing import Standing, is_better
@@ -64,9 +66,22 @@ def test_figures_are_those_of_the_tool(whole_run, tmp_path, monkeypatch):
     evaluate.main()
     figures = json.loads((tmp_path / 'out' / 'summary.json').read_text())['figures']
     last = read_log(folder)[-1]
-    for name in ('l1', 'psnr', 'ssim', 'akd', 'mkr'):
+    for name in ('l1', 'psnr', 'ssim', 'mkr'):
         assert last[f'val_{name}'] == pytest.approx(figures[name]['value'], rel=1e-5), name
-    assert last['val_akd'] > 0
+
+
+def test_akd_is_the_distance_of_the_joints(dataset, monkeypatch):
+    """Results that are the truth, 2 pixels to the right; in the second clip nothing."""
+
+    def animate(engine, source, driving):
+        for frame in driving:
+            yield np.roll(frame, 2, axis=1) if seen.append(frame) or len(seen) <= 6 else 0 * frame
+
+    seen = []
+    monkeypatch.setattr(reconstruction, 'animate', animate)
+    figures = validation_of(dataset).run(make_trainer(tiny_config()).models, 1)
+    assert figures['akd'] == pytest.approx(2)
+    assert figures['mkr'] == pytest.approx(0.5)
 
 
 def test_figures_are_in_log_and_curves_and_pictures_in_the_folder(whole_run, monkeypatch):
@@ -76,7 +91,7 @@ def test_figures_are_in_log_and_curves_and_pictures_in_the_folder(whole_run, mon
     assert len(log) == 4
     for epoch, values in enumerate(log):
         assert f'validation after epoch {epoch + 1}: L1 {values["val_l1"]:.4g}, PSNR ' in out
-        for name in ('l1', 'psnr', 'ssim', 'akd', 'mkr'):
+        for name in ('l1', 'psnr', 'ssim', 'mkr'):
             shown = curves[f'validation/{name}'][2 * (epoch + 1)].expected
             assert shown == pytest.approx(values[f'val_{name}'], rel=1e-5)
         saved = np.asarray(Image.open(folder / 'validation-vis' / f'{epoch:08d}-rec.png'))
@@ -131,7 +146,7 @@ def test_it_leaves_networks_and_modes_alone_and_is_repeatable(dataset):
     before = [state_of(network) for network in trainer.models]
     validation = validation_of(dataset)
     first = validation.run(trainer.models, 1)
-    assert first == validation.run(trainer.models, 2)
+    np.testing.assert_equal(validation.run(trainer.models, 2), first)  # NaN is NaN
     for network, state in zip(trainer.models, before):
         for name, value in state_of(network).items():
             np.testing.assert_array_equal(value, state[name], err_msg=name)
@@ -156,8 +171,12 @@ def test_the_average_is_what_is_measured(dataset):
 def test_clips_and_frames_are_those_that_are_asked_for(dataset, monkeypatch):
     trainer = make_trainer(tiny_config())
     seen = []
-    measures = {'l1': lambda pair: seen.append((pair.clip.name, pair.number)) or {'l1': (1.0, 1)}}
-    monkeypatch.setattr(validation_module, '_ALWAYS', measures)
+
+    def measure(pair):
+        seen.append((pair.clip.name, pair.number))
+        return {'l1': Tally(1.0, 1)}
+
+    monkeypatch.setattr(validation_module, '_ALWAYS', {'l1': measure})
     validation_of(dataset, num_videos=1, num_frames=3).run(trainer.models, 1)
     assert seen == [('00', 0), ('00', 1), ('00', 2)]
     seen.clear()
@@ -171,8 +190,8 @@ def test_a_damaged_clip_is_named_once_and_left_out(dataset, tmp_path, capsys):
     validation = validation_of(data)
     (data / 'test' / '01' / '3.png').write_bytes(b'no picture')
     figures = validation.run(trainer.models, 1)
-    assert figures == validation.run(trainer.models, 2)
-    assert figures == validation_of(dataset, num_videos=1).run(trainer.models, 1)
+    np.testing.assert_equal(validation.run(trainer.models, 2), figures)
+    np.testing.assert_equal(validation_of(dataset, num_videos=1).run(trainer.models, 1), figures)
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith('warning: ') and line.endswith('(left out of validation)')
     (data / 'test' / '00' / '3.png').write_bytes(b'no picture')
@@ -187,8 +206,8 @@ def test_without_joints_there_is_no_akd(tmp_path):
         UserError, match=r'best_by: akd needs the joints of a test clip \(.*00\.npz'
     ):
         validation_of(data, best_by='akd')
-    write_npz_of_one = write_joints(data, clips=('01',))
-    assert validation_of(write_npz_of_one, best_by='akd').figures[-2:] == ('akd', 'mkr')
+    write_joints(data, clips=('01',))
+    assert validation_of(data, best_by='akd').figures[-2:] == ('akd', 'mkr')
     config = write_config(tmp_path / 'c.yaml', data, validation={'best_by': 'mkr'})
     _, err = run('--config', config, '--save_dir', tmp_path / 'run', status=2)
     assert 'train_params.validation.best_by: must be one of l1, psnr, ssim, akd' in err
@@ -225,11 +244,11 @@ def test_when_it_is_due(dataset):
     assert [epoch for epoch in range(1, 9) if validation.due(epoch, epoch == 8)] == [3, 6, 8]
 
 
-# --- whole runs ------------------------------------------------------------------------------------
+# --- whole runs -----------------------------------------------------------------------------------
 
 
 def test_a_run_ends_when_nothing_gets_better(dataset, tmp_path):
-    """Batch norm's statistics make the weights worse after the first epoch, at a rate of nearly 0."""
+    """Batch norm's statistics alone change: at a rate of nearly 0 nothing is learnt."""
     params = {'lr_generator': 1e-9, 'lr_kp_detector': 1e-9}
     validation = {'every': 1, 'patience': 2, 'best_by': 'psnr'}
     config = write_config(tmp_path / 'c.yaml', dataset, **params, num_epochs=9,
@@ -250,8 +269,11 @@ def test_a_run_ends_when_nothing_gets_better(dataset, tmp_path):
     assert 'more are trained with a higher train_params.validation.patience' in out
     assert (newest.read_bytes(), (folder / 'best.safetensors').read_bytes()) == before
     write_config(config, dataset, **params, num_epochs=9, validation={**validation, 'patience': 3})
-    out, _ = run('--config', config, '--save_dir', folder, '--resume')
+    (folder / 'best.safetensors').unlink()
+    out, err = run('--config', config, '--save_dir', folder, '--resume')
+    assert f'best.safetensors: not that of epoch {best}; the best is looked for anew' in err
     assert len(read_log(folder)) > epochs and 'finished: ' in out
+    assert read_run_state(folder / 'best.safetensors')[1]['epoch'] > epochs
 
 
 def test_killed_before_the_best_weights_are_written(whole_run, tmp_path):
@@ -278,16 +300,6 @@ def test_the_best_weights_of_what_is_void_are_set_aside(whole_run, tmp_path):
     run('--config', config, '--save_dir', again, '--resume', first, PYTHONPATH=FAKES)
     assert (again / 'set-aside-1' / 'best.safetensors').exists()
     assert (again / 'best.safetensors').read_bytes() == (folder / 'best.safetensors').read_bytes()
-    last = find_checkpoints(again)[-1]
-    (again / 'best.safetensors').unlink()
-    text = config.read_text().replace('num_epochs: 4', 'num_epochs: 5')
-    (tmp_path / 'c.yaml').write_text(text)
-    _, err = run(
-        '--config', tmp_path / 'c.yaml', '--save_dir', again, '--resume', PYTHONPATH=FAKES
-    )  # fmt: skip
-    if int(last.name[:8]) != epoch:
-        assert f'not that of epoch {epoch}; the best is looked for anew' in err
-    assert (again / 'best.safetensors').exists()
 
 
 def test_two_processes_share_the_clips(dataset, tmp_path):
@@ -304,4 +316,4 @@ def test_two_processes_share_the_clips(dataset, tmp_path):
     one, two = logs
     assert one.keys() == two.keys()
     for name, value in one.items():
-        assert two[name] == pytest.approx(value, rel=1e-3), name
+        assert two[name] == pytest.approx(value, rel=1e-3, nan_ok=True), name
