@@ -1,14 +1,18 @@
 """Whole runs of train.py on a small dataset."""
 
 import os
+import random
 import subprocess
 import sys
+import time
 
 import numpy as np
 import yaml
 from PIL import Image
 
 from modules.checkpoints.npz_file import write_npz
+from modules.checkpoints.places import find_checkpoints
+from modules.config import load_config
 from tests.support.places import ROOT
 from tests.support.tiny import TINY
 
@@ -88,3 +92,42 @@ def run(*arguments, status=0, **environment):
     out, err = process.communicate(timeout=300)
     assert process.returncode == status, err
     return out, err
+
+
+def kill_and_resume(config, place, kills, compare, **environment):
+    """Kills runs at random moments and resumes them; each that is over goes to `compare`.
+
+    Args:
+        place: folder for the runs.
+        kills: how many.
+        compare: takes a run's folder, which may not be quite over, and raises what is wrong.
+
+    Returns:
+        How often a run was resumed.
+    """
+    chance = random.Random(0)
+    epochs = load_config(config)['train_params']['num_epochs']
+    pace = None  # seconds from a sign of life to a checkpoint, on this machine
+    folder, resumed = place / 'run 0', 0
+    for number in range(kills):
+        begun = find_checkpoints(folder)
+        resumed += bool(begun)
+        more = ['--resume'] if begun else ['--seed', 3]
+        process = start('--config', config, '--save_dir', folder, *more, **environment)
+        process.stdout.readline()  # it is alive; importing Paddle lies ahead
+        if pace:
+            time.sleep(pace * chance.uniform(0.7, 1.3))
+        else:
+            alive = time.monotonic()
+            while not find_checkpoints(folder):
+                assert process.poll() is None
+                time.sleep(0.01)
+            pace = time.monotonic() - alive
+        process.kill()
+        process.communicate()
+        if list(folder.glob(f'{epochs:08d}-*.safetensors')):
+            compare(folder)
+            folder = place / f'run {number + 1}'
+    if find_checkpoints(folder):
+        compare(folder)
+    return resumed
