@@ -138,6 +138,7 @@ def train(training: Training, progress: Progress) -> Progress:
         log.fetch()
         done = epoch + 1
         figures = validate(training, done, done == params['num_epochs'], log)
+        stopping = distributed.any_process(stop.signal is not None)  # validation takes a while
         progress = Progress(done, 0, {}, 0, len(order), standing_of(validation))
         over = done == params['num_epochs'] or (validation is not None and validation.over)
         if main_process:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from frames_dataset import FramesDataset
 from modules.data.loader import TrainingOrder, share_of_batch
 from modules.runtime import distributed
+from modules.runtime.locks import folder_of_one_run
 from modules.runtime.messages import note
 from modules.runtime.process import choose_device
 from modules.runtime.shortage import shortage_explained, training_mend
@@ -192,9 +193,9 @@ def tell_over(run: Run, prepared: Prepared, config: Path) -> None:
     """
     end = end_of_run(run, prepared, prepared.progress)
     assert run.resumed is not None, 'a run that has ended before is resumed'
-    if distributed.rank() == 0:
-        with run.folder.open(run.resumed):
-            settle_best(prepared, run.folder)
+    main_process = distributed.rank() == 0
+    with folder_of_one_run(run.folder.path) if main_process else contextlib.nullcontext():
+        settle_best(prepared, run.folder)
     place = best_or(run.resumed, run, prepared.validation)
     tell_end(f'finished already: {end}', place, config)
     key = 'num_epochs' if end.endswith('epochs') else 'validation.patience'
