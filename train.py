@@ -77,8 +77,7 @@ def main() -> None:
     keep_freed_memory()
     from modules import test_mode
     from modules.parity.record import record_training_step
-    from modules.training.next_steps import tell_end
-    from modules.training.run import begin_run, carry_out, join, prepare
+    from modules.training.run import begin_run, carry_out, is_over, join, prepare, tell_over
     from modules.training.setup import check_amp
 
     if test_mode.ENABLED and not options.dry_run:
@@ -97,10 +96,8 @@ def main() -> None:
     prepared = prepare(run, options.checkpoint, options.seed, options.preload, options.dry_run)
     if options.dry_run:
         print(f'# {prepared}; data, weights and losses are ready; nothing is written')
-    elif run.resumed and prepared.progress.epoch >= params['num_epochs']:
-        done = f'finished already: {prepared.progress.epoch} epochs'
-        tell_end(done, run.resumed, options.config)
-        print('more are trained with a higher train_params.num_epochs')
+    elif run.resumed and is_over(run, prepared):
+        tell_over(run, prepared, options.config)
     else:
         flags = [f'--{name}' for name in ('cpu', 'preload') if getattr(options, name)]
         carry_out(run, prepared, ['--config', str(options.config), *flags])

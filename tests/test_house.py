@@ -25,10 +25,11 @@ ALLOWED: dict[str, set[str]] = {
 }
 _BELOW = {*ALLOWED}
 ALLOWED['animation'] = {*_BELOW, 'frames_dataset'}
-ALLOWED['training'] = {*_BELOW, 'frames_dataset'}
+ALLOWED['evaluation'] = {*_BELOW, 'animation', 'frames_dataset'}
+ALLOWED['training'] = {*ALLOWED['evaluation'], 'evaluation'}
 ALLOWED['frames_dataset'] = {'config', 'data', 'runtime', 'video'}
-ALLOWED['parity'] = {*_BELOW, 'animation', 'frames_dataset', 'training'}
-ALLOWED['tools'] = ALLOWED['door'] = {*_BELOW, 'animation', 'frames_dataset', 'parity', 'training'}
+ALLOWED['parity'] = {*ALLOWED['training'], 'training'}
+ALLOWED['tools'] = ALLOWED['door'] = {*ALLOWED['parity'], 'parity'}
 
 
 def room_of(module: str) -> str:

@@ -11,7 +11,7 @@ be read is named, counted and left out, and the next one takes its place. OUT is
     frames/        with --save_frames: the reconstructions, a folder of PNG frames for each line of
                    videos.csv
 
-tools/evaluation/metrics.py defines the figures and says how they differ from the official ones;
+modules/evaluation/metrics.py defines the figures and says how they differ from the official ones;
 tools/evaluation/detectors.py says what --detector and --embedder can be.
 """
 
@@ -20,8 +20,7 @@ import contextlib
 import itertools
 import json
 import sys
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,23 +30,12 @@ from modules.runtime.packages import require_packages
 
 require_packages()
 
-import numpy as np
 from tqdm import tqdm
 
 from frames_dataset import FramesDataset
 from modules.config import load_config
 from modules.data.clips import Clip
-from modules.inference.options import add_engine_options
-from modules.runtime.commands import ArgumentParser, run_command
-from modules.runtime.errors import UserError
-from modules.runtime.files import atomic_output
-from modules.runtime.messages import warn
-from modules.runtime.process import choose_device, prepare_process
-from modules.runtime.shortage import ANIMATION_MEND, shortage_explained
-from modules.video import VideoWriter, map_repeated
-from modules.video.levels import to_float
-from tools.evaluation.detectors import FramePair, build_detector, build_embedder
-from tools.evaluation.metrics import (
+from modules.evaluation.metrics import (
     DEFINITIONS,
     FIGURES,
     EmbeddingMeasure,
@@ -59,6 +47,16 @@ from tools.evaluation.metrics import (
     measure_psnr,
     measure_ssim,
 )
+from modules.evaluation.whole_clips import DamagedClipError
+from modules.inference.options import add_engine_options
+from modules.runtime.commands import ArgumentParser, run_command
+from modules.runtime.errors import UserError
+from modules.runtime.files import atomic_output
+from modules.runtime.messages import warn
+from modules.runtime.process import choose_device, prepare_process
+from modules.runtime.shortage import ANIMATION_MEND, shortage_explained
+from modules.video import VideoWriter
+from tools.evaluation.detectors import build_detector, build_embedder
 from tools.evaluation.report import (
     NEEDS,
     Evaluation,
@@ -70,10 +68,6 @@ from tools.evaluation.report import (
     write_csv,
     write_text,
 )
-
-
-class DamagedClipError(Exception):
-    """The clip can't be read to its end."""
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -159,49 +153,19 @@ def warn_above_bar(message: str) -> None:
         warn(message)
 
 
-def read_whole(clip: Clip) -> Iterator[np.ndarray]:
-    """The frames of a clip; raises DamagedClipError where they break off."""
-    notes: list[str] = []
-    try:
-        yield from clip.frames(notes)
-        for note in notes:
-            warn_above_bar(note)
-    except UserError as error:
-        raise DamagedClipError(str(error)) from error
-
-
-def reconstruct(engine, clip: Clip) -> Iterator[FramePair]:
-    """The frames of a clip and what becomes of the first one by their motion, one by one."""
-    from modules.animation.animator import animate
-    from modules.video.levels import to_bytes
-
-    frames = read_whole(clip)
-    first = next(frames)
-    waiting: deque[np.ndarray] = deque()  # for their reconstructions
-
-    def driving() -> Iterator[np.ndarray]:
-        for frame in itertools.chain([first], frames):
-            waiting.append(frame)
-            yield frame
-
-    floats = map_repeated(to_float, driving())
-    for number, prediction in enumerate(animate(engine, to_float(first), floats)):
-        truth = waiting.popleft()
-        yield FramePair(clip.path, number, truth, prediction, to_bytes(prediction))
-    assert not waiting, 'a frame without its reconstruction'
-
-
 def evaluate_clip(engine, clip: Clip, measures: Sequence[Measure], folder: Path | None) -> Row:
     """A clip's figures; its reconstruction goes to `folder` unless that is None.
 
     Raises:
         DamagedClipError: it can't be read to its end; no folder is left behind.
     """
+    from modules.evaluation.reconstruction import reconstruct
+
     figures: Tallies = {}
     count = 0
     writer = None if folder is None else VideoWriter(folder, clip.fps)
     with writer or contextlib.nullcontext():
-        for pair in reconstruct(engine, clip):
+        for pair in reconstruct(engine, clip, tell=warn_above_bar):
             for measure in measures:
                 add(figures, measure(pair))
             if writer is not None:

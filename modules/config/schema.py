@@ -78,6 +78,7 @@ FLAG = Kind('True or False', lambda v: isinstance(v, bool))
 TEXT = Kind('a text', lambda v: isinstance(v, str) and v.strip() != '')
 FORMAT = choice('.mp4', '.mov', '.mkv', '.gif')  # what modules/video writes
 WEIGHT = Kind('a number of at least 0', lambda v: _is_number(v) and v >= 0)
+DECAY = Kind('a number from 0 to below 1', lambda v: _is_number(v) and 0 <= v < 1)
 POSITIVE = Kind('a number above 0', lambda v: _is_number(v) and v > 0)
 HUE = Kind('a number from 0 to 0.5', lambda v: _is_number(v) and 0 <= v <= 0.5)
 SCALE = Kind('1 or a part whose inverse is whole, such as 0.5 or 0.25', _is_scale)
@@ -196,6 +197,20 @@ SCHEMA: dict[str, Entry] = {
         'accumulation_steps': Field(integer(1), 'equal parts a batch is computed in', 1),
         'freeze_batch_norm': Field(
             either(integer(0), NULL), 'epoch from which batch norm keeps its statistics', None
+        ),
+        'ema_decay': Field(either(DECAY, NULL), 'of a moving average of the weights', None),
+        'clip_grad_norm': Field(
+            either(POSITIVE, NULL), "largest norm of a network's gradients", None
+        ),
+        'warmup_steps': Field(integer(0), 'steps over which the learning rates rise', 0),
+        'validation': OptionalSection(
+            every=Field(integer(1), 'epochs from validation to validation', 1),
+            num_videos=Field(either(integer(1), NULL), 'most clips of the test part', 10),
+            num_frames=Field(either(integer(2), NULL), 'most frames of a clip', None),
+            best_by=Field(choice('l1', 'psnr', 'ssim', 'akd'), 'figure of the best weights', 'l1'),
+            patience=Field(
+                either(integer(1), NULL), 'validations without a better one that end a run', None
+            ),
         ),
         'amp': Field(either(choice('bf16', 'fp16'), NULL), 'mixed precision on GPUs', None),
         'num_workers': Field(either(integer(0), NULL), 'processes that load data', None),

@@ -5,6 +5,7 @@ Steps that a run repeats after a crash take the place of those before it.
 """
 
 import importlib
+import math
 import struct
 import time
 from collections.abc import Mapping
@@ -28,8 +29,8 @@ class Scalars:
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """Notes values of a step by name; a slash in a name makes a group."""
 
-    def picture(self, step: int, image: np.ndarray) -> None:
-        """Notes the run's picture, (H, W, 3) uint8, at a step."""
+    def picture(self, step: int, image: np.ndarray, name: str = 'picture') -> None:
+        """Notes a picture of the run, (H, W, 3) uint8, at a step."""
 
     def close(self) -> None:
         """Writes what is not written yet."""
@@ -53,8 +54,8 @@ class VisualDL(Scalars):
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 
-    def picture(self, step: int, image: np.ndarray) -> None:
-        self._writer.add_image('picture', image.copy(), step)  # it may write into the array
+    def picture(self, step: int, image: np.ndarray, name: str = 'picture') -> None:
+        self._writer.add_image(name, image.copy(), step)  # it may write into the array
 
     def close(self) -> None:
         self._writer.close()
@@ -107,8 +108,8 @@ class TensorBoard(Scalars):
         for name, value in values.items():
             self._write(step, summary=self._summary.scalar(name, value))
 
-    def picture(self, step: int, image: np.ndarray) -> None:
-        self._write(step, summary=self._summary.image('picture', image, dataformats='HWC'))
+    def picture(self, step: int, image: np.ndarray, name: str = 'picture') -> None:
+        self._write(step, summary=self._summary.image(name, image, dataformats='HWC'))
 
     def _write(self, step: int, **content: Any) -> None:
         self._events.write_event(self._event(wall_time=time.time(), step=step, **content))
@@ -164,11 +165,11 @@ class Curves:
         self._interval = max(1, steps // POINTS)
         self._speed = Speed()
 
-    def step(self, step: int) -> None:
-        """Counts a step that is done."""
+    def step(self, step: int, settings: Mapping[str, float]) -> None:
+        """Counts a step that is done; `settings`: what it was taken with, such as its rates."""
         self._speed.add(self._batch_size)
         if step % self._interval == 0:
-            self._scalars.add(step, {'samples_per_second': self._speed.take()})
+            self._scalars.add(step, {'samples_per_second': self._speed.take(), **settings})
 
     def losses(self, step: int, losses: Mapping[str, float]) -> None:
         """Takes the losses of a step; they may come later than the step."""
@@ -176,7 +177,15 @@ class Curves:
             values = {f'loss/{name}': value for name, value in losses.items()}
             self._scalars.add(step, {**values, 'loss/total': sum(losses.values())})
 
-    def epoch(self, step: int, rates: Mapping[str, float], picture: np.ndarray) -> None:
-        """Takes the learning rates and the picture of an epoch that ended with `step`."""
-        self._scalars.add(step, {f'learning_rate/{name}': rate for name, rate in rates.items()})
+    def epoch(self, step: int, picture: np.ndarray) -> None:
+        """Takes the picture of an epoch that ended with `step`."""
         self._scalars.picture(step, picture)
+
+    def validation(
+        self, step: int, figures: Mapping[str, float], picture: np.ndarray | None
+    ) -> None:
+        """Takes the figures of a validation after `step`, but NaN, and its picture."""
+        values = {name: value for name, value in figures.items() if not math.isnan(value)}
+        self._scalars.add(step, {f'validation/{name}': value for name, value in values.items()})
+        if picture is not None:
+            self._scalars.picture(step, picture, 'validation/picture')

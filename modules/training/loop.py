@@ -6,23 +6,22 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
-import numpy as np
 import paddle
 from paddle import Tensor
 
 from frames_dataset import FramesDataset
 from modules.data.loader import TrainingOrder, make_loader
-from modules.model import GeneratorStep
 from modules.runtime import distributed
-from modules.runtime.messages import note
 from modules.runtime.process import cores_of_process, ending_signals
 from modules.training.curves import Curves, Scalars
 from modules.training.loss_log import LossLog
 from modules.training.progress_bar import ProgressBar
+from modules.training.reports import Reports, picture
 from modules.training.run_folder import Progress, RunFolder
 from modules.training.trainer import StepResult, Trainer
+from modules.training.validation import Validation, standing_of
 from modules.visualizer import Visualizer
 
 STOPPING = b'\nstopping after this step, with a checkpoint; a second signal ends at once, without\n'
@@ -75,39 +74,43 @@ def save(folder: RunFolder, trainer: Trainer, progress: Progress, log: LossLog) 
     folder.save(trainer, progress)
 
 
-def picture(
-    visualizer: Visualizer, source: Tensor, driving: Tensor, step: GeneratorStep
-) -> np.ndarray:
-    """What the networks made of the last (or only) part of a batch."""
-    count = step.generated.prediction.shape[0]
-    return visualizer.visualize(
-        source[-count:],
-        driving[-count:],
-        step.generated,
-        step.kp_source,
-        step.kp_driving,
-        transformed_frame=step.transformed_frame,
-        transformed_kp=step.transformed_kp,
-    )
+class Training(NamedTuple):
+    """What the training loop works on."""
+
+    trainer: Trainer
+    order: TrainingOrder
+    dataset: FramesDataset
+    folder: RunFolder
+    config: Mapping[str, Any]
+    scalars: Scalars
+    validation: Validation | None
 
 
-def train(
-    trainer: Trainer,
-    order: TrainingOrder,
-    dataset: FramesDataset,
-    folder: RunFolder,
-    progress: Progress,
-    config: Mapping[str, Any],
-    scalars: Scalars,
-) -> None:
-    """The epochs from `progress` on; SIGINT, SIGTERM and SIGHUP end them after a checkpoint."""
+def validate(training: Training, epoch: int, last: bool, log: LossLog) -> dict[str, float]:
+    """Figures after so many epochs, `last` the last one; none where no validation is due."""
+    validation, trainer = training.validation, training.trainer
+    if validation is None or not validation.due(epoch, last):
+        return {}
+    if not trainer.has_finite_weights():
+        raise log.diverged(trainer.step_count)
+    return validation.run(trainer.animating(), epoch)
+
+
+def train(training: Training, progress: Progress) -> Progress:
+    """The epochs from `progress` on; SIGINT, SIGTERM and SIGHUP end them after a checkpoint.
+
+    Returns:
+        Where the run has ended: after the last epoch, or earlier where validation says so.
+    """
+    trainer, order, dataset, folder, config, scalars, validation = training
     params = config['train_params']
     workers = cores_of_process() if params['num_workers'] is None else params['num_workers']
-    visualizer = Visualizer(**config['visualizer_params'])
     main_process = distributed.rank() == 0
     stop, saved_at = Stop(main_process), time.monotonic()
     bar = ProgressBar(params['num_epochs'], len(order), order.batch_size, main_process)
     curves = Curves(scalars, len(order), order.batch_size)
+    visualizer = Visualizer(**config['visualizer_params'])
+    reports = Reports(folder, trainer, curves, visualizer)
     for epoch in range(progress.epoch, params['num_epochs']):
         trainer.begin_epoch(epoch)
         log = LossLog(folder, progress, curves.losses)
@@ -118,35 +121,41 @@ def train(
             step = checked_step(trainer, source, driving, log)
             log.add(trainer.step_count, step.losses, step.skipped)
             bar.update(log.latest)
-            curves.step(trainer.step_count)
+            curves.step(trainer.step_count, trainer.settings())
             due = time.monotonic() - saved_at > 60 * params['checkpoint_minutes']
             stopping = distributed.any_process(stop.signal is not None)
             if number == len(order):
                 break
             if main_process and (due or stopping):
                 log.fetch()
-                done = Progress(epoch, number, log.sums, log.skipped, len(order))
-                save(folder, trainer, done, log)
+                so_far = log.sums, log.skipped, len(order), standing_of(validation)
+                save(folder, trainer, Progress(epoch, number, *so_far), log)
                 saved_at = time.monotonic()
             if stopping:
                 stop.leave()
-        rates = trainer.learning_rates()
+        settings = trainer.settings()
         trainer.end_epoch()
-        means = log.means()
-        progress = Progress(epoch + 1, 0, {}, epoch_steps=len(order))
-        last = progress.epoch == params['num_epochs'] or stopping
+        log.fetch()
+        done = epoch + 1
+        figures = validate(training, done, done == params['num_epochs'], log)
+        stopping = distributed.any_process(stop.signal is not None)  # validation takes a while
+        progress = Progress(done, 0, {}, 0, len(order), standing_of(validation))
+        over = done == params['num_epochs'] or (validation is not None and validation.over)
         if main_process:
-            if log.skipped:
-                note(
-                    f'epoch {epoch}: {log.skipped} of {len(order)} steps were skipped, where '
-                    f'float16 overflowed; losses are now scaled by {trainer.scaler.scale:g}'
-                )
             drawn = picture(visualizer, source, driving, step.last)
-            folder.log_epoch(epoch, means)
-            folder.save_picture(epoch, drawn)
-            curves.epoch(trainer.step_count, rates, drawn)
-            if last or progress.epoch % params['checkpoint_freq'] == 0:
+            reports.epoch(epoch, log, settings, figures, drawn)
+            reports.keypoints(step.last.kp_driving.value.numpy())
+            better = False
+            if validation is not None and figures:
+                reports.validation(done, validation, figures)
+                better = validation.standing.epoch == done
+            if over or stopping or better or done % params['checkpoint_freq'] == 0:
                 save(folder, trainer, progress, log)
                 saved_at = time.monotonic()
-        if stopping and progress.epoch < params['num_epochs']:
+            if validation is not None and better:  # after what tells of it: see `settle_best`
+                folder.save_best(trainer, validation.standing)
+        if over:
+            break
+        if stopping:
             stop.leave()
+    return progress

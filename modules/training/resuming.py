@@ -17,7 +17,8 @@ CHANGEABLE = (
     *(f'train_params.lr_{network}' for network in ('generator', 'discriminator', 'kp_detector')),
     *(f'train_params.{key}' for key in ('checkpoint_freq', 'checkpoint_minutes')),
     *(f'train_params.{key}' for key in ('keep_checkpoints', 'accumulation_steps')),
-    *('train_params.freeze_batch_norm', 'train_params.amp'),
+    *('train_params.freeze_batch_norm', 'train_params.amp', 'train_params.ema_decay'),
+    *('train_params.clip_grad_norm', 'train_params.warmup_steps', 'train_params.validation'),
     *('train_params.num_workers', 'train_params.scalars', 'train_params.vgg19_weights'),
     *('reconstruction_params', 'animate_params', 'visualizer_params'),
 )

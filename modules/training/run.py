@@ -8,15 +8,18 @@ from typing import Any, NamedTuple
 from frames_dataset import FramesDataset
 from modules.data.loader import TrainingOrder, share_of_batch
 from modules.runtime import distributed
+from modules.runtime.locks import folder_of_one_run
+from modules.runtime.messages import note
 from modules.runtime.process import choose_device
 from modules.runtime.shortage import shortage_explained, training_mend
 from modules.training.curves import check_package, open_scalars
-from modules.training.loop import train
+from modules.training.loop import Training, train
 from modules.training.next_steps import tell_end, tell_interruption
 from modules.training.resuming import changes_of_run, check_epoch_steps
 from modules.training.run_folder import START, Progress, RunFolder, newest_checkpoint, resume
 from modules.training.setup import build_trainer
 from modules.training.trainer import Trainer
+from modules.training.validation import Validation
 
 
 class Run(NamedTuple):
@@ -34,6 +37,7 @@ class Prepared(NamedTuple):
     trainer: Trainer
     progress: Progress  # where the run stands
     order: TrainingOrder
+    validation: Validation | None
 
     def __str__(self) -> str:
         return f'{len(self.dataset)} clips, {len(self.order)} steps an epoch'
@@ -108,7 +112,11 @@ def prepare(
     samples = len(dataset) * params['num_repeats']
     order = TrainingOrder(samples, params['batch_size'], trainer.seed, rank, processes)
     check_epoch_steps(progress.epoch_steps, len(order), dataset.root_dir)
-    return Prepared(dataset, trainer, progress, order)
+    validation = None
+    if params['validation'] is not None:
+        test_part = FramesDataset(**run.config['dataset_params'], is_train=False)
+        validation = Validation(params['validation'], test_part, progress.validation)
+    return Prepared(dataset, trainer, progress, order, validation)
 
 
 def carry_out(run: Run, prepared: Prepared, again: Sequence[str]) -> None:
@@ -134,19 +142,77 @@ def carry_out(run: Run, prepared: Prepared, again: Sequence[str]) -> None:
         mend = training_mend(params, processes)
         with contextlib.closing(scalars), shortage_explained(mend):
             try:
-                train(
-                    prepared.trainer,
-                    prepared.order,
-                    prepared.dataset,
-                    folder,
-                    prepared.progress,
-                    run.config,
-                    scalars,
+                settle_best(prepared, folder)
+                _, trainer, progress, order, validation = prepared
+                training = Training(
+                    trainer, order, prepared.dataset, folder, run.config, scalars, validation
                 )
+                progress = train(training, progress)
             except SystemExit:
                 if main_process:
                     tell_interruption(folder, again, processes)
                 raise
         if main_process:
-            head = f'finished: {params["num_epochs"]} epochs'
-            tell_end(head, folder.checkpoints()[-1], folder.config_file)
+            told = 'finished: ' + end_of_run(run, prepared, progress)
+            newest = folder.checkpoints()[-1]
+            tell_end(told, best_or(newest, run, prepared.validation), folder.config_file)
+
+
+def settle_best(prepared: Prepared, folder: RunFolder) -> None:
+    """Has a run that goes on agree with its best.safetensors, which is written after a checkpoint.
+
+    Killed between the two, the run writes it now. Where it is lost otherwise, the next validation
+    begins anew.
+    """
+    validation, progress = prepared.validation, prepared.progress
+    if validation is None or not validation.standing.figures:
+        return
+    standing = validation.standing
+    lost = distributed.rank() == 0 and folder.best_epoch() != standing.epoch
+    if lost and (progress.epoch, progress.batch) == (standing.epoch, 0):
+        folder.save_best(prepared.trainer, standing)
+        lost = False
+    if distributed.any_process(lost):
+        validation.start_anew()
+        if distributed.rank() == 0:
+            note(f'{folder.best}: not that of epoch {standing.epoch}; the best is looked for anew')
+
+
+def is_over(run: Run, prepared: Prepared) -> bool:
+    """Whether a run that is to go on has ended before."""
+    validation = prepared.validation
+    last = prepared.progress.epoch >= run.config['train_params']['num_epochs']
+    return last or (validation is not None and validation.over)
+
+
+def tell_over(run: Run, prepared: Prepared, config: Path) -> None:
+    """Says so of a run that has ended before, and what would have it go on.
+
+    Args:
+        config: of the command.
+    """
+    end = end_of_run(run, prepared, prepared.progress)
+    assert run.resumed is not None, 'a run that has ended before is resumed'
+    main_process = distributed.rank() == 0
+    with folder_of_one_run(run.folder.path) if main_process else contextlib.nullcontext():
+        settle_best(prepared, run.folder)
+    place = best_or(run.resumed, run, prepared.validation)
+    tell_end(f'finished already: {end}', place, config)
+    key = 'num_epochs' if end.endswith('epochs') else 'validation.patience'
+    print(f'more are trained with a higher train_params.{key}')
+
+
+def end_of_run(run: Run, prepared: Prepared, progress: Progress) -> str:
+    """How many epochs there were, and what ended them if not their number."""
+    validation = prepared.validation
+    text = f'{progress.epoch} epochs'
+    if progress.epoch < run.config['train_params']['num_epochs'] and validation is not None:
+        text += f', as {validation.standing.stale} validations found none better by '
+        text += validation.best_by
+    return text
+
+
+def best_or(newest: Path, run: Run, validation: Validation | None) -> Path:
+    """The best weights, where validation has found such, else the newest ones."""
+    found = validation is not None and validation.standing.figures and run.folder.best.exists()
+    return run.folder.best if found else newest

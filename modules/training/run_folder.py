@@ -11,11 +11,13 @@ import yaml
 
 from modules.checkpoints.models import load_checkpoint
 from modules.checkpoints.places import find_checkpoints
+from modules.checkpoints.reading import read_run_state
 from modules.checkpoints.writing import save_checkpoint
 from modules.runtime.errors import UserError
 from modules.runtime.files import atomic_output
 from modules.runtime.locks import folder_of_one_run
 from modules.runtime.messages import note
+from modules.training.standing import Standing
 from modules.training.trainer import Trainer
 from modules.video import write_picture
 
@@ -28,6 +30,7 @@ class Progress(NamedTuple):
     loss_sums: dict[str, float]  # over those batches
     skipped: int = 0  # of those batches, which changed no network and count in no sum
     epoch_steps: int = 0  # batches of a whole epoch; 0: an older checkpoint, which does not tell
+    validation: dict[str, Any] | None = None  # the run's Standing, where it validates
 
 
 START = Progress(0, 0, {})
@@ -37,8 +40,10 @@ class RunFolder:
     """Files of a run under `path`:
 
     config.yaml     the resolved config, below a line for each change since the run began
-    log.txt         a line of mean losses per epoch, as the official code writes it
+    log.txt         a line of mean losses per epoch, as the official code writes it, and rates
     train-vis/      a picture per epoch
+    validation-vis/ a picture per validation, of the same clips
+    best.safetensors  weights alone, the best by validation
     scalars/        curves, where the config asks for them
     EPOCH-BATCH-checkpoint.safetensors  the newest `keep` ones, all that resuming needs
     set-aside-1/    checkpoints that an older one, from which the run went on, has made void
@@ -52,6 +57,7 @@ class RunFolder:
         self.keep = keep
         self.changes = list(changes)
         self.config_file = path / 'config.yaml'
+        self.best = path / 'best.safetensors'
 
     def check_start(self, resumed: Path | None) -> None:
         """Raises UserError where a run, that is not the resumed one, has left checkpoints."""
@@ -70,9 +76,10 @@ class RunFolder:
             UserError: another run is writing there, or it is no folder.
         """
         with folder_of_one_run(self.path):
-            (self.path / 'train-vis').mkdir(exist_ok=True)
             if resumed is not None and self.holds(resumed):
-                self._set_aside([p for p in self.checkpoints() if p.name > resumed.name])
+                later = [p for p in self.checkpoints() if p.name > resumed.name]
+                void = later and self.best_epoch() > epoch_of(resumed)
+                self._set_aside(later, [self.best] if void else [])
             self._write_config()
             yield
 
@@ -80,13 +87,13 @@ class RunFolder:
         """Whether it is a checkpoint of this folder."""
         return checkpoint.resolve().parent == self.path.resolve()
 
-    def _set_aside(self, later: list[Path]) -> None:
+    def _set_aside(self, later: list[Path], others: list[Path]) -> None:
         if not later:
             return
         taken = (self.path / f'set-aside-{number}' for number in itertools.count(1))
         place = next(path for path in taken if not path.exists())
         place.mkdir()
-        for checkpoint in later:
+        for checkpoint in (*others, *later):
             checkpoint.rename(place / checkpoint.name)
         note(f'{len(later)} later checkpoints are set aside in {place}')
 
@@ -108,7 +115,7 @@ class RunFolder:
         path = self.path / f'{progress.epoch:08d}-{progress.batch:08d}-checkpoint.safetensors'
         save_checkpoint(
             path,
-            trainer.models._asdict(),
+            trainer.animating()._asdict(),
             self.config,
             extra_tensors=tensors,
             extra_meta={
@@ -122,18 +129,53 @@ class RunFolder:
             old.unlink()
         return path
 
-    def log_epoch(self, epoch: int, losses: Mapping[str, float]) -> None:
-        """Appends the line of an epoch; a repeated epoch, after a resume, replaces its line."""
+    def save_best(self, trainer: Trainer, standing: Standing) -> None:
+        """Writes the weights that validation has found to be the best, whole or not at all."""
+        save_checkpoint(
+            self.best,
+            trainer.animating()._asdict(),
+            self.config,
+            extra_meta={'epoch': standing.epoch, 'validation': standing.figures},
+        )
+
+    def best_epoch(self) -> int:
+        """After how many epochs the best weights were reached; 0 where there are none."""
+        if not self.best.exists():
+            return 0
+        try:
+            return int(read_run_state(self.best)[1].get('epoch', 0))
+        except UserError:
+            return 0
+
+    def log_epoch(
+        self, epoch: int, losses: Mapping[str, float], others: Mapping[str, float]
+    ) -> None:
+        """Appends the line of an epoch; a repeated epoch, after a resume, replaces its line.
+
+        Args:
+            others: numbers beside the losses, which may be small: rates, figures of validation.
+        """
         log = self.path / 'log.txt'
         lines = log.read_text().splitlines() if log.exists() else []
         kept = [line for line in lines if int(line.partition(')')[0]) < epoch]
-        values = '; '.join(f'{name} - {value:.5f}' for name, value in losses.items())
+        values = '; '.join(
+            [
+                *(f'{name} - {value:.5f}' for name, value in losses.items()),
+                *(f'{name} - {value:.6g}' for name, value in others.items()),
+            ]
+        )
         with atomic_output(log) as path:
             path.write_text('\n'.join([*kept, f'{epoch:08d}) {values}']) + '\n')
 
-    def save_picture(self, epoch: int, picture: np.ndarray) -> None:
-        with atomic_output(self.path / 'train-vis' / f'{epoch:08d}-rec.png') as path:
+    def save_picture(self, epoch: int, picture: np.ndarray, place: str = 'train-vis') -> None:
+        (self.path / place).mkdir(exist_ok=True)
+        with atomic_output(self.path / place / f'{epoch:08d}-rec.png') as path:
             write_picture(path, picture)
+
+
+def epoch_of(checkpoint: Path) -> int:
+    """How many epochs were done when a checkpoint of a run was written."""
+    return int(checkpoint.name[:8])
 
 
 def newest_checkpoint(place: Path) -> Path:
@@ -164,7 +206,12 @@ def resume(path: Path, trainer: Trainer) -> Progress:
             f'{path}: holds weights and no state of a training run; give it as --checkpoint to '
             'start a new run from them'
         )
-    absent = trainer.load_state(checkpoint.tensors, meta)
+    try:
+        absent = trainer.load_state(checkpoint.tensors, meta)
+    except ValueError as error:
+        raise UserError(
+            f'{path}: its training state is damaged ({error}); resume another checkpoint'
+        ) from error
     if absent:
         raise UserError(f'{path}: holds no optimizer of {", ".join(absent)}, which are trained')
     return Progress(**checkpoint.meta['progress'])

@@ -7,13 +7,14 @@ import numpy as np
 import paddle
 from paddle import Tensor, nn
 from paddle.optimizer import Adam
-from paddle.optimizer.lr import MultiStepDecay
 
 from modules.build import Models
 from modules.model import GeneratorStep, Losses, TrainingLosses, total_loss
 from modules.ops import precision
 from modules.runtime import distributed
+from modules.training.averaging import WeightAverage, load_unaveraged, unaveraged_state
 from modules.training.loss_scaler import LossScaler
+from modules.training.schedule import Schedule
 from modules.transform import Transform
 from modules.util import BatchNorm2D
 
@@ -50,20 +51,24 @@ class Trainer:
         self.amp_dtype = precision.DTYPES.get(params['amp'])
         self.scaler = LossScaler(self.amp_dtype == 'float16' and precision.has_effect())
         self.statistics = statistics(models)
+        self.clip_grad_norm = params['clip_grad_norm']
+        decay = params['ema_decay']
+        self.average = None if decay is None else WeightAverage(models, decay)
         self.optimizers: dict[str, Adam] = {}
         for name, network in models._asdict().items():
             rate = params[f'lr_{name}']
             if rate == 0:
                 freeze(network)
             elif name != 'discriminator' or losses.adversarial:
-                self.optimizers[name] = self._adam(name, network, rate, params['epoch_milestones'])
+                schedule = Schedule(rate, params['epoch_milestones'], params['warmup_steps'])
+                self.optimizers[name] = self._adam(name, network, schedule)
 
     @staticmethod
-    def _adam(name: str, network: nn.Layer, rate: float, milestones: list[int]) -> Adam:
+    def _adam(name: str, network: nn.Layer, schedule: Schedule) -> Adam:
         for key, parameter in network.named_parameters():
             parameter.name = f'{name}.{key}'  # the optimizer's state is kept by these names
         return Adam(
-            MultiStepDecay(rate, milestones, gamma=0.1),
+            schedule,
             beta1=0.5,
             beta2=0.999,
             epsilon=1e-8,
@@ -94,6 +99,8 @@ class Trainer:
         Raises:
             FloatingPointError: float16 overflows at any scale of the loss.
         """
+        for optimizer in self.optimizers.values():
+            optimizer._learning_rate.at(self.step_count)
         transform = self.draw_transform() if transform is None else transform
         before = [tensor.clone() for tensor in self.statistics] if self.scaler.enabled else []
         done: list[tuple[Tensor, GeneratorStep]] = []
@@ -120,6 +127,8 @@ class Trainer:
         if not updated:  # else an infinity would stay in the running statistics for ever
             for tensor, value in zip(self.statistics, before):
                 tensor.set_value(value)
+        elif self.average is not None:
+            self.average.update()
         self.step_count += 1
         return StepResult(losses, done[-1][1], skipped=not updated)
 
@@ -136,9 +145,18 @@ class Trainer:
                 if isinstance(layer, BatchNorm2D):
                     layer.eval()
 
+    def animating(self) -> Models:
+        """The networks to animate with: the average, where there is one."""
+        return self.models if self.average is None else self.average.models
+
     def learning_rates(self) -> dict[str, float]:
         """The current rate of each network that is trained."""
         return {name: optimizer.get_lr() for name, optimizer in self.optimizers.items()}
+
+    def settings(self) -> dict[str, float]:
+        """What the last step was taken with, and the next one's scale of the losses, by name."""
+        rates = {f'learning_rate/{name}': rate for name, rate in self.learning_rates().items()}
+        return {**rates, 'loss_scale': self.scaler.scale} if self.scaler.enabled else rates
 
     def end_epoch(self) -> None:
         """Moves the learning-rate schedules on."""
@@ -171,6 +189,8 @@ class Trainer:
         finite = self.scaler.unscale(parameters)
         if finite:
             for optimizer in optimizers:
+                if self.clip_grad_norm is not None:
+                    nn.utils.clip_grad_norm_(optimizer._parameter_list, self.clip_grad_norm)
                 # The first step names the optimizer's tensors; names that count up with every
                 # trainer of the process would not fit those of a checkpoint.
                 with paddle.utils.unique_name.guard():
@@ -182,7 +202,11 @@ class Trainer:
     # --- what a checkpoint holds beside the networks ---
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """The optimizers' tensors and everything else as JSON."""
+        """The optimizers' tensors and everything else as JSON.
+
+        Beside them a checkpoint holds `animating()`. Where that is an average, the weights that are
+        trained are here.
+        """
         tensors: dict[str, np.ndarray] = {}
         schedules: dict[str, Any] = {}
         for name, optimizer in self.optimizers.items():
@@ -196,15 +220,25 @@ class Trainer:
             'schedules': schedules,
             'scaler': self.scaler.state(),
         }
+        if self.average is not None:
+            tensors.update(unaveraged_state(self.models))
+            meta['averaged_updates'] = self.average.updates
         return tensors, meta
 
     def load_state(self, tensors: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> list[str]:
-        """Restores `state`.
+        """Restores `state`; the networks hold already what the checkpoint has of them.
 
         Returns:
             The networks whose optimizer the checkpoint does not hold; theirs start anew.
+
+        Raises:
+            ValueError: the weights beside an average are not whole.
         """
+        if self.average is not None:  # where the checkpoint has none, it begins here
+            self.average.restart(meta.get('averaged_updates', 0))
+        load_unaveraged(self.models, tensors)
         absent = []
+        self.step_count = meta['step_count']
         for name, optimizer in self.optimizers.items():
             prefix = f'optimizer_{name}/'
             state = {
@@ -217,9 +251,7 @@ class Trainer:
                 continue
             optimizer.set_state_dict({**state, 'LR_Scheduler': dict(meta['schedules'][name])})
             # What is restored is the last rate; of the config's, that may be another by now.
-            schedule = optimizer._learning_rate
-            schedule.step(schedule.last_epoch)
-        self.step_count = meta['step_count']
+            optimizer._learning_rate.at(self.step_count)
         self.seed = meta['seed']
         self.scaler.load_state(meta.get('scaler', {}))
         return absent

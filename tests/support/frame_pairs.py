@@ -4,9 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tools.evaluation.detectors import (
-    FramePair,
-)
+from modules.evaluation.frame_pairs import FramePair
 
 SIZE = 64
 

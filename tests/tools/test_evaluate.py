@@ -18,6 +18,7 @@ from modules.animation import animator
 from modules.build import build_models
 from modules.checkpoints.models import load_models
 from modules.data.clips import open_clip
+from modules.evaluation import reconstruction
 from modules.runtime.errors import UserError
 from modules.video import VideoReader
 from modules.video.levels import to_bytes
@@ -80,7 +81,7 @@ def becomes(monkeypatch):
             for number, frame in enumerate(driving):
                 yield change(number, frame)
 
-        monkeypatch.setattr(animator, 'animate', made)
+        monkeypatch.setattr(reconstruction, 'animate', made)
 
     return replace
 
@@ -247,13 +248,13 @@ def test_frames_are_neither_kept_nor_read_ahead(tmp_path, becomes, monkeypatch):
     clip = open_clip(write_folder(tmp_path / 'long', frames(12)))
     held, most, decoded = [], 0, []
 
-    def counted(clip):
+    def counted(clip, tell):
         for frame in clip.frames():
             decoded.append(1)
             yield frame
 
-    monkeypatch.setattr(evaluate, 'read_whole', counted)
-    for pair in evaluate.reconstruct(None, clip):
+    monkeypatch.setattr(reconstruction, 'read_whole', counted)
+    for pair in reconstruction.reconstruct(None, clip):
         assert len(decoded) <= pair.number + 2
         held += [weakref.ref(array) for array in (pair.truth, pair.prediction, pair.result)]
         del pair

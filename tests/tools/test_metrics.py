@@ -10,17 +10,8 @@ import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from modules.checkpoints.npz_file import write_npz
-from modules.runtime.errors import UserError
-from modules.runtime.seeding import seeded_inputs, seeded_value
-from tests.support.frame_pairs import Fixed, noise, pair_of
-from tools.evaluation.bootstrap import half_width, interval
-from tools.evaluation.detectors import (
-    FramePair,
-    build_detector,
-    build_embedder,
-    colours,
-)
-from tools.evaluation.metrics import (
+from modules.evaluation.frame_pairs import FramePair
+from modules.evaluation.metrics import (
     DEFINITIONS,
     FIGURES,
     EmbeddingMeasure,
@@ -29,6 +20,15 @@ from tools.evaluation.metrics import (
     measure_l1,
     measure_psnr,
     measure_ssim,
+)
+from modules.runtime.errors import UserError
+from modules.runtime.seeding import seeded_inputs, seeded_value
+from tests.support.frame_pairs import Fixed, noise, pair_of
+from tools.evaluation.bootstrap import half_width, interval
+from tools.evaluation.detectors import (
+    build_detector,
+    build_embedder,
+    colours,
 )
 from tools.evaluation.perceptual_distance import ALEXNET, VGG16, LpipsMeasure, build_lpips
 

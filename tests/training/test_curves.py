@@ -1,7 +1,5 @@
 """Curves of a run for VisualDL and TensorBoard: what is written, at which steps, and when not."""
 
-import importlib
-import io
 import signal
 import struct
 import sys
@@ -12,11 +10,11 @@ from PIL import Image
 
 from modules.runtime.errors import UserError
 from modules.training.curves import PACKAGES, Curves, Scalars, check_package, open_scalars
-from tests.support.places import ROOT
+from tests.support.scalar_files import FAKES, written
 from tests.support.training_runs import run, start, write_clips, write_config
 
-FAKES = ROOT / 'tests' / 'support' / 'fakes'
 KINDS = tuple(PACKAGES)
+NETWORKS = ('generator', 'kp_detector', 'discriminator')
 
 
 def forget_packages():
@@ -43,61 +41,6 @@ def kind(request):
     else:
         pytest.importorskip(PACKAGES[name], reason=f'{PACKAGES[name]} is not installed')
     return name
-
-
-def messages(path, kind):
-    """A file's messages up to one that was cut short."""
-    if kind == 'visualdl':
-        read = importlib.import_module('visualdl.proto.record_pb2').Record.FromString
-        header, footer = struct.Struct('<Q'), 0
-    else:
-        read = importlib.import_module('tensorboardX.proto.event_pb2').Event.FromString
-        header, footer = struct.Struct('<Q4x'), 4  # checksums behind the size and at the end
-    data, at = path.read_bytes(), 0
-    while at + header.size <= len(data):
-        begin = at + header.size
-        at = begin + header.unpack_from(data, at)[0] + footer
-        if at > len(data):
-            return
-        yield read(data[begin : at - footer])
-
-
-def visualdl_values(folder):
-    (path,) = folder.iterdir()
-    for record in messages(path, 'visualdl'):
-        (value,) = record.values
-        if value.tag != 'meta_data_tag':
-            yield value.id, value.tag, value
-
-
-def tensorboard_values(folder):
-    """Values that TensorBoard shows: a start of a session drops earlier events from its step on."""
-    shown = []
-    for path in sorted(folder.iterdir()):
-        for number, event in enumerate(messages(path, 'tensorboard')):
-            assert (number == 0) == (getattr(event, 'file_version', '') == 'brain.Event:2')
-            if getattr(getattr(event, 'session_log', None), 'status', 0) == 1:
-                shown = [value for value in shown if value[0] < event.step]
-            if hasattr(event, 'summary'):
-                shown += [(event.step, value.tag, value) for value in event.summary.value]
-    return shown
-
-
-def written(kind, folder):
-    """Curves by name, each a dict of values by step; none twice."""
-    curves = {}
-    for step, tag, value in {'visualdl': visualdl_values, 'tensorboard': tensorboard_values}[kind](
-        folder
-    ):
-        assert step not in curves.setdefault(tag, {}), (tag, step)
-        if tag == 'picture':
-            png = value.image.encoded_image_string
-            png = png.encode('latin1') if isinstance(png, str) else png
-            curves[tag][step] = np.asarray(Image.open(io.BytesIO(png)))
-        else:
-            number = value.value if kind == 'visualdl' else value.simple_value
-            curves[tag][step] = pytest.approx(number, rel=1e-6)  # float32
-    return curves
 
 
 def image(seed):
@@ -181,8 +124,8 @@ class Noted(Scalars):
         for name, value in values.items():
             self.curves.setdefault(name, {})[step] = value
 
-    def picture(self, step, image):
-        self.pictures[step] = image
+    def picture(self, step, image, name='picture'):
+        self.pictures[name, step] = image
 
 
 @pytest.mark.parametrize(('steps', 'interval'), [(1, 1), (199, 1), (200, 2), (1234, 12)])
@@ -191,13 +134,13 @@ def test_an_epoch_has_a_hundred_points_or_all(steps, interval):
     curves = Curves(noted, steps, batch_size=4)
     for step in range(1, 2 * steps + 1):
         curves.losses(step - 1, {'a': step - 1.0, 'b': 0.5})  # one step late
-        curves.step(step)
+        curves.step(step, {'learning_rate/a': 0.1 * step})
     points = [step for step in range(2 * steps) if step % interval == 0]
     assert noted.curves['loss/a'] == {step: step for step in points}
     assert noted.curves['loss/total'] == {step: step + 0.5 for step in points}
-    assert list(noted.curves['samples_per_second']) == [
-        step for step in range(1, 2 * steps + 1) if step % interval == 0
-    ]
+    shown = [step for step in range(1, 2 * steps + 1) if step % interval == 0]
+    assert list(noted.curves['samples_per_second']) == shown
+    assert noted.curves['learning_rate/a'] == {step: 0.1 * step for step in shown}
 
 
 def test_speed_counts_all_samples_since_the_last_point(monkeypatch):
@@ -207,7 +150,7 @@ def test_speed_counts_all_samples_since_the_last_point(monkeypatch):
     curves = Curves(noted, steps=300, batch_size=4)
     for step in range(1, 7):
         now[0] += 0.5 if step < 4 else 1
-        curves.step(step)
+        curves.step(step, {})
     assert noted.curves['samples_per_second'] == {3: 8, 6: 4}
 
 
@@ -226,10 +169,12 @@ def train(config, folder, *arguments, status=0):
 
 
 def logged_means(folder):
-    """log.txt: a dict of mean losses per epoch."""
-    for line in (folder / 'log.txt').read_text().splitlines():
+    """log.txt: a dict of mean losses per epoch, beside the learning rates."""
+    for epoch, line in enumerate((folder / 'log.txt').read_text().splitlines()):
         values = line.partition(') ')[2].split('; ')
-        yield {name: float(value) for name, value in (entry.split(' - ') for entry in values)}
+        numbers = {name: float(value) for name, value in (entry.split(' - ') for entry in values)}
+        assert [numbers.pop(f'lr_{name}') for name in NETWORKS] == [2e-4 if epoch < 2 else 2e-5] * 3
+        yield numbers
 
 
 @pytest.mark.usefixtures('fakes')
@@ -241,8 +186,8 @@ def test_train_writes_its_curves_and_a_stopped_run_goes_on_with_them(kind, datas
     curves = written(kind, folder / 'scalars')
     rates = {name: value for name, value in curves.items() if name.startswith('learning_rate/')}
     assert rates == {
-        f'learning_rate/{name}': {step: 2e-4 if step <= 4 else 2e-5 for step in range(2, 17, 2)}
-        for name in ('generator', 'kp_detector', 'discriminator')
+        f'learning_rate/{name}': {step: 2e-4 if step <= 4 else 2e-5 for step in range(1, 17)}
+        for name in NETWORKS
     }
     assert list(curves['samples_per_second']) == list(range(1, 17))
     assert all(value.expected > 0 for value in curves['samples_per_second'].values())

@@ -1,6 +1,5 @@
 """Training: one step, whole runs, interruption, several processes."""
 
-import random
 import shlex
 import shutil
 import signal
@@ -19,7 +18,7 @@ from modules.parity import record
 from modules.runtime.locks import folder_of_one_run
 from tests.support.places import ROOT
 from tests.support.tiny import tiny_config
-from tests.support.training_runs import run, start, write_clips, write_config
+from tests.support.training_runs import kill_and_resume, run, start, write_clips, write_config
 
 
 @pytest.fixture(scope='module')
@@ -82,45 +81,15 @@ def test_preloading_changes_nothing(whole_run, tmp_path):
 
 @pytest.mark.slow
 def test_killed_at_random_moments_and_resumed(whole_run, dataset, tmp_path):
-    """SIGKILL may fall anywhere: in a step, while a checkpoint is written, between epochs.
-
-    A run that is over meanwhile is compared, and another one begun.
-    """
+    """SIGKILL may fall anywhere: in a step, while a checkpoint is written, between epochs."""
     config = write_config(tmp_path / 'c.yaml', dataset, checkpoint_minutes=1e-6)
-    chance = random.Random(0)
-    pace = None  # seconds from a sign of life to a checkpoint, on this machine
-    folder = tmp_path / 'run 0'
-    resumed = 0
-    for number in range(20):
-        begun = list(folder.glob('*.safetensors'))
-        resumed += bool(begun)
-        process = start(
-            *('--config', config, '--save_dir', folder),
-            *(['--resume'] if begun else ['--seed', 3]),
-        )
-        process.stdout.readline()  # it is alive; importing Paddle lies ahead
-        if pace:
-            time.sleep(pace * chance.uniform(0.7, 1.3))
-        else:
-            alive = time.monotonic()
-            while not list(folder.glob('*.safetensors')):
-                assert process.poll() is None
-                time.sleep(0.01)
-            pace = time.monotonic() - alive
-        process.kill()
-        process.communicate()
-        if list(folder.glob('00000003-*.safetensors')):
-            _assert_ends_as(whole_run[1], folder, config)
-            folder = tmp_path / f'run {number + 1}'
-    assert resumed
-    if list(folder.glob('*.safetensors')):
-        _assert_ends_as(whole_run[1], folder, config)
 
+    def compare(folder):
+        run('--config', config, '--save_dir', folder, '--resume')
+        assert_same_run(folder, whole_run[1])
+        assert not [p for p in folder.iterdir() if p.name.startswith('.')]
 
-def _assert_ends_as(whole, folder, config):
-    run('--config', config, '--save_dir', folder, '--resume')
-    assert_same_run(folder, whole)
-    assert not [p for p in folder.iterdir() if p.name.startswith('.')]
+    assert kill_and_resume(config, tmp_path, 20, compare)
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

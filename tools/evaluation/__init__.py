@@ -1,1 +1,1 @@
-"""Serves tools/evaluate.py and other comparisons: metrics, detectors, reports."""
+"""Serves tools/evaluate.py and other comparisons: detectors, intervals, reports."""

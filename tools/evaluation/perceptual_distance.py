@@ -12,9 +12,9 @@ from paddle.vision.models import vgg16
 from modules.checkpoints.download import fetch
 from modules.checkpoints.frozen import load_frozen
 from modules.checkpoints.reading import read_weights
+from modules.evaluation.frame_pairs import FramePair
+from modules.evaluation.metrics import Tallies, Tally
 from modules.runtime.errors import UserError
-from tools.evaluation.detectors import FramePair
-from tools.evaluation.metrics import Tallies, Tally
 
 # torchvision's AlexNet and the weights of its layers, as published with LPIPS.
 ALEXNET_URL = 'https://download.pytorch.org/models/alexnet-owt-7be5be79.pth'

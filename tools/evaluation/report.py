@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from modules.evaluation.metrics import DEFINITIONS, FIGURES, Tallies, Tally
 from tools.evaluation.bootstrap import interval
-from tools.evaluation.metrics import DEFINITIONS, FIGURES, Tallies, Tally
 from tools.markdown import table
 
 # What each metric needs beside the frames.

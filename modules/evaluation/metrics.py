@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from tools.evaluation.detectors import Embedder, FramePair, PairDetector
+from modules.evaluation.frame_pairs import Embedder, FramePair, PairDetector
 
 
 class Tally(NamedTuple):
