@@ -96,7 +96,7 @@ def crop_tracks(
         faults = [fault(track, rules) for track in record.tracks]
         wanted = [track for track, wrong in zip(record.tracks, faults) if wrong is None]
         stem = name if clip.is_dir() else clip.stem
-        placed = {folder / _name(stem, *each, kind): each[1] for each in enumerate(wanted)}
+        placed = {folder / clip_name(stem, *each, kind): each[1] for each in enumerate(wanted)}
         present = [path for path in placed if path.exists()]
         record.claim(present)
         todo = {path: track for path, track in placed.items() if path not in present}
@@ -124,7 +124,8 @@ def clip_hash(clip: Path) -> str:
     return digest.hexdigest()
 
 
-def _name(name: str, number: int, track: Track, kind: str) -> str:
+def clip_name(name: str, number: int, track: Track, kind: str) -> str:
+    """That of a track's clip; `name` is what it begins with."""
     name = f'{name}#{number}@{track.start:06d}-{track.end:06d}'
     return name if kind == 'png' else f'{name}.{kind}'
 
