@@ -159,9 +159,9 @@ def tell(prepared: Prepared, options: argparse.Namespace, sheets: list[Path]) ->
     if options.test and prepared.level != options.split:
         note(f'a single {options.split}: the parts are split by {prepared.level}')
     for name in (TRAIN, TEST):
-        parts = [part for part in prepared.parts if part.part == name]
-        ids = len({part.source.person for part in parts})
-        print(f'{name}: {len(parts)} clips of {ids} ids')
+        mine = [part for part in prepared.parts if part.part == name]
+        ids = len({part.source.person for part in mine})
+        print(f'{name}: {len(mine)} clips of {ids} ids')
     counts = Counter(each.what for each in prepared.left_out for _ in range(max(1, each.tracks)))
     if counts:
         told = ', '.join(f'{count} {what}' for what, count in sorted(counts.items()))

@@ -9,9 +9,12 @@ import numpy as np
 from tools.dataset_preparing.survey import Survey
 
 NEAR = 8.0  # mean difference of prints, in levels, up to which they may be of the same frame
-ALIKE = 0.8  # correlation, from which what changes over time is the same
+# Correlation, from which what changes over time is the same: two parts of a talk reach 0.4, a clip
+# at another rate, smaller and compressed more, 0.94.
+ALIKE = 0.85
 SHARED = 0.8  # of the shorter clip, which has to be in the other
-LEAST = 3  # prints that are compared
+LEAST = 6  # prints that are compared
+STEPS = (0.0, 0.25, -0.25, 0.5, -0.5)  # prints are of times that differ by up to so many of them
 PLACES = 8  # of a clip's middle in another one that are tried
 ABOUT = 0.9  # ratio of two lengths, from which they count as the same
 
@@ -54,7 +57,10 @@ def _pairs(surveys: Sequence[Survey]) -> Iterator[tuple[int, int]]:
         middle = lengths[number] // 2
         for other, offset in _places(survey.prints[middle], everything, starts, number):
             pair = (min(number, other), max(number, other))
-            if pair not in seen and same(survey.prints, surveys[other].prints, offset - middle):
+            shifts = (offset - middle + step for step in STEPS)
+            if pair not in seen and any(
+                same(survey.prints, surveys[other].prints, shift) for shift in shifts
+            ):
                 seen.add(pair)
                 yield pair
 
@@ -75,18 +81,21 @@ def _places(
         yield from ((other, int(place)) for place in best if mine[place] <= NEAR)
 
 
-def same(one: np.ndarray, other: np.ndarray, shift: int) -> bool:
+def same(one: np.ndarray, other: np.ndarray, shift: float) -> bool:
     """Whether two clips show the same, and move alike, one of them `shift` prints later.
 
     Args:
         one, other: prints (N, P), (M, P) uint8.
-        shift: print i of the first goes with i + shift of the second.
+        shift: print i of the first goes with i + shift of the second, which may lie between two.
     """
-    start, end = max(0, -shift), min(len(one), len(other) - shift)
-    if end - start < max(LEAST, SHARED * min(len(one), len(other))):
+    places = np.arange(len(one)) + shift
+    held = (places >= 0) & (places <= len(other) - 1)
+    if held.sum() < max(LEAST, SHARED * min(len(one), len(other))):
         return False
-    a = one[start:end].astype(np.float64)
-    b = other[start + shift : end + shift].astype(np.float64)
+    before = np.floor(places[held]).astype(int)
+    after = np.minimum(before + 1, len(other) - 1)
+    share = (places[held] - before)[:, None]
+    a, b = one[held].astype(np.float64), other[before] * (1 - share) + other[after] * share
     if np.abs(a - b).mean() > NEAR:
         return False
     a, b = a - a.mean(axis=0), b - b.mean(axis=0)

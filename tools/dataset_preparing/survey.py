@@ -1,6 +1,6 @@
 """What a clip is like, found in one pass: its shots, what moves in each, and by what to know it.
 
-Memory doesn't grow with the clip but for some hundred bytes a second.
+Memory doesn't grow with the clip but for two kilobytes a second.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from modules.animation.boxes import Box
 from modules.animation.tracks import Shots
 
 LOOKED_AT = 96  # pixels of the longer side, at most about twice as many
-PRINTS_PER_SECOND = 4
+PRINTS_PER_SECOND = 8
 PRINT = 16  # rows and columns of a print
 # Standard deviation over time, in levels of 255, from which a pixel moves; and in medians over the
 # picture, since a hand that trembles, or noise, moves all of it a little.
