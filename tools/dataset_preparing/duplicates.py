@@ -12,6 +12,7 @@ NEAR = 8.0  # mean difference of prints, in levels, up to which they may be of t
 # Correlation, from which what changes over time is the same: two parts of a talk reach 0.4, a clip
 # at another rate, smaller and compressed more, 0.94.
 ALIKE = 0.85
+QUIET = 0.25  # of the largest change: values that change less tell of noise
 SHARED = 0.8  # of the shorter clip, which has to be in the other
 LEAST = 6  # prints that are compared
 STEPS = (0.0, 0.25, -0.25, 0.5, -0.5)  # prints are of times that differ by up to so many of them
@@ -99,5 +100,8 @@ def same(one: np.ndarray, other: np.ndarray, shift: float) -> bool:
     if np.abs(a - b).mean() > NEAR:
         return False
     a, b = a - a.mean(axis=0), b - b.mean(axis=0)
+    moved = np.maximum(a.std(axis=0), b.std(axis=0))
+    some = moved >= QUIET * moved.max()
+    a, b = a[:, some], b[:, some]
     power = np.sqrt(np.square(a).sum() * np.square(b).sum())
     return power > 0 and float((a * b).sum() / power) >= ALIKE

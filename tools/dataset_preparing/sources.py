@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ class Source(NamedTuple):
     """A clip of the user's; nothing is opened yet."""
 
     path: Path
-    name: str  # as the report shows it: below the folder that the user gave
+    name: str  # as the report shows it: below the folder that the user gave; no other's
     person: str  # the identity: what stands before '#' in the names of its clips
     stem: str  # begins these names; no other source's does
 
@@ -63,7 +63,12 @@ def find_sources(places: Sequence[Path], out: Path) -> Found:
         where = ', '.join(map(str, places))
         raise UserError(f'{where}: no clips here; give videos, or folders of them')
     unique = {os.path.realpath(path): (path, name, person) for path, name, person in entries}
-    return Found(_named(sorted(unique.values(), key=lambda entry: entry[1])), others)
+    counts = Counter(name for _, name, _ in unique.values())
+    listed = [
+        (path, name if counts[name] == 1 else str(path), person)
+        for path, name, person in unique.values()
+    ]
+    return Found(_named(sorted(listed, key=lambda entry: entry[1])), others)
 
 
 def _is_clip(path: Path) -> bool:
@@ -142,8 +147,3 @@ def too_long(source: Source) -> str | None:
     if len(os.fsencode(source.stem)) > LONGEST_NAME:
         return 'too long a name for clips of it; rename it'
     return None
-
-
-def persons(sources: Iterable[Source]) -> Iterator[str]:
-    """Each once, in order."""
-    return iter(dict.fromkeys(source.person for source in sources))

@@ -1,6 +1,6 @@
 """What a clip is like, found in one pass: its shots, what moves in each, and by what to know it.
 
-Memory doesn't grow with the clip but for two kilobytes a second.
+Memory doesn't grow with the clip but for some kilobytes a second.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from modules.animation.tracks import Shots
 
 LOOKED_AT = 96  # pixels of the longer side, at most about twice as many
 PRINTS_PER_SECOND = 8
-PRINT = 16  # rows and columns of a print
+PRINT = 12  # rows and columns of a print
+_VALUES = PRINT * PRINT * 3
 # Standard deviation over time, in levels of 255, from which a pixel moves; and in medians over the
 # picture, since a hand that trembles, or noise, moves all of it a little.
 MOVES, MOVES_MORE = 4.0, 3.0
@@ -47,7 +48,7 @@ class Survey(NamedTuple):
     fps: Fraction
     frame_count: int
     segments: tuple[Segment, ...]
-    prints: np.ndarray  # (N, PRINT * PRINT) uint8, PRINTS_PER_SECOND of them: small gray frames
+    prints: np.ndarray  # (N, PRINT * PRINT * 3) uint8, PRINTS_PER_SECOND of them: small frames
     sha256: str
     notes: tuple[str, ...] = ()  # what the reader has noticed
 
@@ -73,7 +74,7 @@ class Survey(NamedTuple):
             Fraction(values['fps']),
             int(values['frame_count']),
             segments,
-            prints.reshape(-1, PRINT**2),
+            prints.reshape(-1, _VALUES),
             str(values['sha256']),
             tuple(map(str, values['notes'])),
         )
@@ -101,10 +102,10 @@ def survey(
             segments.add(small)
         assert small is not None
         if len(prints) * fps <= (count - 1) * PRINTS_PER_SECOND:
-            gray = small.convert('L').resize((PRINT, PRINT), Image.Resampling.BOX)
-            prints.append(np.asarray(gray).reshape(-1))
+            tiny = small.resize((PRINT, PRINT), Image.Resampling.BOX)
+            prints.append(np.asarray(tiny).reshape(-1))
     found = tuple(segments.ended(count, size))
-    stacked = np.array(prints, np.uint8).reshape(-1, PRINT**2)
+    stacked = np.array(prints, np.uint8).reshape(-1, _VALUES)
     return Survey(size, fps, count, found, stacked, sha256)
 
 
