@@ -29,7 +29,7 @@ SMALLER = {
 
 
 def test_commands_are_found():
-    assert len(COMMANDS) == 10 and TEXT.count('```') == 2 * 7
+    assert len(COMMANDS) == 10 and TEXT.count('```') == 2 * 6
     for text in SMALLER:
         assert sum(text in command for command in COMMANDS) == 1
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from modules.animation.boxes import Box, around, brought_inside, overlap, square
 from modules.animation.tracks import Rules, Track, fault
-from tools.dataset_preparing.survey import Survey
+from tools.dataset_preparing.survey import PRINT, PRINTS_PER_SECOND, Survey
 
 AUTO, FACE, OBJECT, NONE = 'auto', 'face', 'object', 'none'
 CROPS = (AUTO, FACE, OBJECT, NONE)  # of --crop
 TOUCHED = 0.02  # of a face's square, which has to move at least
+# Standard deviation of a print's values, in levels, that have to change while a track is there;
+# rounding alone reaches 0.5.
+FROZEN = 0.7
 
 
 class Chosen(NamedTuple):
@@ -51,13 +57,26 @@ def _inside(box: Box, picture: Box) -> Box:
 
 
 def is_still(track: Track, survey: Survey) -> bool:
-    """Whether nothing moves where a track is, such as a face on a poster."""
+    """Whether nothing moves where a track is, such as a face on a poster, or while it is there."""
+    touched = 0.0
     for segment in survey.segments:
         if segment.start < track.end and track.start < segment.end:
-            touched = sum(_common(track.box, box) for box in segment.moving)
-            if touched > TOUCHED * track.box.area:
-                return False
-    return True
+            of_segment = sum(_common(track.box, box) for box in segment.moving)
+            touched = max(touched, of_segment / track.box.area)
+    return touched <= TOUCHED or _is_frozen(track, survey)
+
+
+def _is_frozen(track: Track, survey: Survey) -> bool:
+    """Whether the prints of a track's time are all the same where it is."""
+    first, last = (math.ceil(n * PRINTS_PER_SECOND / survey.fps) for n in track[:2])
+    mine = survey.prints[first:last].reshape(-1, PRINT, PRINT, 3)
+    if len(mine) < 2:
+        return False
+    (height, width), (x, y, w, h) = survey.size, track.box
+    top, bottom = (int(np.clip(line * PRINT / height, 0, PRINT - 1)) for line in (y, y + h))
+    left, right = (int(np.clip(line * PRINT / width, 0, PRINT - 1)) for line in (x, x + w))
+    held = mine[:, top : bottom + 1, left : right + 1].astype(np.float64)
+    return float(held.std(axis=0).max()) < FROZEN
 
 
 def _common(one: Box, other: Box) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
@@ -18,7 +19,7 @@ from modules.animation.track_clips import Record, clip_hash, find_tracks, write_
 from modules.animation.tracks import Rules, Track
 from modules.data.clips import CrashError, decode_apart, open_clip
 from modules.runtime.children import close_children
-from modules.runtime.errors import UserError
+from modules.runtime.errors import UserError, reason_of
 from modules.video import VideoReader
 from tools.dataset_preparing.sources import Source
 from tools.dataset_preparing.survey import Survey, survey
@@ -120,6 +121,11 @@ def apart(
             if not (may_fail or isinstance(error, CrashError)):
                 raise
             return None, str(error)
+        except OSError as error:
+            place = os.fsdecode(error.filename or '')
+            if not (may_fail and place.startswith(str(source.path))):  # of the data set
+                raise
+            return None, f'{source.path}: {reason_of(error)}'
         except RuntimeError as error:  # unforeseen: its last line tells what
             if not may_fail:
                 raise

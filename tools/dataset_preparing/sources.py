@@ -131,7 +131,7 @@ def _named(entries: Iterable[tuple[Path, str, str | None]]) -> list[Source]:
 
 
 def _stem(person: str, rest: str) -> str:
-    return person if person == rest else f'{person}#{rest}'
+    return person if rest in ('', person) else f'{person}#{rest}'
 
 
 def identity(source: Source) -> str:
