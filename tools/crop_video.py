@@ -8,9 +8,7 @@ Faces are found by an extra: python -m pip install --no-deps -r requirements-fac
 """
 
 import argparse
-import math
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,12 +18,10 @@ from modules.runtime.packages import require_packages
 
 require_packages(paddle=False)
 
-import numpy as np
-
-from modules.animation.boxes import Box
-from modules.animation.faces import SHIFT, load_face_detector
+from modules.animation.faces import find_raised_faces
+from modules.animation.option_values import at_least, share
 from modules.animation.track_clips import FORMATS, Cropped, crop_tracks
-from modules.animation.tracks import FindBoxes, Rules
+from modules.animation.tracks import Rules
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.errors import UserError
 from modules.runtime.messages import note
@@ -38,35 +34,35 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument('clip', type=Path, help='mp4, mov, webm, ... or a folder of images')
     parser.add_argument('--out', type=Path, required=True, metavar='FOLDER', help='of the clips')
     parser.add_argument(
-        '--size', type=_at_least(16), default=256, metavar='N', help='width and height of the clips'
+        '--size', type=at_least(16), default=256, metavar='N', help='width and height of the clips'
     )
     parser.add_argument(
         '--format', choices=FORMATS, default=FORMATS[0], help='png: a folder of pictures for each'
     )
     parser.add_argument(
         '--min_frames',
-        type=_at_least(1),
+        type=at_least(1),
         default=RULES.min_frames,
         metavar='N',
         help=f'shorter ones are left out (default: {RULES.min_frames})',
     )
     parser.add_argument(
         '--max_frames',
-        type=_at_least(1),
+        type=at_least(1),
         default=RULES.max_frames,
         metavar='N',
         help=f'longer ones are cut (default: {RULES.max_frames})',
     )
     parser.add_argument(
         '--min_size',
-        type=_at_least(1),
+        type=at_least(1),
         metavar='PIXELS',
         help='squares smaller than that in the video are left out (default: --size, so that none '
         'is enlarged)',
     )
     parser.add_argument(
         '--increase',
-        type=_share,
+        type=share(2),
         default=RULES.increase,
         metavar='SHARE',
         help='margin on each side, as a share of the face and all of its movement '
@@ -74,7 +70,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         '--every',
-        type=_at_least(1),
+        type=at_least(1),
         default=RULES.every,
         metavar='N',
         help=f'look for faces in each Nth frame and at shots (default: {RULES.every})',
@@ -84,40 +80,6 @@ def parse_arguments() -> argparse.Namespace:
         parser.error(f'--max_frames {options.max_frames}: is less than --min_frames')
     options.min_size = options.min_size or options.size
     return options
-
-
-def _at_least(least: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if value < least:
-            raise argparse.ArgumentTypeError(f'{text}: give a whole number of at least {least}')
-        return value
-
-    return number
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value <= 2:
-        raise argparse.ArgumentTypeError(f'{text}: give a number from 0 to 2')
-    return value
-
-
-def find_faces() -> FindBoxes:
-    """Boxes of faces, raised as the crops of pictures are, since hair is above what is detected."""
-    find = load_face_detector()
-
-    def raised(picture: np.ndarray) -> list[Box]:
-        boxes = [face.box for face in find(picture)]
-        return [box._replace(y=box.y + SHIFT[1] * box.h) for box in boxes]
-
-    return raised
 
 
 def report(cropped: Cropped, options: argparse.Namespace) -> None:
@@ -149,7 +111,7 @@ def main() -> None:
         options.every, options.min_frames, options.max_frames, options.min_size, options.increase
     )
     cropped = crop_tracks(
-        options.clip, options.out, find_faces(), rules, options.size, options.format
+        options.clip, options.out, find_raised_faces(), rules, options.size, options.format
     )
     report(cropped, options)
 

@@ -5,7 +5,8 @@
 OUT/train and OUT/test hold clips named like 00012#walk.mp4: what stands before the # is the
 creature, so that `id_sampling: True` pairs the clips of one. The clips depend on the options only,
 not on --workers. OUT/cases, if asked for, holds pictures to animate by clips of another creature,
-and the true results. OUT/joints/test holds the exact joints of each test clip, for evaluate.py
+and the true results. OUT/phone, likewise, holds clips as people take them with phones, for
+prepare_dataset.py. OUT/joints/test holds the exact joints of each test clip, for evaluate.py
 --detector joints: `points` (frames, joints, 2), x and y in pixels, and `visible`.
 """
 
@@ -43,6 +44,7 @@ from tools.creature_drawing.creatures import (
     random_stream,
 )
 from tools.creature_drawing.motion import KINDS, Motion
+from tools.creature_drawing.phone_clips import write_phone_clip
 
 SUFFIXES = {'mp4': '.mp4', 'gif': '.gif', 'frames': '', 'stacked': '.png'}
 MOST_CREATURES = 100_000  # five digits in the names
@@ -75,6 +77,14 @@ def parse_args() -> Namespace:
         help='folders in OUT/cases: source.png, driving.mp4 of another creature in the same '
         'motion, and truth.mp4, what an animation of the one by the other should show',
     )
+    parser.add_argument(
+        '--phone',
+        type=int,
+        default=0,
+        help='clips in OUT/phone, as phones take them: upright, turned by a tag, at uneven times, '
+        'of two creatures or several shots; one comes twice, one is still. --size is their shorter '
+        'side, --frames the length of a shot',
+    )
     parser.add_argument('--size', type=int, default=128, help='height and width in pixels')
     parser.add_argument('--frames', type=int, default=32, help='frames in a clip')
     parser.add_argument('--fps', type=float, default=25, help='frames per second')
@@ -102,6 +112,7 @@ def check(args: Namespace) -> None:
         'train': (0, None),
         'test': (0, None),
         'cases': (0, None),
+        'phone': (0, 10_000),
         'size': (16, 2048),
         'frames': (2, 10_000),
         'clips_per_creature': (1, len(KINDS)),
@@ -115,9 +126,11 @@ def check(args: Namespace) -> None:
             raise UserError(f'--{name} {value}: give a number {bounds}')
     if not 0 < args.fps <= 1000:
         raise UserError(f'--fps {args.fps}: give a number above 0, up to 1000')
-    if args.train + args.test + args.cases == 0:
-        raise UserError('--train 0 --test 0 --cases 0: nothing to draw; ask for a clip at least')
-    if (args.format == 'mp4' or args.cases) and args.size % 2:
+    if args.train + args.test + args.cases + args.phone == 0:
+        raise UserError(
+            '--train 0 --test 0 --cases 0 --phone 0: nothing to draw; ask for a clip at least'
+        )
+    if (args.format == 'mp4' or args.cases or args.phone) and args.size % 2:
         raise UserError(f'--size {args.size}: mp4 needs an even size; give one or another --format')
     if len(items(args)) > MOST_CREATURES:
         raise UserError(f'more than {MOST_CREATURES} creatures; lower --train or --test')
@@ -176,6 +189,15 @@ def write_cases(args: Namespace, folder: Path) -> None:
         write_video(place / 'truth.mp4', case.clip, args.fps)
 
 
+def write_phone_clips(args: Namespace, folder: Path) -> None:
+    """Draws clips as phones take them into a folder."""
+    folder.mkdir()
+    draw = partial(write_phone_clip, folder, size=args.size, frames=args.frames, seed=args.seed)
+    with ProcessPoolExecutor(args.workers) as pool:
+        numbers = pool.map(draw, range(args.phone))
+        list(tqdm(numbers, 'phone', args.phone, unit='clip', disable=None))
+
+
 def write_all(args: Namespace, folder: Path) -> None:
     """Fills `folder`, in as many processes as asked for."""
     todo = items(args)
@@ -202,6 +224,8 @@ def main() -> None:
             write_all(args, folder)
         if args.cases:
             write_cases(args, folder / 'cases')
+        if args.phone:
+            write_phone_clips(args, folder / 'phone')
 
 
 if __name__ == '__main__':

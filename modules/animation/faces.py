@@ -97,3 +97,19 @@ def _find_at(network: Any, picture: np.ndarray, scale: float) -> list[Face]:
         if box.w > 0 and box.h > 0:
             faces.append(Face(box, score))
     return faces
+
+
+def find_raised_faces() -> Callable[[np.ndarray], list[Box]]:
+    """Finds boxes of faces for tracks, raised as the crops of pictures are, since hair is above
+    what is detected.
+
+    Raises:
+        UserError: see load_face_detector.
+    """
+    find = load_face_detector()
+
+    def raised(picture: np.ndarray) -> list[Box]:
+        boxes = [face.box for face in find(picture)]
+        return [box._replace(y=box.y + SHIFT[1] * box.h) for box in boxes]
+
+    return raised

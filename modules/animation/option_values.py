@@ -1,9 +1,10 @@
-"""What argparse makes of the values of demo.py's options; each says what to give instead."""
+"""What argparse makes of the values of options; each says what to give instead."""
 
 import argparse
 import contextlib
 import math
 import re
+from collections.abc import Callable
 from fractions import Fraction
 
 from modules.animation.boxes import Box
@@ -100,3 +101,30 @@ def _float(text: str) -> float:
         return float(text)
     except ValueError:
         return math.nan
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """A whole number."""
+
+    def number(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f'{text}: give a whole number of at least {least}')
+        return value
+
+    return number
+
+
+def share(most: float) -> Callable[[str], float]:
+    """A number from 0 to `most`."""
+
+    def number(text: str) -> float:
+        value = _float(text)
+        if not 0 <= value <= most:
+            raise argparse.ArgumentTypeError(f'{text}: give a number from 0 to {most:g}')
+        return value
+
+    return number

@@ -15,8 +15,9 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from tqdm import tqdm
@@ -90,16 +91,16 @@ def crop_tracks(
         }
         record = Record(folder / f'.{name}.tracks.json', settings, option)
         if record.tracks is None:
-            record.finish(link_looks(_looks(reader, find, rules, record), rules))
+            find_tracks(reader, find, rules, record)
         assert record.tracks is not None
         faults = [fault(track, rules) for track in record.tracks]
         wanted = [track for track, wrong in zip(record.tracks, faults) if wrong is None]
         stem = name if clip.is_dir() else clip.stem
-        placed = {folder / _name(stem, *each, kind): each[1] for each in enumerate(wanted)}
+        placed = {folder / clip_name(stem, *each, kind): each[1] for each in enumerate(wanted)}
         present = [path for path in placed if path.exists()]
         record.claim(present)
         todo = {path: track for path, track in placed.items() if path not in present}
-        _write_tracks(reader, todo, folder / f'.{name}.unfinished', size, kind)
+        write_tracks(reader, todo, folder / f'.{name}.unfinished', size, kind)
         small = [track.box.w for track, wrong in zip(record.tracks, faults) if wrong == 'small']
         return Cropped(
             [*todo],
@@ -123,7 +124,8 @@ def clip_hash(clip: Path) -> str:
     return digest.hexdigest()
 
 
-def _name(name: str, number: int, track: Track, kind: str) -> str:
+def clip_name(name: str, number: int, track: Track, kind: str) -> str:
+    """That of a track's clip; `name` is what it begins with."""
     name = f'{name}#{number}@{track.start:06d}-{track.end:06d}'
     return name if kind == 'png' else f'{name}.{kind}'
 
@@ -230,10 +232,23 @@ def _difference(clip: str, key: str, there: Any, here: Any) -> str:
     return f'{clip} made with {key} {there}, not {here}'
 
 
-def _looks(reader: VideoReader, find: FindBoxes, rules: Rules, record: Record) -> Iterator[Look]:
-    """What is found in a clip, and kept in the record."""
-    ready = prefetch(reader)
-    bar = tqdm(ready, 'looking for tracks', reader.frame_count, unit='frame', disable=None)
+class Frames(Protocol):
+    """A clip whose frames, (H, W, 3) uint8, come one after another, as often as asked for."""
+
+    fps: Fraction
+    frame_count: int | None
+
+    def __iter__(self) -> Iterator[np.ndarray]: ...
+
+
+def find_tracks(clip: Frames, find: FindBoxes, rules: Rules, record: Record) -> None:
+    """Looks through a clip, and keeps in the record what is found, at last the tracks."""
+    record.finish(link_looks(_looks(clip, find, rules, record), rules))
+
+
+def _looks(clip: Frames, find: FindBoxes, rules: Rules, record: Record) -> Iterator[Look]:
+    ready = prefetch(clip)
+    bar = tqdm(ready, 'looking for tracks', clip.frame_count, unit='frame', disable=None)
     try:
         yield from look_through(bar, functools.partial(record.find, find), rules.every)
     finally:
@@ -260,16 +275,22 @@ class _Growing:
         os.replace(self._writer.path, self.place)
 
 
-def _write_tracks(
-    reader: VideoReader, tracks: Mapping[Path, Track], scratch: Path, size: int, kind: str
+def write_tracks(
+    clip: Frames, tracks: Mapping[Path, Track], scratch: Path, size: int, kind: str
 ) -> None:
-    """Writes the clips of tracks, which may be at the same time, in one pass."""
+    """Writes the clips of tracks, which may be at the same time, in one pass.
+
+    Args:
+        tracks: of `clip`, by the paths at which their clips appear, whole.
+        scratch: a folder of this call alone, on the same disk; what is there goes.
+        size, kind: as for crop_tracks.
+    """
     shutil.rmtree(scratch, ignore_errors=True)  # by a run that was killed
     if not tracks:
         return
     waiting = sorted(tracks.items(), key=lambda each: each[1].start, reverse=True)
     last = max(track.end for track in tracks.values())
-    frames = prefetch(itertools.islice(reader, last))
+    frames = prefetch(itertools.islice(clip, last))
     bar = tqdm(frames, 'cropping', last, unit='frame', disable=None)
     growing: list[_Growing] = []
     suffix = '' if kind == 'png' else f'.{kind}'
@@ -281,11 +302,11 @@ def _write_tracks(
                     place, track = waiting.pop()
                     # A neutral name: what follows a dot in a clip's would be an extension.
                     path = scratch / f'{len(waiting)}{suffix}'
-                    growing.append(_Growing(place, track, VideoWriter(path, reader.fps), stack))
-                for clip in growing:
-                    clip.write(frame, size)
-                    if clip.track.end == number + 1:
-                        clip.finish()
-                growing = [clip for clip in growing if clip.track.end > number + 1]
+                    growing.append(_Growing(place, track, VideoWriter(path, clip.fps), stack))
+                for each in growing:
+                    each.write(frame, size)
+                    if each.track.end == number + 1:
+                        each.finish()
+                growing = [each for each in growing if each.track.end > number + 1]
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

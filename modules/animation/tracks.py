@@ -69,7 +69,7 @@ def look_through(
             repeated, and not looked at again.
         find: gives the boxes of the objects in a frame, of which it is told the number, too.
     """
-    shots = _Shots()
+    shots = Shots()
     last: np.ndarray | None = None
     seen: np.ndarray | None = None  # the frame that was looked at last, and what was found
     found: tuple[Box, ...] = ()
@@ -95,7 +95,7 @@ def look_through(
         yield Look(number, look(number, last))
 
 
-class _Shots:
+class Shots:
     """Where shots begin, by what changes from frame to frame."""
 
     def __init__(self) -> None:

@@ -7,6 +7,7 @@ from paddle import nn
 from modules.checkpoints.download import fetch
 from modules.checkpoints.reading import read_weights
 from modules.runtime.errors import UserError
+from modules.runtime.user_cache import user_cache
 from modules.vgg import Vgg19
 
 IMAGENET_URL = 'https://paddle-hapi.bj.bcebos.com/models/vgg19.pdparams'  # paddle.vision's
@@ -27,6 +28,19 @@ def load_frozen(network: nn.Layer, path: Path, kind: str) -> None:
                 f'{path}: no {kind} weights: {name} {found}, wanted {tuple(parameter.shape)}'
             )
         parameter.set_value(array.astype('float32'))
+
+
+def find_imagenet(download: bool) -> Path | None:
+    """The file of VGG19's weights of ImageNet; None where it can't be had.
+
+    Args:
+        download: if it is not in the cache.
+    """
+    try:
+        path = user_cache() / IMAGENET_URL.rpartition('/')[2]
+        return path if path.exists() else fetch(IMAGENET_URL) if download else None
+    except UserError:
+        return None
 
 
 def build_vgg(weights: str) -> Vgg19:

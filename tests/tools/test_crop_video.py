@@ -42,7 +42,7 @@ def crop(monkeypatch, capsys):
     """Runs the tool, which finds discs, into a folder -> its lines on stdout."""
 
     def run(clip, out, *options, find=find_discs):
-        monkeypatch.setattr(crop_video, 'find_faces', lambda: find)
+        monkeypatch.setattr(crop_video, 'find_raised_faces', lambda: find)
         arguments = ['crop_video.py', clip, '--out', out, *(options or OPTIONS)]
         monkeypatch.setattr(sys, 'argv', [*map(str, arguments)])
         crop_video.main()
@@ -124,7 +124,7 @@ import sys, time
 from tests.support.discs import find_discs
 from modules.animation import track_clips
 from tools import crop_video
-crop_video.find_faces = lambda: find_discs
+crop_video.find_raised_faces = lambda: find_discs
 cut = track_clips.cut
 def slow(*arguments):
     time.sleep(0.02)

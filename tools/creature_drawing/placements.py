@@ -30,12 +30,13 @@ def draw_placed(
     """The frame at time t, its creature within `box` of a larger scene -> (H, W, 3) uint8."""
     size = max(shape)
     scale, shift = (box.h - 1) / (size - 1), np.array([box.x, box.y]) / (size - 1)
-    layers = [_moved(layer, scale, shift) for layer in posed_layers(creature, motion, [t])]
+    layers = [moved(layer, scale, shift) for layer in posed_layers(creature, motion, [t])]
     picture = paint(layers, 1, creature.scene.canvas(size))[0]
     return np.ascontiguousarray(picture[: shape[0], : shape[1]])
 
 
-def _moved(layer: Layer, scale: float, shift: np.ndarray) -> Layer:
+def moved(layer: Layer, scale: float, shift: np.ndarray) -> Layer:
+    """A layer scaled and then shifted, (x, y), both in units of the frame."""
     shapes = [shape._replace(points=shape.points * scale + shift) for shape in layer.shapes]
     return layer._replace(shapes=shapes, width=layer.width * scale)
 

@@ -1,0 +1,189 @@
+"""Makes a data set of clips: cut at shots, cropped to faces or to what moves, split, looked over.
+
+    python tools/prepare_dataset.py phone --out data/mine
+    python train.py --data data/mine
+
+What comes out is what train.py reads: clips of one size in train/ and test/, named by identity,
+with a report and a contact sheet. Damaged clips, stills and clips that come twice are left out, and
+named. A run that was stopped goes on where it was; doc/own-data.md tells all about it.
+"""
+
+import argparse
+import sys
+from collections import Counter
+from fractions import Fraction
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from modules.runtime.packages import require_packages
+
+require_packages(paddle=False)
+
+from modules.animation.faces import load_face_detector
+from modules.animation.option_values import at_least, rate, share
+from modules.animation.track_clips import FORMATS
+from modules.animation.tracks import Rules
+from modules.runtime.commands import ArgumentParser, run_command
+from modules.runtime.locks import folder_of_one_run
+from modules.runtime.messages import note, warn
+from modules.runtime.process import available_cores
+from tools.dataset_preparing.choosing import AUTO, CROPS, FACE
+from tools.dataset_preparing.preparing import Preparation, Prepared, Settings
+from tools.dataset_preparing.report import write_report
+from tools.dataset_preparing.sources import find_sources
+from tools.dataset_preparing.splitting import CLIP, PERSON, TEST, TRAIN
+
+RULES = Rules()
+SHOWN = 10  # lines about clips that are left out
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
+    parser.add_argument(
+        'clips',
+        nargs='+',
+        type=Path,
+        help='videos, or folders of them; a folder within such a folder holds the clips of a '
+        'person (or of whatever is animated)',
+    )
+    parser.add_argument('--out', type=Path, required=True, metavar='FOLDER', help='the data set')
+    parser.add_argument(
+        '--size', type=at_least(16), default=256, metavar='N', help='width and height of the clips'
+    )
+    parser.add_argument(
+        '--crop',
+        choices=CROPS,
+        default=AUTO,
+        help='faces, what moves, or nothing: the middle square of each shot; auto: faces where '
+        'half of the clips have one, else what moves',
+    )
+    parser.add_argument(
+        '--format', choices=FORMATS, default=FORMATS[0], help='png: a folder of pictures for each'
+    )
+    parser.add_argument(
+        '--fps',
+        type=rate,
+        default=Fraction(25),
+        metavar='F',
+        help='clips of higher rates are brought to this one (default: 25)',
+    )
+    parser.add_argument(
+        '--min_frames',
+        type=at_least(2),
+        default=RULES.min_frames,
+        metavar='N',
+        help=f'shorter ones are left out (default: {RULES.min_frames})',
+    )
+    parser.add_argument(
+        '--max_frames',
+        type=at_least(2),
+        default=RULES.max_frames,
+        metavar='N',
+        help=f'longer ones are cut (default: {RULES.max_frames})',
+    )
+    parser.add_argument(
+        '--min_size',
+        type=at_least(1),
+        metavar='PIXELS',
+        help='squares smaller than that in the video are left out (default: --size, so that none '
+        'is enlarged)',
+    )
+    parser.add_argument(
+        '--increase',
+        type=share(2),
+        default=RULES.increase,
+        metavar='SHARE',
+        help='margin on each side, as a share of the object and all of its movement '
+        f'(default: {RULES.increase})',
+    )
+    parser.add_argument(
+        '--every',
+        type=at_least(1),
+        default=RULES.every,
+        metavar='N',
+        help=f'look for faces in each Nth frame and at shots (default: {RULES.every})',
+    )
+    parser.add_argument(
+        '--split',
+        choices=(PERSON, CLIP),
+        default=PERSON,
+        help='keep all of a person, or of a clip, in the same part (default: person)',
+    )
+    parser.add_argument(
+        '--test',
+        type=share(0.9),
+        default=0.2,
+        metavar='SHARE',
+        help='of persons or clips that are for testing; 0 for none (default: 0.2)',
+    )
+    parser.add_argument('--seed', type=int, default=0, help='another one gives another split')
+    parser.add_argument(
+        '--workers', type=at_least(1), metavar='N', help='processes (default: one for each core)'
+    )
+    options = parser.parse_args()
+    if options.max_frames < options.min_frames:
+        parser.error(f'--max_frames {options.max_frames}: is less than --min_frames')
+    if options.format == 'mp4' and options.size % 2:
+        parser.error(
+            f'--size {options.size}: mp4 holds even sizes only; give {options.size + 1}, or png'
+        )
+    options.min_size = options.min_size or options.size
+    return options
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    rules = Rules(
+        options.every, options.min_frames, options.max_frames, options.min_size, options.increase
+    )
+    return Settings(
+        options.size,
+        options.format,
+        options.crop,
+        options.fps,
+        rules,
+        options.split,
+        options.test,
+        options.seed,
+    )
+
+
+def tell(prepared: Prepared, options: argparse.Namespace, sheets: list[Path]) -> None:
+    """Says what was made and what was left out, and what can be done next."""
+    for each in prepared.left_out[:SHOWN]:
+        parts = '1 part: ' if each.tracks == 1 else f'{each.tracks} parts: ' if each.tracks else ''
+        warn(f'{each.source}: left out: {parts}{each.why}')
+    if len(prepared.left_out) > SHOWN:
+        warn(f'{len(prepared.left_out) - SHOWN} more lines are in {options.out / "report.md"}')
+    if options.test and prepared.level != options.split:
+        note(f'a single {options.split}: the parts are split by {prepared.level}')
+    for name in (TRAIN, TEST):
+        mine = [part for part in prepared.parts if part.part == name]
+        ids = len({part.source.person for part in mine})
+        print(f'{name}: {len(mine)} clips of {ids} ids')
+    counts = Counter(each.what for each in prepared.left_out for _ in range(max(1, each.tracks)))
+    if counts:
+        told = ', '.join(f'{count} {what}' for what, count in sorted(counts.items()))
+        print(f'left out: {told}')
+    print(f'look at {sheets[0]}; {options.out / "report.md"} tells the rest')
+    print(f'next: python train.py --data {options.out}')
+
+
+def main() -> None:
+    options = parse_arguments()
+    if options.crop == FACE:
+        load_face_detector()  # says so at once where it is not there
+    found = find_sources(options.clips, options.out)
+    if found.others:
+        note(f'{len(found.others)} files are no clips, such as {found.others[0]}')
+    workers = options.workers or available_cores()
+    settings = settings_of(options)
+    with folder_of_one_run(options.out, '--out'):
+        prepared = Preparation(found.sources, options.out, settings, workers).run()
+        sheets = write_report(prepared, settings, options.out, workers)
+    tell(prepared, options, sheets)
+
+
+if __name__ == '__main__':
+    run_command(main)
