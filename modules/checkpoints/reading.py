@@ -263,7 +263,12 @@ def _read_state(items: Any, network: str, budget: Budget) -> State:
         if not isinstance(value, (ArrayStandIn, TensorStandIn, np.ndarray)):
             raise RefusedError(f'its {network} has {shorten(name)}, which is no array')
         budget.spend(value.nbytes)
-        state[name] = value if isinstance(value, np.ndarray) else value.array()
+        array = value if isinstance(value, np.ndarray) else value.array()
+        if array.dtype in (np.uint16, np.uint32, np.uint64):  # neither PyTorch's nor Paddle's
+            raise RefusedError(
+                f'its {network} has {name} as {array.dtype}; save its weights as float32'
+            )
+        state[name] = array
     official = to_official_names(without_wrappers(state))
     if len(official) < len(state):
         raise RefusedError(
