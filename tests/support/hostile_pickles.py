@@ -108,8 +108,8 @@ PICKLES = {
     'text-as-weight': network(TOUCH),
     'list-of-networks': b']',
     'copied-dict': network(
-        b'](' + (b'](' + 2 * integer(1) + b'e') * 2_000 + b'eq\x01' + name('collections.OrderedDict')
-        + b'q\x02](' + b'h\x02h\x01\x85R' * 2_000 + b'e0'
+        b'](' + (b'](' + 2 * integer(1) + b'e') * 2_000 + b'eq\x01'
+        + name('collections.OrderedDict') + b'q\x02](' + b'h\x02h\x01\x85R' * 2_000 + b'e0'
     ),
     'long-global': text('a' * 1_000) + b'q\x01h\x01\x93',
     'call-of-20': network(call('collections.OrderedDict', b'N' * 20)),
