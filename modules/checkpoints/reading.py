@@ -37,8 +37,8 @@ from modules.checkpoints.weight_names import (
     to_official_names,
     without_wrappers,
 )
-from modules.runtime.errors import UserError
-from modules.runtime.files import PathLike, file_hash
+from modules.runtime.errors import UserError, reason_of
+from modules.runtime.files import PathLike, file_hash, open_file
 
 FORMAT, VERSION = 'first-order-model', 1  # of our own files, in their metadata
 NPZ_FILES = {'generator': 'G.npz', 'discriminator': 'D.npz', 'kp_detector': 'KP.npz'}
@@ -133,18 +133,7 @@ def telling_errors(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise UserError(f'{path}: no such file or folder') from error
     except OSError as error:
-        raise UserError(f'{path}: can not be read: {error.strerror}') from error
-
-
-def open_file(path: Path) -> BinaryIO:
-    """A file, open for reading; nothing that one would wait for, such as a pipe.
-
-    Raises:
-        RefusedError: it is something else.
-    """
-    if path.exists() and not path.is_file():
-        raise RefusedError('is no file')
-    return open(path, 'rb')
+        raise UserError(f'{path}: can not be read: {reason_of(error)}') from error
 
 
 def _only(networks: dict[str, State]) -> Checkpoint:

@@ -1,6 +1,7 @@
 """Which clip is animated by which: drawn as officially, or listed."""
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -8,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from modules.runtime.errors import UserError, reason_of
-from modules.runtime.files import PathLike
+from modules.runtime.files import PathLike, open_file
 from modules.runtime.messages import warn
 
 
@@ -41,7 +42,9 @@ def listed_pairs(pairs_list: PathLike, names: Sequence[str], root_dir: Path) -> 
     number = {name: index for index, name in enumerate(names)}
     try:
         # Names are those on the disk, which need not be UTF-8; the columns' are.
-        with open(pairs_list, encoding='utf-8-sig', errors='surrogateescape', newline='') as file:
+        with io.TextIOWrapper(
+            open_file(pairs_list), encoding='utf-8-sig', errors='surrogateescape', newline=''
+        ) as file:
             reader = csv.DictReader(file)
             columns = list(reader.fieldnames or ())
             ''.join(columns).encode()

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TextIO
 
 from modules.runtime.errors import OUTPUT_ERRORS, UserError
-from modules.runtime.messages import warn
+from modules.runtime.messages import printable, warn
 
 # What it says when nobody reads our messages any more: a closed pipe, a closed terminal.
 _READER_LEFT = (errno.EPIPE, errno.EIO)
@@ -68,7 +68,7 @@ def run_command(main: Callable[[], None]) -> NoReturn:
     Warnings are shown in one line, too. The work goes on if nobody reads what is printed, as in
     `python demo.py | true`, or can read it (`2>&-`).
     """
-    warnings.showwarning = lambda message, *_: warn(str(message))
+    warnings.showwarning = lambda message, *_: warn(' '.join(str(message).split()))
     _open_closed_streams()
     for name in ('stdout', 'stderr'):
         setattr(sys, name, _shielded(getattr(sys, name)))
@@ -94,7 +94,7 @@ def _exit_status(main: Callable[[], None]) -> int:
         message = f'{os.strerror(error.errno)}{where}: {mend}'
     else:
         return 0
-    print('error: ' + ' '.join(message.split()), file=sys.stderr)
+    print('error: ' + printable(re.sub(r'\s*\n\s*', ' ', message.strip())), file=sys.stderr)
     return 2
 
 

@@ -13,4 +13,4 @@ class UserError(Exception):
 
 def reason_of(error: OSError) -> str:
     """What the operating system says, to stand in the middle of a line."""
-    return os.strerror(error.errno or 0).lower()
+    return (error.strerror or os.strerror(error.errno or 0)).lower()

@@ -1,6 +1,7 @@
 """Outputs whole or not at all; what tells files apart."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -75,6 +76,24 @@ def _status(path: Path) -> os.stat_result | None:
         return path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def open_file(path: PathLike) -> BinaryIO:
+    """A file, open for reading; nothing that one would wait for, such as a pipe or a device.
+
+    Raises:
+        OSError: it can't be opened; its `strerror` says why, also of other things than files, and
+            of a path that no file can have.
+    """
+    try:
+        mode = os.stat(path).st_mode
+        if stat.S_ISREG(mode):
+            return open(path, 'rb')
+    except ValueError as error:  # a zero byte, or half a character
+        raise OSError(errno.EINVAL, 'no file can have this name', os.fspath(path)) from error
+    number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+    what = os.strerror(number) if number == errno.EISDIR else 'is no file'
+    raise OSError(number, what, os.fspath(path))
 
 
 def file_hash(file: BinaryIO) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from modules.runtime.errors import UserError
-from modules.runtime.files import PathLike
+from modules.runtime.files import PathLike, open_file
 from modules.video.decoding import paced, take
 from modules.video.opening import damage_error
 from modules.video.pictures import Size, hides_all, ignores_alpha, open_picture, over_white
@@ -108,9 +108,9 @@ def is_for_pillow(path: PathLike) -> bool:
 
 def _animated_format(path: PathLike) -> str | None:
     try:
-        with open(path, 'rb') as file:
+        with open_file(path) as file:
             head = file.read(4096)
-    except (OSError, ValueError):  # who opens it next says why
+    except OSError:  # who opens it next says why
         return None
     is_extended = head.startswith(b'RIFF') and head[8:16] == b'WEBPVP8X' and len(head) > 20
     if is_extended and head[20] & 2:

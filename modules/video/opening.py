@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any, TypeVar
@@ -10,7 +9,7 @@ from typing import Any, TypeVar
 import av
 
 from modules.runtime.errors import UserError, reason_of
-from modules.runtime.files import PathLike
+from modules.runtime.files import PathLike, open_file
 
 PYAV = int(av.__version__.split('.')[0])
 # PyAV 19 reads metadata that is not UTF-8 by itself; older ones must be told not to fail on it.
@@ -65,13 +64,11 @@ def open_clip(path: PathLike) -> Iterator[av.container.InputContainer]:
         UserError: no such file, no clip, or one that is cut short. What the body raises passes.
     """
     try:
-        reason = None if stat.S_ISREG(os.stat(path).st_mode) else 'not a file'
+        open_file(path).close()
+    except PermissionError:  # said below
+        pass
     except OSError as error:
-        reason = reason_of(error)
-    except ValueError as error:  # a name with a zero byte
-        reason = str(error)
-    if reason:
-        raise UserError(f'{path}: {reason}; give the path of a video')
+        raise UserError(f'{path}: {reason_of(error)}; give the path of a video') from error
     with _open(path) as container:
         kind = container.format.name
         # libav would play text as terminal art, and a still picture as a clip of one frame.

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageFile, JpegImagePlugin, UnidentifiedImageError
 
 from modules.runtime.errors import UserError, reason_of
-from modules.runtime.files import PathLike
+from modules.runtime.files import PathLike, open_file
 from modules.video.colour_profiles import to_srgb
 from modules.video.rescued_pictures import (
     JPEG,
@@ -38,6 +38,9 @@ IMAGE_SUFFIXES = (
 )
 logging.getLogger('PIL').addHandler(logging.NullHandler())  # its words on odd files stay unsaid
 
+# Those of IMAGE_SUFFIXES. By what a file holds, whatever its name, Pillow would open others, too:
+# PostScript, for which it starts a program, and formats that hardly anybody has.
+_FORMATS = ('JPEG', 'PNG', 'BMP', 'DIB', 'GIF', 'PPM', 'WEBP', 'TIFF', 'AVIF', 'JPEG2000', 'TGA')
 # JPEGs of more pixels are decoded at 1/2, 1/4 or 1/8 of their size: far more than networks see.
 _LARGE, _REDUCED, _LARGEST_JPEG = 89_478_485, 2**25, 300_000_000
 # Brands of HEIC, in the box that starts a file.
@@ -73,7 +76,9 @@ class Picture(NamedTuple):
 
 
 def read_image(path: PathLike) -> np.ndarray:
-    """Reads a picture of any format that Pillow knows; of an animated one, the first frame.
+    """Reads a PNG, JPEG, JPEG 2000, WebP, AVIF, TIFF, GIF, BMP, TGA or PNM, whatever its name.
+
+    Of an animated one it is the first frame.
 
     HEIC is read where the package pillow-heif is installed. EXIF orientation is applied, colours
     with an ICC profile become sRGB. Broken metadata don't matter, nor that a JPEG lacks its end
@@ -166,7 +171,7 @@ def _read(path: PathLike) -> Picture:
 
 def _rescue(path: PathLike) -> Picture | None:
     """The pixels of a file without its metadata; None if it isn't these that are broken."""
-    with open(path, 'rb') as file:
+    with open_file(path) as file:
         bare = without_metadata(file)
     if bare is None:
         return None
@@ -193,7 +198,12 @@ def _opened(source: PathLike | IO[bytes]) -> Iterator[ImageFile.ImageFile]:
     with warnings.catch_warnings():
         # Remarks on odd metadata, and on pictures that are large but not yet refused.
         warnings.simplefilter('ignore')
-        with _identified(source) as image:
+        with contextlib.ExitStack() as stack:
+            if isinstance(source, (str, os.PathLike)):
+                file: IO[bytes] = stack.enter_context(open_file(source))
+            else:
+                file = source
+            image = stack.enter_context(_identified(file, source))
             width, height = image.size
             if width * height > _LARGE and isinstance(image, JpegImagePlugin.JpegImageFile):
                 scales = (scale for scale in (2, 4) if width * height <= scale**2 * _REDUCED)
@@ -202,11 +212,12 @@ def _opened(source: PathLike | IO[bytes]) -> Iterator[ImageFile.ImageFile]:
             yield image
 
 
-def _identified(source: PathLike | IO[bytes]) -> ImageFile.ImageFile:
+def _identified(file: IO[bytes], source: PathLike | IO[bytes]) -> ImageFile.ImageFile:
+    """Args: the file, and what names it."""
     try:
-        return Image.open(source)
+        return Image.open(file, formats=_FORMATS)
     except UnidentifiedImageError:
-        if not _is_heic(source):
+        if not _is_heic(file):
             raise
         try:
             import pillow_heif
@@ -216,13 +227,13 @@ def _identified(source: PathLike | IO[bytes]) -> ImageFile.ImageFile:
                 'picture as PNG or JPEG'
             ) from error
         pillow_heif.register_heif_opener()
-        return Image.open(source)
+        file.seek(0)
+        return Image.open(file, formats=('HEIF',))
     except Image.DecompressionBombError:
         # A JPEG is not decoded as a whole if it is that large; its class doesn't mind the size.
-        if not isinstance(source, (str, os.PathLike)):
-            source.seek(0)
+        file.seek(0)
         try:
-            image = JpegImagePlugin.JpegImageFile(source)
+            image = JpegImagePlugin.JpegImageFile(file)
         except SyntaxError:
             image = None
         if image is None or image.size[0] * image.size[1] > _LARGEST_JPEG:
@@ -230,12 +241,10 @@ def _identified(source: PathLike | IO[bytes]) -> ImageFile.ImageFile:
         return image
 
 
-def _is_heic(source: PathLike | IO[bytes]) -> bool:
-    if not isinstance(source, (str, os.PathLike)):
-        return False
-    with open(source, 'rb') as file:
-        size, box = struct.unpack('>I4s', file.read(8).ljust(8, b'\0'))
-        brands = file.read(min(max(0, size - 8), 256))
+def _is_heic(file: IO[bytes]) -> bool:
+    file.seek(0)
+    size, box = struct.unpack('>I4s', file.read(8).ljust(8, b'\0'))
+    brands = file.read(min(max(0, size - 8), 256))
     found = {brands[place : place + 4] for place in range(0, len(brands), 4)}
     return box == b'ftyp' and bool(found & _HEIC)
 
