@@ -108,7 +108,7 @@ class FrameCache:
         Raises:
             FileNotFoundError: no such clip.
         """
-        path = Path(path).resolve()
+        path = Path(os.path.realpath(path))  # resolve() fails on links in a circle
         status = path.stat()
         # Another version of the decoders may round pixels otherwise.
         identity = [str(path), status.st_size, status.st_mtime_ns, list(size), VERSION]

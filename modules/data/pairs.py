@@ -10,7 +10,7 @@ import numpy as np
 
 from modules.runtime.errors import UserError, reason_of
 from modules.runtime.files import PathLike, open_file
-from modules.runtime.messages import warn
+from modules.runtime.messages import shortened, warn
 
 
 class Pair(NamedTuple):
@@ -58,7 +58,8 @@ def listed_pairs(pairs_list: PathLike, names: Sequence[str], root_dir: Path) -> 
         raise UserError(f'{pairs_list}: not a csv file: {error}; save it as UTF-8 text') from error
     pairs = [Pair(number[a], number[b]) for a, b in rows if a in number and b in number]
     if not pairs:
-        example = f', such as {rows[0][0]} and {rows[0][1]}' if rows else ''
+        first = [shortened(str(name)) for row in rows[:1] for name in row]
+        example = f', such as {first[0]} and {first[1]}' if first else ''
         raise UserError(
             f'{pairs_list}: none of its {len(rows)} pairs{example}, is in {root_dir}; '
             'names must be those of clips there, with their extensions'
@@ -67,6 +68,6 @@ def listed_pairs(pairs_list: PathLike, names: Sequence[str], root_dir: Path) -> 
         absent = next(name for row in rows for name in row if name not in number)
         warn(
             f'{pairs_list}: {len(rows) - len(pairs)} of {len(rows)} pairs are passed over, since '
-            f'{root_dir} lacks a clip of theirs, such as {absent}'
+            f'{root_dir} lacks a clip of theirs, such as {shortened(str(absent))}'
         )
     return pairs

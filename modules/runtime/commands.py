@@ -94,7 +94,7 @@ def _exit_status(main: Callable[[], None]) -> int:
         message = f'{os.strerror(error.errno)}{where}: {mend}'
     else:
         return 0
-    print('error: ' + printable(re.sub(r'\s*\n\s*', ' ', message.strip())), file=sys.stderr)
+    print('error: ' + printable(re.sub(r' *\n *', ' ', message.strip(' \n'))), file=sys.stderr)
     return 2
 
 
