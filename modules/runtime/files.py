@@ -4,14 +4,21 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from filelock import FileLock, Timeout
+
 from modules.runtime.errors import OUTPUT_ERRORS, UserError, reason_of
+
+_IN_USE = '.in-use'  # the lock within such a hidden folder
+_ABANDONED = 24 * 3600  # seconds after which one without a lock has been left by a dead process
 
 PathLike = str | os.PathLike[str]
 
@@ -28,7 +35,10 @@ def atomic_output(path: PathLike, folder: bool = False) -> Iterator[Path]:
     """
     path = Path(path)
     scratch = _make_scratch(path, folder)
+    in_use = FileLock(scratch / _IN_USE, fallback_to_soft=False, thread_local=False)
     try:
+        with contextlib.suppress(OSError, Timeout):  # where there are no locks, or no space for one
+            in_use.acquire(blocking=False)
         target = scratch / path.name
         if folder:
             target.mkdir()
@@ -41,12 +51,44 @@ def atomic_output(path: PathLike, folder: bool = False) -> Iterator[Path]:
             error.filename = str(path)
         raise
     finally:
+        in_use.release(force=True)
         shutil.rmtree(scratch, ignore_errors=True)
 
 
 def check_output(path: PathLike, folder: bool = False) -> None:
-    """Raises at once what `atomic_output` would raise on entering; leaves nothing behind."""
-    shutil.rmtree(_make_scratch(Path(path), folder))
+    """Raises at once what `atomic_output` would raise on entering; leaves nothing behind.
+
+    What a process that was killed has left of the same output is removed.
+    """
+    path = Path(path)
+    shutil.rmtree(_make_scratch(path, folder))
+    remove_leftovers(path.parent, path.name)
+
+
+def remove_leftovers(folder: Path, name: str | None = None) -> None:
+    """Removes what `atomic_output` could not, since its process was killed.
+
+    Args:
+        name: of the output; None: whatever it was.
+    """
+    wanted = '.{1,40}' if name is None else re.escape(name[:40])
+    pattern = re.compile(rf'\.{wanted}\.[a-z0-9_]{{8}}', re.DOTALL)
+    with contextlib.suppress(OSError):
+        for place in folder.iterdir():
+            if pattern.fullmatch(place.name) and place.is_dir() and _is_abandoned(place):
+                shutil.rmtree(place, ignore_errors=True)
+
+
+def _is_abandoned(scratch: Path) -> bool:
+    """Whether no process is writing there. The system frees the locks of one that ends."""
+    place = scratch / _IN_USE
+    try:
+        if not place.exists():  # it is not locked yet, or can't be
+            return time.time() - scratch.stat().st_mtime > _ABANDONED
+        with FileLock(place, fallback_to_soft=False).acquire(blocking=False):
+            return True
+    except (OSError, Timeout):
+        return False
 
 
 def _make_scratch(path: Path, folder: bool) -> Path:

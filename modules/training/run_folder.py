@@ -11,11 +11,12 @@ import yaml
 
 from modules.checkpoints.models import load_checkpoint
 from modules.checkpoints.places import find_checkpoints
+from modules.checkpoints.reading import read_checkpoint
 from modules.checkpoints.writing import save_checkpoint
 from modules.runtime.errors import UserError
-from modules.runtime.files import atomic_output
+from modules.runtime.files import atomic_output, remove_leftovers
 from modules.runtime.locks import folder_of_one_run
-from modules.runtime.messages import note
+from modules.runtime.messages import note, warn
 from modules.training.trainer import Trainer
 from modules.video import write_picture
 
@@ -70,7 +71,9 @@ class RunFolder:
             UserError: another run is writing there, or it is no folder.
         """
         with folder_of_one_run(self.path):
-            (self.path / 'train-vis').mkdir(exist_ok=True)
+            for place in (self.path, self.path / 'train-vis'):
+                place.mkdir(exist_ok=True)
+                remove_leftovers(place)
             if resumed is not None and self.holds(resumed):
                 self._set_aside([p for p in self.checkpoints() if p.name > resumed.name])
             self._write_config()
@@ -137,7 +140,7 @@ class RunFolder:
 
 
 def newest_checkpoint(place: Path) -> Path:
-    """`place` itself if it is a file, else the newest checkpoint of that run.
+    """`place` itself if it is a file, else the newest checkpoint of that run that is whole.
 
     Raises:
         UserError: there is none.
@@ -147,7 +150,17 @@ def newest_checkpoint(place: Path) -> Path:
     found = find_checkpoints(place)
     if not found:
         raise UserError(f'{place}: no checkpoint of a run here to resume; start without --resume')
-    return found[-1]
+    problems = []
+    for path in reversed(found):
+        try:
+            read_checkpoint(path, training_state=True)
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        for problem in problems:
+            warn(f'{problem}; the checkpoint before is taken')
+        return path
+    raise UserError(problems[0])
 
 
 def resume(path: Path, trainer: Trainer) -> Progress:

@@ -136,15 +136,20 @@ def paced(
     frame_count: int | None,
     number: int = 0,
 ) -> Generator[tuple[int, Frame], None, None]:
-    """Yields (number, frame) for every number from `number` on: the last frame due by then."""
+    """Yields (number, frame) for every number from `number` on: the last frame due by then.
+
+    There are `frame_count` in all, where that is known, even if a decoder has more.
+    """
     last = number
     shown: Any = None
     with contextlib.closing(frames):
         for due, frame in frames:
+            if frame_count is not None and due >= frame_count:
+                break
             while shown is not None and number < due:
                 yield number, shown
                 number += 1
             last, shown = due, frame
-    while number < max(last + 1, frame_count or 0):
+    while number < (last + 1 if frame_count is None else frame_count):
         yield number, shown
         number += 1

@@ -11,6 +11,7 @@ from PIL import Image
 
 from modules.runtime.errors import UserError
 from modules.video import VideoReader, first_frame, is_animated, read_image, write_video
+from modules.video.decoding import paced
 from modules.video.limits import VARIABLE
 from modules.video.pictures import over_white, stored_size
 
@@ -153,3 +154,15 @@ def test_lists_of_files_are_no_clips(tmp_path, text, suffix):
     path.write_text(text)
     with pytest.raises(UserError, match='not a video, or one cut short'):
         VideoReader(path)
+
+
+def test_no_clip_gives_more_frames_than_it_counts():
+    """Whatever its decoder makes of it, as some do of an AVI."""
+
+    def steps(numbers):
+        yield from ((number, f'frame {number}') for number in numbers)
+
+    for numbers in ([0, 1, 2, 3], [0, 2, 5], [0, 1, 2, 2], [0]):
+        assert [number for number, _ in paced(steps(numbers), 3)] == [0, 1, 2]
+    assert list(paced(steps([0, 5]), 3))[-1] == (2, 'frame 0')
+    assert [number for number, _ in paced(steps([0, 2]), None)] == [0, 1, 2]
