@@ -52,6 +52,8 @@ def test_listed_pairs_of_known_clips(tests, tmp_path):
         ('', 'needs the columns'),
         ('source,driving\n', 'none of its 0 pairs'),
         (b'\xff\xfe\x00', 'not a csv file'),
+        ('source,driving\nx\n', 'such as x and None, is in'),
+        ('source,driving\n' + 'x' * 100 + ',y\n', f'{"x" * 40}...{"x" * 37} and y, is in'),
     ],
 )
 def test_bad_pairs_lists(tests, tmp_path, content, message):

@@ -42,6 +42,7 @@ from modules.data.frame_cache import GIGABYTE, is_cached
 from modules.data.loader import TrainingOrder
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.errors import UserError
+from modules.runtime.messages import printable
 from modules.runtime.process import available_cores
 
 # How much smaller the cache's lossless frames usually are; drawn pictures shrink more, noise less.
@@ -132,7 +133,7 @@ def report(
             print(f'  {what:8}{how_much}')
     if part.others:
         kinds = _tally(Counter(Path(name).suffix or name for name in part.others))
-        print(f'  warning: {len(part.others)} files are no clips, passed over: {kinds}')
+        print(f'  warning: {len(part.others)} files are no clips, passed over: {printable(kinds)}')
     print_problems('clips are broken, left out', broken)
     print_problems('clips are damaged midway', damaged)
     print_problems('things are left out of clips', [n for result in results for n in result.notes])
@@ -160,7 +161,7 @@ def print_problems(label: str, problems: Sequence[str | None]) -> None:
     if problems:
         print(f'  warning: {len(problems)} {label}:')
         for problem in problems:
-            print(f'    {problem}')
+            print(f'    {printable(str(problem))}')
 
 
 def main() -> None:
@@ -179,7 +180,7 @@ def main() -> None:
     try:
         report(list_part(args.dir, is_train=False), 'test', *how)
     except UserError as error:
-        print(f'test: nothing for animate.py: {error}')
+        print(f'test: nothing for animate.py: {printable(str(error))}')
     if not clips:
         raise UserError(f'{train.folder}: no clip of {len(train.clips)} can be read')
     if dataset:
@@ -188,7 +189,7 @@ def main() -> None:
             clips, others = take_size(clips, how[0])
             print_problems('clips are of another size, left out', others)
     for warning in warnings_of(clips, dataset):
-        print(f'warning: {warning}')
+        print(f'warning: {printable(warning)}')
     check_samples(clips, config)
     print('ready for training' if dataset else f'ready for training {where_sizes_fit(clips)}')
 

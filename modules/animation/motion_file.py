@@ -24,11 +24,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from modules.checkpoints.reading import is_safetensors, open_file, telling_errors
+from modules.checkpoints.reading import is_safetensors, telling_errors
 from modules.checkpoints.safe_pickle import RefusedError, shorten
 from modules.checkpoints.safetensors_file import TensorFile, checksums, write_tensors
 from modules.runtime.errors import UserError
-from modules.runtime.files import PathLike
+from modules.runtime.files import PathLike, open_file
 
 FORMAT, VERSION = 'first-order-model motion', 1
 # What a keypoint can be at most: it is a mean of coordinates in [-1, 1], rounded.

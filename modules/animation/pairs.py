@@ -17,6 +17,7 @@ from modules.data.clips import Clip
 from modules.eager import Engine
 from modules.inference.choice import build_engine
 from modules.runtime.errors import UserError
+from modules.runtime.messages import printable
 from modules.video import map_repeated
 from modules.video.levels import to_bytes, to_float
 from modules.visualizer import Visualizer
@@ -112,10 +113,10 @@ def animate_pairs(
             with folder.pair(name, driving.fps) as writers:
                 write_pair(writers, steps, visualizer)
             for note in notes:
-                tqdm.write(f'note: {name}: {note}', file=sys.stderr)
+                tqdm.write(printable(f'note: {name}: {note}'), file=sys.stderr)
         except UnusableError as error:
             failed += 1
-            tqdm.write(f'warning: {name}: left out: {error}', file=sys.stderr)
+            tqdm.write(printable(f'warning: {name}: left out: {error}'), file=sys.stderr)
     return len(todo) - failed, failed
 
 

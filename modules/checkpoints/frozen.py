@@ -22,8 +22,10 @@ def load_frozen(network: nn.Layer, path: Path, kind: str) -> None:
     state = read_weights(path)
     for name, parameter in network.named_parameters():
         array = state.get(name)
-        if array is None or list(array.shape) != parameter.shape:
-            found = 'is missing' if array is None else f'has shape {tuple(array.shape)}'
+        if array is None or list(array.shape) != parameter.shape or array.dtype.kind != 'f':
+            found = 'is missing'
+            if array is not None:
+                found = f'has shape {tuple(array.shape)} of {array.dtype}'
             raise UserError(
                 f'{path}: no {kind} weights: {name} {found}, wanted {tuple(parameter.shape)}'
             )

@@ -134,6 +134,8 @@ def _fit(layer: Layer, state: State, what: str) -> dict[str, Tensor]:
     tensors = {}
     for key, tensor in layer.state_dict().items():
         if key in state:
+            if state[key].dtype.kind != 'f':  # packed numbers, whose meaning is elsewhere
+                raise UserError(f'{what}: {key} is {state[key].dtype}; save the weights as float32')
             tensors[key] = paddle.to_tensor(state.pop(key)).astype(tensor.dtype)
             if not paddle.isfinite(tensors[key]).all():
                 raise UserError(f'{what}: {key} has values that are not finite; get it again')

@@ -11,7 +11,7 @@ from modules.checkpoints.safe_pickle import (
     RefusedError,
     StandIn,
     Unread,
-    dict_stand_in,
+    dict_maker,
     shorten,
 )
 
@@ -29,7 +29,8 @@ def check_shape(shape: Any) -> tuple[int, ...]:
 
 def check_dtype(name: Any) -> np.dtype:
     """The dtype of a NumPy code such as 'f4' or '<f4', of plain numbers; RefusedError otherwise."""
-    plain = name.lstrip('<>|=') if type(name) is str else ''
+    # Of a long text, nothing is worth a look, and a pickle may show it again and again.
+    plain = name.lstrip('<>|=') if type(name) is str and len(name) < 20 else ''
     if plain not in ('f2', 'f4', 'f8', 'i1', 'i2', 'i4', 'i8', 'u1', 'u2', 'b1'):
         raise RefusedError(
             f'it has an array of dtype {shorten(name)}, which holds no plain numbers'
@@ -115,7 +116,7 @@ def numpy_table(budget: Budget) -> dict[str, Any]:
         return np.frombuffer(raw, dtype)[0].item()
 
     table = {
-        'collections OrderedDict': Function(dict_stand_in),
+        'collections OrderedDict': dict_maker(budget),
         '_codecs encode': Function(encode),
         'builtins tuple': Function(as_tuple),
         '__builtin__ tuple': Function(as_tuple),

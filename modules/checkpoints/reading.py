@@ -37,8 +37,8 @@ from modules.checkpoints.weight_names import (
     to_official_names,
     without_wrappers,
 )
-from modules.runtime.errors import UserError
-from modules.runtime.files import PathLike, file_hash
+from modules.runtime.errors import UserError, reason_of
+from modules.runtime.files import PathLike, file_hash, open_file
 
 FORMAT, VERSION = 'first-order-model', 1  # of our own files, in their metadata
 NPZ_FILES = {'generator': 'G.npz', 'discriminator': 'D.npz', 'kp_detector': 'KP.npz'}
@@ -133,18 +133,7 @@ def telling_errors(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise UserError(f'{path}: no such file or folder') from error
     except OSError as error:
-        raise UserError(f'{path}: can not be read: {error.strerror}') from error
-
-
-def open_file(path: Path) -> BinaryIO:
-    """A file, open for reading; nothing that one would wait for, such as a pipe.
-
-    Raises:
-        RefusedError: it is something else.
-    """
-    if path.exists() and not path.is_file():
-        raise RefusedError('is no file')
-    return open(path, 'rb')
+        raise UserError(f'{path}: can not be read: {reason_of(error)}') from error
 
 
 def _only(networks: dict[str, State]) -> Checkpoint:
@@ -263,7 +252,12 @@ def _read_state(items: Any, network: str, budget: Budget) -> State:
         if not isinstance(value, (ArrayStandIn, TensorStandIn, np.ndarray)):
             raise RefusedError(f'its {network} has {shorten(name)}, which is no array')
         budget.spend(value.nbytes)
-        state[name] = value if isinstance(value, np.ndarray) else value.array()
+        array = value if isinstance(value, np.ndarray) else value.array()
+        if array.dtype in (np.uint16, np.uint32, np.uint64):  # neither PyTorch's nor Paddle's
+            raise RefusedError(
+                f'its {network} has {name} as {array.dtype}; save its weights as float32'
+            )
+        state[name] = array
     official = to_official_names(without_wrappers(state))
     if len(official) < len(state):
         raise RefusedError(

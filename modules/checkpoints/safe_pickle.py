@@ -15,6 +15,8 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 MAX_OPCODES = 500_000  # a full-size checkpoint with its optimizers takes about 27 000
 MAX_LINE = 1000
+MAX_ARGUMENTS = 16  # of a call; Python copies them
+_ITEM = 128  # bytes of a dict for each of its items, about
 
 
 class RefusedError(ValueError):
@@ -48,19 +50,6 @@ class StandIn:
         raise RefusedError('its pickle sets the state of an object that has none')
 
 
-def dict_stand_in(pairs: Any = ()) -> dict[Any, Any]:
-    """An OrderedDict as pickles make it: empty, or from Python 2's list of [key, value]."""
-    items = {}
-    if type(pairs) not in (list, tuple):
-        raise RefusedError('its pickle makes a dict of what is no list')
-    for pair in pairs:
-        if type(pair) is not list or len(pair) != 2:
-            raise RefusedError('its pickle makes a dict of what are no keys and values')
-        check_key(pair[0])
-        items[pair[0]] = pair[1]
-    return items
-
-
 def check_key(key: Any) -> None:
     """Raises RefusedError unless this is a key for a dict: others can have hashes without end."""
     if type(key) not in (str, int):
@@ -85,7 +74,28 @@ class Budget:
         """To be called before `size` bytes are made. Raises RefusedError when they are too many."""
         self._left -= size
         if self._left < 0:
-            raise TooLargeError('its tensors take far more memory than the file has data for')
+            raise TooLargeError('it would take far more memory than the file has data for')
+
+
+def dict_maker(budget: Budget) -> Function:
+    """An OrderedDict as pickles make it: empty, or from Python 2's list of [key, value].
+
+    A pickle may have the same list copied again and again, so that each copy is charged.
+    """
+
+    def make(pairs: Any = ()) -> dict[Any, Any]:
+        items = {}
+        if type(pairs) not in (list, tuple):
+            raise RefusedError('its pickle makes a dict of what is no list')
+        budget.spend(_ITEM * len(pairs))
+        for pair in pairs:
+            if type(pair) is not list or len(pair) != 2:
+                raise RefusedError('its pickle makes a dict of what are no keys and values')
+            check_key(pair[0])
+            items[pair[0]] = pair[1]
+        return items
+
+    return Function(make)
 
 
 class Reader:
@@ -94,6 +104,12 @@ class Reader:
     def __init__(self, file: BinaryIO, size: int):
         self._file = file
         self._left = size - file.tell()
+        self._opcodes = MAX_OPCODES  # of all pickles in it together
+
+    def count_opcode(self) -> None:
+        self._opcodes -= 1
+        if self._opcodes < 0:
+            raise RefusedError(f'its pickle has over {MAX_OPCODES} opcodes')
 
     def read(self, count: int) -> bytes:
         data = self._file.read(max(0, min(count, self._left)))
@@ -130,11 +146,10 @@ class Machine:
             RefusedError: the pickle is damaged, or does what no checkpoint needs.
         """
         try:
-            for count, (opcode, argument, _) in enumerate(pickletools.genops(cast(Any, reader))):
+            for opcode, argument, _ in pickletools.genops(cast(Any, reader)):
                 if opcode.name == 'STOP':
                     return self._stack.pop()
-                if count >= MAX_OPCODES:
-                    raise RefusedError(f'its pickle has over {MAX_OPCODES} opcodes')
+                reader.count_opcode()
                 step = getattr(self, f'do_{opcode.name}', None)
                 if step is None:
                     raise RefusedError(f'its pickle uses {opcode.name}, which no checkpoint needs')
@@ -275,6 +290,8 @@ class Machine:
         name, module = self._stack.pop(), self._stack.pop()
         if type(name) is not str or type(module) is not str:
             raise RefusedError('its pickle has a global whose name is no text')
+        if len(module) + len(name) > MAX_LINE:
+            raise RefusedError(f'its pickle has a global called {shorten(name)}')
         self.do_GLOBAL(f'{module} {name}')
 
     def do_REDUCE(self, _: Any) -> None:
@@ -316,6 +333,8 @@ def _call(function: Any, arguments: tuple[Any, ...]) -> Any:
     """
     if isinstance(function, Unread):
         return function
+    if len(arguments) > MAX_ARGUMENTS:
+        return Unread(f'its pickle is damaged (a call with {len(arguments)} arguments)')
     try:
         return function.call(*arguments)
     except TooLargeError:

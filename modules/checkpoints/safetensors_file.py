@@ -13,6 +13,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from modules.checkpoints.numpy_pickle import MAX_AXES
 from modules.checkpoints.safe_pickle import RefusedError, shorten
 from modules.runtime.files import PathLike, atomic_output
 
@@ -48,7 +49,9 @@ class TensorFile:
     def read(self, key: str) -> np.ndarray:
         """The tensor of this name."""
         entry = self._header[key]
-        kind = entry['dtype']
+        kind, shape = entry['dtype'], entry['shape']
+        if len(shape) > MAX_AXES or any(length >= 2**31 for length in shape):
+            raise RefusedError(f'its {shorten(key)} has too many axes, or too long ones')
         if kind in _PLAIN:
             with _telling_damage():
                 return np.asarray(self._tensors.get_tensor(key))
@@ -58,8 +61,8 @@ class TensorFile:
             )
         start, end = entry['data_offsets']
         self._file.seek(self._start + start)
-        values = _WIDENED[kind](self._file.read(end - start))
-        return np.asarray(values.reshape(entry['shape']))
+        with _telling_damage():
+            return np.asarray(_WIDENED[kind](self._file.read(end - start)).reshape(shape))
 
 
 def write_tensors(

@@ -18,7 +18,6 @@ from modules.checkpoints.safe_pickle import (
     Reader,
     RefusedError,
     Unread,
-    dict_stand_in,
     shorten,
 )
 from modules.runtime.files import PathLike
@@ -26,6 +25,7 @@ from modules.runtime.files import PathLike
 # The pickled magic number that starts a file written by PyTorch < 1.6.
 LEGACY_MAGIC = b'\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.'
 
+BFLOAT16 = 'BFloat16Storage'
 STORAGE_TYPES = {
     'HalfStorage': '<f2',
     'FloatStorage': '<f4',
@@ -36,7 +36,7 @@ STORAGE_TYPES = {
     'LongStorage': '<i8',
     'ByteStorage': '<u1',
     'BoolStorage': '|b1',
-    'BFloat16Storage': '<u2',  # NumPy lacks bfloat16: the upper half of a float32
+    BFLOAT16: '<u2',  # NumPy lacks bfloat16: the upper half of a float32
 }
 
 
@@ -60,8 +60,13 @@ class Storage:
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Bytes in the file."""
         return self.length * self.kind.dtype.itemsize
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a number as it is given: bfloat16 becomes float32."""
+        return 4 if self.kind.name == BFLOAT16 else self.kind.dtype.itemsize
 
     def numbers(self) -> np.ndarray:
         """All of it, 1-d."""
@@ -70,7 +75,7 @@ class Storage:
             if len(raw) != self.size:
                 raise RefusedError(f'a storage has {len(raw)} bytes instead of {self.size}')
             numbers = np.frombuffer(raw, self.kind.dtype)
-            if self.kind.name == 'BFloat16Storage':
+            if self.kind.name == BFLOAT16:
                 numbers = (numbers.astype('<u4') << 16).view('<f4')
             self._numbers = numbers
         return self._numbers
@@ -81,12 +86,16 @@ class TensorStandIn:
 
     def __init__(self, storage: Storage, offset: int, shape: tuple[int, ...], strides: Any):
         self._storage, self._offset, self._shape, self._strides = storage, offset, shape, strides
-        self.nbytes = math.prod(shape) * storage.kind.dtype.itemsize
+        self.nbytes = math.prod(shape) * storage.itemsize
 
     def array(self) -> np.ndarray:
         """Its numbers in C order; reads them, so the file must still be open."""
         numbers = self._storage.numbers()[self._offset :]
-        steps = tuple(stride * numbers.itemsize for stride in self._strides)
+        # Along an axis of one number no step is ever taken, however far the file says it is.
+        steps = tuple(
+            stride * numbers.itemsize if length > 1 else 0
+            for stride, length in zip(self._strides, self._shape)
+        )
         view = np.lib.stride_tricks.as_strided(numbers, self._shape, steps, writeable=False)
         return np.asarray(view, order='C')
 
@@ -119,7 +128,6 @@ def _rebuild_parameter(tensor: Any, requires_grad: Any, hooks: Any) -> TensorSta
 
 
 _TABLE = {
-    'collections OrderedDict': Function(dict_stand_in),
     'torch._utils _rebuild_tensor_v2': Function(_rebuild_tensor),
     'torch._utils _rebuild_parameter': Function(_rebuild_parameter),
     **{f'torch {name}': StorageType(name) for name in STORAGE_TYPES},
@@ -146,7 +154,7 @@ class _Storages:
             return kind
         if not isinstance(kind, StorageType) or type(length) is not int or length < 0:
             raise RefusedError('it has a damaged storage')
-        if type(key) is not str or not (key.isascii() and key.isdigit()):
+        if type(key) is not str or len(key) > 40 or not (key.isascii() and key.isdigit()):
             raise RefusedError(f'it has a storage called {shorten(key)}')
         storage = self.by_key.setdefault(key, Storage(kind, length))
         if (storage.kind, storage.length) != (kind, length):

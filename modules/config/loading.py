@@ -5,11 +5,11 @@ What a key may be is said in schema.py; what keys must agree on, in agreement.py
 
 import copy
 import difflib
+import itertools
 import os
 import re
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -17,9 +17,19 @@ import yaml
 from modules.config.agreement import contradictions
 from modules.config.schema import REQUIRED, SCHEMA, Entry, Field, OptionalSection
 from modules.runtime.errors import UserError
-from modules.runtime.files import PathLike
+from modules.runtime.files import PathLike, open_file
+from modules.runtime.messages import shortened
 
 _LINE = 290  # characters of a message
+# The largest published config has 5 KB, 150 keys and values, and numbers of 7 characters.
+_LARGEST, _MOST_NODES, _MOST_KEYS = 2**20, 20_000, 1_000
+_LONGEST_NUMBER, _LONGEST_TEXT = 100, 4096
+_NUMBERS = tuple(f'tag:yaml.org,2002:{kind}' for kind in ('int', 'float'))
+_PLAIN_TAGS = (
+    *_NUMBERS,
+    *(f'tag:yaml.org,2002:{kind}' for kind in ('str', 'bool', 'null', 'seq', 'map')),
+)
+_MERGE = 'tag:yaml.org,2002:merge'
 
 
 def load_config(path: PathLike, need: Sequence[str] = ()) -> dict[str, Any]:
@@ -84,8 +94,31 @@ def _fitting_a_line(problems: Sequence[str]) -> str:
 # --- reading -----------------------------------------------------------------------------------
 
 
+class _OddNodeError(Exception):
+    """What YAML can say and a config need not; the message begins with the line."""
+
+    def __init__(self, node: yaml.Node, problem: str):
+        line = node.start_mark.line + 1
+        super().__init__(f'line {line}: not valid YAML for a config: {problem}')
+
+
 class _Loader(yaml.SafeLoader):
-    """Plain data only, and 1e-4 is a number as in YAML 1.2 (PyYAML's 1.1 takes it for a text)."""
+    """Plain data only, and 1e-4 is a number as in YAML 1.2 (PyYAML's 1.1 takes it for a text).
+
+    What grows without bound when it is read, or fails in PyYAML, is refused while it is a node; see
+    `_refuse_oddities`.
+    """
+
+    def __init__(self, data: bytes):
+        super().__init__(data)
+        self._nodes = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        node = super().compose_node(parent, index)
+        self._nodes += 1
+        if self._nodes > _MOST_NODES and node is not None:
+            raise _OddNodeError(node, f'more than {_MOST_NODES} keys and values')
+        return node
 
 
 _Loader.add_implicit_resolver(
@@ -97,45 +130,113 @@ _Loader.add_implicit_resolver(
 
 def _read_yaml(path: PathLike) -> Any:
     try:
-        loader = _Loader(Path(path).read_bytes())
-        node = loader.get_single_node()
-        _refuse_duplicates(node, str(path))
-        return None if node is None else loader.construct_document(node)
+        with open_file(path) as file:
+            data = file.read(_LARGEST + 1)
     except FileNotFoundError:
         raise UserError(f'{path}: no such config; the published ones are in config/') from None
     except OSError as error:
         raise UserError(f'{path}: cannot be read as a config: {error.strerror}') from error
+    if len(data) > _LARGEST:
+        raise UserError(f'{path}: not a config: larger than {_LARGEST // 2**20} MB')
+    try:
+        loader = _Loader(data)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _refuse_oddities(node)
+        _refuse_duplicates(node, str(path))
+        return loader.construct_document(node)
+    except _OddNodeError as error:
+        raise UserError(f'{path}: {error}') from error
     except RecursionError as error:
         raise UserError(f'{path}: not a config: nested too deeply') from error
-    except (yaml.YAMLError, ValueError) as error:
+    # What PyYAML's own functions raise on a value that does not suit its !!tag.
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError) as error:
         mark = getattr(error, 'problem_mark', None)
         where = f'line {mark.line + 1}: ' if mark else ''
-        what = getattr(error, 'problem', None) or error
-        if 'escape' in str(what):  # C:\Users in double quotes
+        what = getattr(error, 'problem', None) or ' '.join(str(error).split())
+        if isinstance(error, (LookupError, AttributeError)):
+            what = 'a value does not suit its !!type'
+        if 'escape' in what:  # C:\Users in double quotes
             what = (
                 f'{what}; in "double quotes" a \\ begins one: write paths with / or without quotes'
             )
         raise UserError(f'{path}: {where}not valid YAML: {what}') from error
 
 
-def _refuse_duplicates(node: yaml.Node | None, source: str) -> None:
-    """PyYAML silently keeps the last of two equal keys; here the second is an error."""
-    queue, seen = [node], set()  # an alias makes a node appear twice, or inside itself
+def _walk(node: yaml.Node) -> Iterator[yaml.Node]:
+    """Each node once: an alias makes one appear twice, or inside itself."""
+    queue, seen = [node], set()
     while queue:
         node = queue.pop()
-        if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+        if id(node) in seen:
             continue
         seen.add(id(node))
+        yield node
         if isinstance(node, yaml.SequenceNode):
             queue += node.value
+        elif isinstance(node, yaml.MappingNode):
+            queue += itertools.chain.from_iterable(node.value)
+
+
+def _refuse_oddities(root: yaml.Node) -> None:
+    """What no config needs: other types than texts, numbers, flags, lists and sections, numbers to
+    the base 60, which can take as long to read as numbers can be, and sections merged (<<) over and
+    over.
+    """
+    sizes: dict[int, int] = {}
+    for node in _walk(root):
+        text = node.value if isinstance(node, yaml.ScalarNode) else ''
+        if node.tag not in (*_PLAIN_TAGS, _MERGE):
+            kind = node.tag.rpartition(':')[2]
+            raise _OddNodeError(node, f'{shortened(kind)} {shortened(text)}: put a text in quotes')
+        if node.tag in _NUMBERS and ':' in text:
+            raise _OddNodeError(
+                node, f'{shortened(text)}: a number to the base 60; put a text in quotes'
+            )
+        if node.tag in _NUMBERS and len(text) > _LONGEST_NUMBER:
+            raise _OddNodeError(node, f'a number of {len(text)} characters')
+        if len(text) > _LONGEST_TEXT:
+            raise _OddNodeError(node, f'a text of {len(text)} characters')
+        if isinstance(node, yaml.MappingNode):
+            _count_keys(node, sizes)
+
+
+def _count_keys(node: yaml.MappingNode, sizes: dict[int, int]) -> int:
+    """How many keys a section has once others are merged into it.
+
+    Args:
+        sizes: the answers so far, by the nodes' ids.
+    """
+    if id(node) in sizes:
+        return sizes[id(node)]
+    sizes[id(node)] = 0  # within itself
+    count = 0
+    for key, value in node.value:
+        if key.tag != _MERGE:
+            count += 1
+            continue
+        parts = value.value if isinstance(value, yaml.SequenceNode) else [value]
+        count += sum(_count_keys(p, sizes) for p in parts if isinstance(p, yaml.MappingNode))
+    if count > _MOST_KEYS:
+        raise _OddNodeError(node, f'more than {_MOST_KEYS} keys with those merged by <<')
+    sizes[id(node)] = count
+    return count
+
+
+def _refuse_duplicates(root: yaml.Node, source: str) -> None:
+    """PyYAML silently keeps the last of two equal keys; here the second is an error."""
+    for node in _walk(root):
+        if not isinstance(node, yaml.MappingNode):
             continue
         keys = set()
-        for key, value in node.value:
+        for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value in keys:
                 line = key.start_mark.line + 1
-                raise UserError(f'{source}: line {line}: {key.value}: given twice; keep one')
+                raise UserError(
+                    f'{source}: line {line}: {shortened(key.value)}: given twice; keep one'
+                )
             keys.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
-            queue.append(value)
 
 
 # --- checking against the schema ---------------------------------------------------------------
@@ -194,9 +295,10 @@ def _is_needed(path: str, need: Sequence[str]) -> bool:
 def _unknown(key: Any, entry: Mapping[str, Entry]) -> str:
     """The end of the message about an unknown key, with the nearest that is known."""
     elsewhere = [path for path in _paths(SCHEMA) if path.split('.')[-1] == key]
+    key = shortened(str(key))
     if elsewhere:
         return f'{key}: unknown key here; it is known as {" or ".join(elsewhere)}'
-    near = difflib.get_close_matches(str(key), entry, n=1)
+    near = difflib.get_close_matches(key, entry, n=1)
     if near:
         return f'{key}: unknown key; did you mean {near[0]}?'
     return f'{key}: unknown key; known here: {", ".join(entry)}'

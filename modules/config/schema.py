@@ -8,6 +8,8 @@ import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from modules.runtime.messages import printable
+
 REQUIRED = ...  # the default of a key that only the user can set
 
 
@@ -39,6 +41,10 @@ def _is_whole(value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and abs(value) < 1e300  # neither infinite nor NaN
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value.strip() != '' and printable(value) == value
 
 
 def _is_scale(value: Any) -> bool:
@@ -75,7 +81,7 @@ def list_of(expected: str, kind: Kind, accepts: Callable[[list[Any]], bool]) -> 
 BLOCKS = integer(1, 16)  # each halves an image, so that 16 suit 65536 pixels
 NULL = Kind('null', lambda v: v is None)
 FLAG = Kind('True or False', lambda v: isinstance(v, bool))
-TEXT = Kind('a text', lambda v: isinstance(v, str) and v.strip() != '')
+TEXT = Kind('a text', _is_text)
 FORMAT = choice('.mp4', '.mov', '.mkv', '.gif')  # what modules/video writes
 WEIGHT = Kind('a number of at least 0', lambda v: _is_number(v) and v >= 0)
 DECAY = Kind('a number from 0 to below 1', lambda v: _is_number(v) and 0 <= v < 1)

@@ -37,10 +37,13 @@ from modules.runtime.user_cache import user_cache
 GIGABYTE = 10**9
 SUFFIX = '.frames'
 # Part of every entry's name: a change in how clips are decoded, or entries written, gets a new one.
-VERSION = 2
-# Magic, frames, height, width, numerator and denominator of the rate, where the table begins.
-_HEADER = struct.Struct('<8sIIIQQQ')
-_MAGIC = b'FOMMFRM1'
+VERSION = 3
+# Magic, frames, height, width, numerator and denominator of the rate, where the table begins; then
+# the checksums of the table and of all that stands before it here.
+_HEADER = struct.Struct('<8sIIIQQQI')
+_SUM = struct.Struct('<I')
+_HEAD = _HEADER.size + _SUM.size
+_MAGIC = b'FOMMFRM2'
 # The table has a row for each frame: where its bytes begin, how many they are, their checksum.
 _ROW = np.dtype([('start', '<u8'), ('size', '<u8'), ('crc', '<u4')])
 _WEBP_LARGEST = 16383  # pixels on a side; larger frames are kept as PNG
@@ -105,7 +108,7 @@ class FrameCache:
         Raises:
             FileNotFoundError: no such clip.
         """
-        path = Path(path).resolve()
+        path = Path(os.path.realpath(path))  # resolve() fails on links in a circle
         status = path.stat()
         # Another version of the decoders may round pixels otherwise.
         identity = [str(path), status.st_size, status.st_mtime_ns, list(size), VERSION]
@@ -115,12 +118,12 @@ class FrameCache:
         return self.folder / (hashlib.sha256(text.encode()).hexdigest()[:40] + SUFFIX)
 
     def find(self, path: PathLike, size: Size, resize: str = EXACT) -> Clip | None:
-        """The clip at `path` as its entry describes it; None without an entry."""
+        """The clip at `path` as its entry describes it; None without an entry, or a damaged one."""
         with contextlib.suppress(OSError), open(self.entry(path, size, resize), 'rb') as file:
             header = _read_header(file)
             kind = clip_kind(path)
-            if header and kind:
-                count, height, width, *rate, _ = header
+            if header and kind and _has_sound_table(file, header):
+                count, height, width, *rate, _, _ = header
                 rate_of_clip = Fraction(*rate)
                 return Clip(Path(path), kind, count, (height, width), rate_of_clip, (), resize)
         return None
@@ -156,15 +159,17 @@ def read_entry(entry: Path, indices: Sequence[int]) -> np.ndarray | None:
             header = _read_header(file)
             if header is None:
                 return None
-            count, table = header[0], header[-1]
+            count, table = header[0], header[-2]
             for index in set(indices):
                 if not 0 <= index < count:
                     return None
                 file.seek(table + index * _ROW.itemsize)
-                row = np.frombuffer(file.read(_ROW.itemsize), _ROW)[0]
-                file.seek(int(row['start']))
-                data = file.read(int(row['size']))
-                if zlib.crc32(data) != row['crc']:
+                start, size, crc = np.frombuffer(file.read(_ROW.itemsize), _ROW)[0].item()
+                if not _HEAD <= start <= start + size <= table:
+                    return None
+                file.seek(start)
+                data = file.read(size)
+                if zlib.crc32(data) != crc:
                     return None
                 frames[index] = np.asarray(Image.open(io.BytesIO(data), formats=('WEBP', 'PNG')))
     except OSError:
@@ -186,7 +191,7 @@ def write_entry(path: Path, clip: Clip) -> tuple[int, list[str]]:
     if largest > _WEBP_LARGEST:
         options = {'format': 'PNG', 'compress_level': 1}
     with open(path, 'wb') as file:
-        file.write(bytes(_HEADER.size))
+        file.write(bytes(_HEAD))
         for frame in clip.frames(notes):
             packed = io.BytesIO()
             Image.fromarray(frame).save(packed, **options)
@@ -196,22 +201,34 @@ def write_entry(path: Path, clip: Clip) -> tuple[int, list[str]]:
         if len(rows) != clip.frame_count:
             raise UserError(f'{clip.path}: {len(rows)} frames instead of {clip.frame_count}')
         table = file.tell()
-        file.write(np.array(rows, _ROW).tobytes())
+        packed_rows = np.array(rows, _ROW).tobytes()
+        file.write(packed_rows)
         end = file.tell()
         file.seek(0)
         rate = clip.fps.numerator, clip.fps.denominator
-        file.write(_HEADER.pack(_MAGIC, clip.frame_count, *clip.size, *rate, table))
+        facts = (clip.frame_count, *clip.size, *rate, table, zlib.crc32(packed_rows))
+        header = _HEADER.pack(_MAGIC, *facts)
+        file.write(header + _SUM.pack(zlib.crc32(header)))
     return end, notes
 
 
 def _read_header(file: BinaryIO) -> tuple[int, ...] | None:
-    """(frames, height, width, rate's numerator and denominator, table); None if it isn't whole."""
-    data = file.read(_HEADER.size)
-    if len(data) < _HEADER.size:
+    """(frames, height, width, rate's numerator and denominator, table, its checksum).
+
+    None if it isn't whole, or damaged.
+    """
+    data = file.read(_HEAD)
+    if len(data) < _HEAD or _SUM.pack(zlib.crc32(data[: _HEADER.size])) != data[_HEADER.size :]:
         return None
-    magic, *fields = _HEADER.unpack(data)
-    end = fields[-1] + fields[0] * _ROW.itemsize
+    magic, *fields = _HEADER.unpack(data[: _HEADER.size])
+    end = fields[-2] + fields[0] * _ROW.itemsize
     return tuple(fields) if magic == _MAGIC and os.fstat(file.fileno()).st_size == end else None
+
+
+def _has_sound_table(file: BinaryIO, header: tuple[int, ...]) -> bool:
+    """Whether where the frames lie is as it was written."""
+    file.seek(header[-2])
+    return zlib.crc32(file.read()) == header[-1]
 
 
 class _Filling:

@@ -1,6 +1,7 @@
 """Which clip is animated by which: drawn as officially, or listed."""
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -8,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from modules.runtime.errors import UserError, reason_of
-from modules.runtime.files import PathLike
-from modules.runtime.messages import warn
+from modules.runtime.files import PathLike, open_file
+from modules.runtime.messages import shortened, warn
 
 
 class Pair(NamedTuple):
@@ -41,7 +42,9 @@ def listed_pairs(pairs_list: PathLike, names: Sequence[str], root_dir: Path) -> 
     number = {name: index for index, name in enumerate(names)}
     try:
         # Names are those on the disk, which need not be UTF-8; the columns' are.
-        with open(pairs_list, encoding='utf-8-sig', errors='surrogateescape', newline='') as file:
+        with io.TextIOWrapper(
+            open_file(pairs_list), encoding='utf-8-sig', errors='surrogateescape', newline=''
+        ) as file:
             reader = csv.DictReader(file)
             columns = list(reader.fieldnames or ())
             ''.join(columns).encode()
@@ -55,7 +58,8 @@ def listed_pairs(pairs_list: PathLike, names: Sequence[str], root_dir: Path) -> 
         raise UserError(f'{pairs_list}: not a csv file: {error}; save it as UTF-8 text') from error
     pairs = [Pair(number[a], number[b]) for a, b in rows if a in number and b in number]
     if not pairs:
-        example = f', such as {rows[0][0]} and {rows[0][1]}' if rows else ''
+        first = [shortened(str(name)) for row in rows[:1] for name in row]
+        example = f', such as {first[0]} and {first[1]}' if first else ''
         raise UserError(
             f'{pairs_list}: none of its {len(rows)} pairs{example}, is in {root_dir}; '
             'names must be those of clips there, with their extensions'
@@ -64,6 +68,6 @@ def listed_pairs(pairs_list: PathLike, names: Sequence[str], root_dir: Path) -> 
         absent = next(name for row in rows for name in row if name not in number)
         warn(
             f'{pairs_list}: {len(rows) - len(pairs)} of {len(rows)} pairs are passed over, since '
-            f'{root_dir} lacks a clip of theirs, such as {absent}'
+            f'{root_dir} lacks a clip of theirs, such as {shortened(str(absent))}'
         )
     return pairs

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TextIO
 
 from modules.runtime.errors import OUTPUT_ERRORS, UserError, output_error_text
-from modules.runtime.messages import warn
+from modules.runtime.messages import printable, warn
 
 # What it says when nobody reads our messages any more: a closed pipe, a closed terminal.
 _READER_LEFT = (errno.EPIPE, errno.EIO)
@@ -77,7 +77,7 @@ def run_command(main: Callable[[], None]) -> NoReturn:
 
 def show_warnings_in_lines() -> None:
     """Python's warnings are told as our own are."""
-    warnings.showwarning = lambda message, *_: warn(str(message))
+    warnings.showwarning = lambda message, *_: warn(' '.join(str(message).split()))
 
 
 def _exit_status(main: Callable[[], None]) -> int:
@@ -95,7 +95,7 @@ def _exit_status(main: Callable[[], None]) -> int:
         message = output_error_text(error)
     else:
         return 0
-    print('error: ' + ' '.join(message.split()), file=sys.stderr)
+    print('error: ' + printable(re.sub(r' *\n *', ' ', message.strip(' \n'))), file=sys.stderr)
     return 2
 
 

@@ -22,4 +22,4 @@ def output_error_text(error: OSError) -> str:
 
 def reason_of(error: OSError) -> str:
     """What the operating system says, to stand in the middle of a line."""
-    return os.strerror(error.errno or 0).lower()
+    return (error.strerror or os.strerror(error.errno or 0)).lower()

@@ -1,16 +1,24 @@
 """Outputs whole or not at all; what tells files apart."""
 
 import contextlib
+import errno
 import hashlib
 import os
+import re
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from filelock import FileLock, Timeout
+
 from modules.runtime.errors import OUTPUT_ERRORS, UserError, reason_of
+
+_IN_USE = '.in-use'  # the lock within such a hidden folder
+_ABANDONED = 24 * 3600  # seconds after which one without a lock has been left by a dead process
 
 PathLike = str | os.PathLike[str]
 
@@ -27,7 +35,10 @@ def atomic_output(path: PathLike, folder: bool = False) -> Iterator[Path]:
     """
     path = Path(path)
     scratch = _make_scratch(path, folder)
+    in_use = FileLock(scratch / _IN_USE, fallback_to_soft=False, thread_local=False)
     try:
+        with contextlib.suppress(OSError, Timeout):  # where there are no locks, or no space for one
+            in_use.acquire(blocking=False)
         target = scratch / path.name
         if folder:
             target.mkdir()
@@ -40,12 +51,44 @@ def atomic_output(path: PathLike, folder: bool = False) -> Iterator[Path]:
             error.filename = str(path)
         raise
     finally:
+        in_use.release(force=True)
         shutil.rmtree(scratch, ignore_errors=True)
 
 
 def check_output(path: PathLike, folder: bool = False) -> None:
-    """Raises at once what `atomic_output` would raise on entering; leaves nothing behind."""
-    shutil.rmtree(_make_scratch(Path(path), folder))
+    """Raises at once what `atomic_output` would raise on entering; leaves nothing behind.
+
+    What a process that was killed has left of the same output is removed.
+    """
+    path = Path(path)
+    shutil.rmtree(_make_scratch(path, folder))
+    remove_leftovers(path.parent, path.name)
+
+
+def remove_leftovers(folder: Path, name: str | None = None) -> None:
+    """Removes what `atomic_output` could not, since its process was killed.
+
+    Args:
+        name: of the output; None: whatever it was.
+    """
+    wanted = '.{1,40}' if name is None else re.escape(name[:40])
+    pattern = re.compile(rf'\.{wanted}\.[a-z0-9_]{{8}}', re.DOTALL)
+    with contextlib.suppress(OSError):
+        for place in folder.iterdir():
+            if pattern.fullmatch(place.name) and place.is_dir() and _is_abandoned(place):
+                shutil.rmtree(place, ignore_errors=True)
+
+
+def _is_abandoned(scratch: Path) -> bool:
+    """Whether no process is writing there. The system frees the locks of one that ends."""
+    place = scratch / _IN_USE
+    try:
+        if not place.exists():  # it is not locked yet, or can't be
+            return time.time() - scratch.stat().st_mtime > _ABANDONED
+        with FileLock(place, fallback_to_soft=False).acquire(blocking=False):
+            return True
+    except (OSError, Timeout):
+        return False
 
 
 def _make_scratch(path: Path, folder: bool) -> Path:
@@ -75,6 +118,24 @@ def _status(path: Path) -> os.stat_result | None:
         return path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def open_file(path: PathLike) -> BinaryIO:
+    """A file, open for reading; nothing that one would wait for, such as a pipe or a device.
+
+    Raises:
+        OSError: it can't be opened; its `strerror` says why, also of other things than files, and
+            of a path that no file can have.
+    """
+    try:
+        mode = os.stat(path).st_mode
+        if stat.S_ISREG(mode):
+            return open(path, 'rb')
+    except ValueError as error:  # a zero byte, or half a character
+        raise OSError(errno.EINVAL, 'no file can have this name', os.fspath(path)) from error
+    number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+    what = os.strerror(number) if number == errno.EISDIR else 'is no file'
+    raise OSError(number, what, os.fspath(path))
 
 
 def file_hash(file: BinaryIO) -> str:

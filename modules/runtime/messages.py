@@ -6,6 +6,7 @@ shows such things in its own way.
 
 import contextlib
 import sys
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from typing import Protocol, TypeVar
@@ -13,6 +14,29 @@ from typing import Protocol, TypeVar
 from tqdm import tqdm
 
 Item = TypeVar('Item')
+
+# Control characters, halves of characters, and what breaks a line or turns its direction. A
+# terminal may take them for orders, and names in files of others may hold any.
+_UNPRINTABLE = ('Cc', 'Cs', 'Zl', 'Zp')
+_TURNING = frozenset('\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069')
+
+
+def printable(text: str) -> str:
+    """The same text on one line, with control characters as escapes such as \\x1b."""
+    if text.isascii() and text.isprintable():
+        return text
+    return ''.join(_escaped(character) for character in text)
+
+
+def _escaped(character: str) -> str:
+    if unicodedata.category(character) not in _UNPRINTABLE and character not in _TURNING:
+        return character
+    return character.encode('unicode_escape').decode()
+
+
+def shortened(text: str) -> str:
+    """A text of somebody else's file, as long as a message bears."""
+    return text if len(text) <= 80 else f'{text[:40]}...{text[-37:]}'
 
 
 class Listener(Protocol):
@@ -62,9 +86,9 @@ def say(message: str) -> None:
     """Something that was asked for; to stdout, at once."""
     listener = _listener.get()
     if listener is None:
-        print(message, flush=True)
+        print(printable(message), flush=True)
     else:
-        listener.said(message)
+        listener.said(printable(message))
 
 
 def note(message: str) -> None:
@@ -80,9 +104,9 @@ def warn(message: str) -> None:
 def _tell(kind: str, message: str) -> None:
     listener = _listener.get()
     if listener is None:
-        print(f'{kind}: {message}', file=sys.stderr)
+        print(f'{kind}: {printable(message)}', file=sys.stderr)
     else:
-        listener.noted(message)
+        listener.noted(printable(message))
 
 
 def watched(frames: Iterable[Item], title: str, total: int | None) -> Iterator[Item]:

@@ -11,12 +11,12 @@ import yaml
 
 from modules.checkpoints.models import load_checkpoint
 from modules.checkpoints.places import find_checkpoints
-from modules.checkpoints.reading import read_run_state
+from modules.checkpoints.reading import read_checkpoint, read_run_state
 from modules.checkpoints.writing import save_checkpoint
 from modules.runtime.errors import UserError
-from modules.runtime.files import atomic_output
+from modules.runtime.files import atomic_output, remove_leftovers
 from modules.runtime.locks import folder_of_one_run
-from modules.runtime.messages import note
+from modules.runtime.messages import note, warn
 from modules.training.standing import Standing
 from modules.training.trainer import Trainer
 from modules.video import write_picture
@@ -76,6 +76,8 @@ class RunFolder:
             UserError: another run is writing there, or it is no folder.
         """
         with folder_of_one_run(self.path):
+            for place in (self.path, self.path / 'train-vis', self.path / 'validation-vis'):
+                remove_leftovers(place)
             if resumed is not None and self.holds(resumed):
                 later = [p for p in self.checkpoints() if p.name > resumed.name]
                 void = later and self.best_epoch() > epoch_of(resumed)
@@ -179,7 +181,7 @@ def epoch_of(checkpoint: Path) -> int:
 
 
 def newest_checkpoint(place: Path) -> Path:
-    """`place` itself if it is a file, else the newest checkpoint of that run.
+    """`place` itself if it is a file, else the newest checkpoint of that run that is whole.
 
     Raises:
         UserError: there is none.
@@ -189,7 +191,17 @@ def newest_checkpoint(place: Path) -> Path:
     found = find_checkpoints(place)
     if not found:
         raise UserError(f'{place}: no checkpoint of a run here to resume; start without --resume')
-    return found[-1]
+    problems = []
+    for path in reversed(found):
+        try:
+            read_checkpoint(path, training_state=True)
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        for problem in problems:
+            warn(f'{problem}; the checkpoint before is taken')
+        return path
+    raise UserError(problems[0])
 
 
 def resume(path: Path, trainer: Trainer) -> Progress:

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from modules.runtime.errors import UserError
-from modules.runtime.files import PathLike
+from modules.runtime.files import PathLike, open_file
 from modules.video.decoding import paced, take
+from modules.video.limits import CLIP, check_pixels
 from modules.video.opening import damage_error
 from modules.video.pictures import Size, hides_all, ignores_alpha, open_picture, over_white
 from modules.video.survey import survey
@@ -70,7 +71,7 @@ class Animation:
                 if decoded is not source:
                     source, frame = decoded, np.ascontiguousarray(decoded[..., :3])
                     if decoded.shape[2] == 4 and not self._ignore_alpha:
-                        frame = over_white(decoded)
+                        frame = over_white(decoded[..., :3], decoded[..., 3])
                 yield frame
 
     def pick(self, wanted: Sequence[int]) -> dict[int, np.ndarray]:
@@ -81,6 +82,7 @@ class Animation:
     def _decode(self) -> Generator[tuple[int, np.ndarray], None, None]:
         """Yields (number, frame): (H, W, 3) or, with transparency, (H, W, 4)."""
         with open_picture(self.path) as image:
+            check_pixels(self.path, *image.size, CLIP)
             for place, slot in enumerate(self._slots):
                 if place >= getattr(image, 'n_frames', 1):
                     raise damage_error(self.path, place, len(self._slots))
@@ -108,9 +110,9 @@ def is_for_pillow(path: PathLike) -> bool:
 
 def _animated_format(path: PathLike) -> str | None:
     try:
-        with open(path, 'rb') as file:
+        with open_file(path) as file:
             head = file.read(4096)
-    except (OSError, ValueError):  # who opens it next says why
+    except OSError:  # who opens it next says why
         return None
     is_extended = head.startswith(b'RIFF') and head[8:16] == b'WEBPVP8X' and len(head) > 20
     if is_extended and head[20] & 2:

@@ -98,7 +98,7 @@ def to_rgb(
     else:
         pixels = _convert(frame, 'rgba' if has_alpha else 'rgb24', transfer, size)
     if has_alpha:
-        pixels = over_white(pixels)
+        pixels = over_white(pixels[..., :3], pixels[..., 3])
     a, b, c, d = turn
     if a == d == 0 and b and c:
         pixels, a, d = pixels.transpose(1, 0, 2), c, b

@@ -9,6 +9,7 @@ import av
 
 from modules.runtime.files import PathLike
 from modules.video.colours import colour_tags, complete_tags
+from modules.video.limits import CLIP, check_pixels, most_pixels
 from modules.video.opening import damage_error, errors_named, open_clip, picture_track
 from modules.video.packets import demux, holds_picture
 from modules.video.survey import Clip
@@ -40,7 +41,12 @@ def decode(
         stream.thread_type = 'NONE' if is_short else 'AUTO'
         try:
             packets = _packets(container, stream, path, clip, start)
-            for frame in _frames(_decoder(stream), packets):
+            decoder = _decoder(stream)
+            # Frames may grow on the way, and decoders round their sides up.
+            most = 2 * most_pixels(CLIP) + 2**20
+            decoder.options = {**decoder.options, 'max_pixels': str(most)}
+            for frame in _frames(decoder, packets):
+                check_pixels(path, frame.width, frame.height, CLIP)
                 complete_tags(frame, tags)
                 stamp = frame.dts if clip.by_dts else frame.pts
                 if frame.is_corrupt:
@@ -130,15 +136,20 @@ def paced(
     frame_count: int | None,
     number: int = 0,
 ) -> Generator[tuple[int, Frame], None, None]:
-    """Yields (number, frame) for every number from `number` on: the last frame due by then."""
+    """Yields (number, frame) for every number from `number` on: the last frame due by then.
+
+    There are `frame_count` in all, where that is known, even if a decoder has more.
+    """
     last = number
     shown: Any = None
     with contextlib.closing(frames):
         for due, frame in frames:
+            if frame_count is not None and due >= frame_count:
+                break
             while shown is not None and number < due:
                 yield number, shown
                 number += 1
             last, shown = due, frame
-    while number < max(last + 1, frame_count or 0):
+    while number < (last + 1 if frame_count is None else frame_count):
         yield number, shown
         number += 1

@@ -1,8 +1,8 @@
 """Clips opened, and their tracks chosen. What libav raises about a file becomes one line here."""
 
 import contextlib
+import functools
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any, TypeVar
@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import av
 
 from modules.runtime.errors import UserError, reason_of
-from modules.runtime.files import PathLike
+from modules.runtime.files import PathLike, open_file
+from modules.video.limits import CLIP, check_pixels
 
 PYAV = int(av.__version__.split('.')[0])
 # PyAV 19 reads metadata that is not UTF-8 by itself; older ones must be told not to fail on it.
@@ -18,6 +19,11 @@ LENIENT = {'metadata_errors': 'replace'} if PYAV < 19 else {}
 # "file" keeps playlists from reaching for the network. PNGs that are to be shown as fast as can be,
 # which libav would do, are shown as browsers do: delays up to 1/100 s count for 1/10 s.
 OPTIONS = {'protocol_whitelist': 'file', 'max_fps': '99', 'default_fps': '10'}
+# They read other files, which a list or playlist names, or wait for a sender; or make art of texts.
+_LISTS = frozenset((
+    *('concat', 'dash', 'hls', 'image2', 'image2pipe', 'imf', 'lavfi', 'rtp', 'rtsp', 'sap', 'sdp'),
+    *('tty', 'vobsub', 'webm_dash_manifest'),
+))  # fmt: skip
 # How the names of clips end, in data sets; what libav can play besides is played as well.
 CLIP_SUFFIXES = (
     *('.3g2', '.3gp', '.apng', '.asf', '.avi', '.divx', '.dv', '.f4v', '.flv', '.gif', '.m2t'),
@@ -65,17 +71,13 @@ def open_clip(path: PathLike) -> Iterator[av.container.InputContainer]:
         UserError: no such file, no clip, or one that is cut short. What the body raises passes.
     """
     try:
-        reason = None if stat.S_ISREG(os.stat(path).st_mode) else 'not a file'
+        open_file(path).close()
     except OSError as error:
-        reason = reason_of(error)
-    except ValueError as error:  # a name with a zero byte
-        reason = str(error)
-    if reason:
-        raise UserError(f'{path}: {reason}; give the path of a video')
+        if not (isinstance(error, PermissionError) and os.path.exists(path)):  # said below
+            raise UserError(f'{path}: {reason_of(error)}; give the path of a video') from error
     with _open(path) as container:
-        kind = container.format.name
-        # libav would play text as terminal art, and a still picture as a clip of one frame.
-        if kind in ('tty', 'image2') or kind.endswith('_pipe'):
+        # libav would play a still picture as a clip of one frame.
+        if container.format.name.endswith('_pipe'):
             raise UserError(f'{path}: not a video; give a video or a folder of pictures')
         yield container
 
@@ -84,13 +86,20 @@ def _open(path: PathLike) -> av.container.InputContainer:
     with errors_named(path):
         try:
             # "file:" keeps a colon in a name from being taken for a protocol.
-            return av.open(f'file:{os.fspath(path)}', container_options=OPTIONS, **LENIENT)
+            options = {**OPTIONS, 'format_whitelist': _formats()}
+            return av.open(f'file:{os.fspath(path)}', container_options=options, **LENIENT)
         except av.error.PermissionError as error:
             raise UserError(f'{path}: no permission to read it; change its permissions') from error
         except av.FFmpegError as error:
             raise UserError(
                 f'{path}: not a video, or one cut short; download or convert it again'
             ) from error
+
+
+@functools.cache
+def _formats() -> str:
+    """The names of all formats that libav may read here."""
+    return ','.join(sorted(av.formats_available - _LISTS))
 
 
 def picture_tracks(container: av.container.InputContainer) -> list[av.VideoStream]:
@@ -102,14 +111,16 @@ def picture_track(container: av.container.InputContainer, path: PathLike) -> av.
     """The track of pictures that players show: the default one.
 
     Raises:
-        UserError: none, or none that can be decoded.
+        UserError: none, none that can be decoded, or one of too large frames.
     """
     tracks = picture_tracks(container)
     known = _known(tracks)
     if known:
         # An animated AVIF holds its first picture once more, as a track of its own.
         moving = [stream for stream in known if stream.frames != 1]
-        return _default(moving or known)
+        track = _default(moving or known)
+        check_pixels(path, track.codec_context.width, track.codec_context.height, CLIP)
+        return track
     if tracks:
         raise UserError(f'{path}: its video codec is unknown to libav; convert it to H.264')
     raise UserError(f'{path}: no video in it; give a clip with moving pictures')

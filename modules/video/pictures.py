@@ -17,8 +17,9 @@ import numpy as np
 from PIL import Image, ImageFile, JpegImagePlugin, UnidentifiedImageError
 
 from modules.runtime.errors import UserError, reason_of
-from modules.runtime.files import PathLike
+from modules.runtime.files import PathLike, open_file
 from modules.video.colour_profiles import to_srgb
+from modules.video.limits import PICTURE, check_pixels
 from modules.video.rescued_pictures import (
     JPEG,
     ORIENTATION,
@@ -38,8 +39,12 @@ IMAGE_SUFFIXES = (
 )
 logging.getLogger('PIL').addHandler(logging.NullHandler())  # its words on odd files stay unsaid
 
+# Those of IMAGE_SUFFIXES. By what a file holds, whatever its name, Pillow would open others, too:
+# PostScript, for which it starts a program, and formats that hardly anybody has.
+_FORMATS = ('JPEG', 'PNG', 'BMP', 'DIB', 'GIF', 'PPM', 'WEBP', 'TIFF', 'AVIF', 'JPEG2000', 'TGA')
 # JPEGs of more pixels are decoded at 1/2, 1/4 or 1/8 of their size: far more than networks see.
 _LARGE, _REDUCED, _LARGEST_JPEG = 89_478_485, 2**25, 300_000_000
+_ROWS = 512  # that are worked on at a time, to take little memory beside the picture's own
 # Brands of HEIC, in the box that starts a file.
 _HEIC = frozenset((b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'hevm', b'hevs'))
 # PNG tells its transparent colour in the bits of the file, Pillow gives pixels of 8 bits.
@@ -69,11 +74,13 @@ class Picture(NamedTuple):
         ignore_alpha = self.hides_all() if ignore_alpha is None else ignore_alpha
         if self.alpha is None or ignore_alpha:
             return self.colours
-        return over_white(np.concatenate([self.colours, self.alpha[..., None]], axis=2))
+        return over_white(self.colours, self.alpha)
 
 
 def read_image(path: PathLike) -> np.ndarray:
-    """Reads a picture of any format that Pillow knows; of an animated one, the first frame.
+    """Reads a PNG, JPEG, JPEG 2000, WebP, AVIF, TIFF, GIF, BMP, TGA or PNM, whatever its name.
+
+    Of an animated one it is the first frame.
 
     HEIC is read where the package pillow-heif is installed. EXIF orientation is applied, colours
     with an ICC profile become sRGB. Broken metadata don't matter, nor that a JPEG lacks its end
@@ -166,7 +173,7 @@ def _read(path: PathLike) -> Picture:
 
 def _rescue(path: PathLike) -> Picture | None:
     """The pixels of a file without its metadata; None if it isn't these that are broken."""
-    with open(path, 'rb') as file:
+    with open_file(path) as file:
         bare = without_metadata(file)
     if bare is None:
         return None
@@ -193,20 +200,31 @@ def _opened(source: PathLike | IO[bytes]) -> Iterator[ImageFile.ImageFile]:
     with warnings.catch_warnings():
         # Remarks on odd metadata, and on pictures that are large but not yet refused.
         warnings.simplefilter('ignore')
-        with _identified(source) as image:
+        with contextlib.ExitStack() as stack:
+            if isinstance(source, (str, os.PathLike)):
+                file: IO[bytes] = stack.enter_context(open_file(source))
+            else:
+                file = source
+            image = stack.enter_context(_identified(file, source))
             width, height = image.size
             if width * height > _LARGE and isinstance(image, JpegImagePlugin.JpegImageFile):
                 scales = (scale for scale in (2, 4) if width * height <= scale**2 * _REDUCED)
                 scale = next(scales, 8)
                 image.draft(None, (max(1, width // scale), max(1, height // scale)))
+            # All of a progressive one lies in memory, whatever the size it is decoded to.
+            is_jpeg = isinstance(image, JpegImagePlugin.JpegImageFile)
+            if not is_jpeg or 'progressive' in image.info:
+                path = source if isinstance(source, (str, os.PathLike)) else 'the picture'
+                check_pixels(path, width, height, PICTURE)
             yield image
 
 
-def _identified(source: PathLike | IO[bytes]) -> ImageFile.ImageFile:
+def _identified(file: IO[bytes], source: PathLike | IO[bytes]) -> ImageFile.ImageFile:
+    """Args: the file, and what names it."""
     try:
-        return Image.open(source)
+        return Image.open(file, formats=_FORMATS)
     except UnidentifiedImageError:
-        if not _is_heic(source):
+        if not _is_heic(file):
             raise
         try:
             import pillow_heif
@@ -216,13 +234,13 @@ def _identified(source: PathLike | IO[bytes]) -> ImageFile.ImageFile:
                 'picture as PNG or JPEG'
             ) from error
         pillow_heif.register_heif_opener()
-        return Image.open(source)
+        file.seek(0)
+        return Image.open(file, formats=('HEIF',))
     except Image.DecompressionBombError:
         # A JPEG is not decoded as a whole if it is that large; its class doesn't mind the size.
-        if not isinstance(source, (str, os.PathLike)):
-            source.seek(0)
+        file.seek(0)
         try:
-            image = JpegImagePlugin.JpegImageFile(source)
+            image = JpegImagePlugin.JpegImageFile(file)
         except SyntaxError:
             image = None
         if image is None or image.size[0] * image.size[1] > _LARGEST_JPEG:
@@ -230,12 +248,10 @@ def _identified(source: PathLike | IO[bytes]) -> ImageFile.ImageFile:
         return image
 
 
-def _is_heic(source: PathLike | IO[bytes]) -> bool:
-    if not isinstance(source, (str, os.PathLike)):
-        return False
-    with open(source, 'rb') as file:
-        size, box = struct.unpack('>I4s', file.read(8).ljust(8, b'\0'))
-        brands = file.read(min(max(0, size - 8), 256))
+def _is_heic(file: IO[bytes]) -> bool:
+    file.seek(0)
+    size, box = struct.unpack('>I4s', file.read(8).ljust(8, b'\0'))
+    brands = file.read(min(max(0, size - 8), 256))
     found = {brands[place : place + 4] for place in range(0, len(brands), 4)}
     return box == b'ftyp' and bool(found & _HEIC)
 
@@ -272,8 +288,8 @@ def _to_array(image: Image.Image) -> np.ndarray:
     """np.array(image) of an RGB picture, without a copy of the whole on the way."""
     width, height = image.size
     pixels = np.empty((height, width, 3), np.uint8)
-    for top in range(0, height, 512):
-        below = min(top + 512, height)
+    for top in range(0, height, _ROWS):
+        below = min(top + _ROWS, height)
         pixels[top:below] = np.asarray(image.crop((0, top, width, below)))
     return pixels
 
@@ -292,24 +308,32 @@ def _orientation(image: Image.Image, bare: Bare | None) -> Any:
 def _split(image: Image.Image, key: Any, path: PathLike) -> tuple[Image.Image, np.ndarray | None]:
     """A picture of mode L, RGB or CMYK, and the alpha of a picture; as of Picture."""
     if image.mode == 'I' or image.mode.startswith('I;16'):
-        values = np.asarray(image).astype(np.int64)
+        values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
             raise UserError(f'{path}: 32-bit gray values; save the picture with 8 or 16 bits')
-        alpha = None if key is None else np.where(values == key, 0, 255).astype(np.uint8)
-        return Image.fromarray(((values + 128) // 257).astype(np.uint8)), alpha
+        alpha = None if key is None else np.where(values == key, np.uint8(0), np.uint8(255))
+        return _by_rows(values, lambda rows: (rows.astype(np.int32) + 128) // 257), alpha
     if image.mode == 'F':
         values = np.asarray(image)
         if not (values.min() >= 0 and values.max() <= 1):
             raise UserError(f'{path}: float values outside [0, 1]; save the picture with 8 bits')
-        return Image.fromarray(np.rint(values * 255).astype(np.uint8)), None
+        return _by_rows(values, lambda rows: np.rint(rows * 255)), None
     is_gray = image.mode in ('1', 'L', 'LA', 'La')
     if image.has_transparency_data:
-        rgba = image.convert('RGBA')
+        rgba = image if image.mode == 'RGBA' else image.convert('RGBA')
         colours = rgba.getchannel('R') if is_gray else rgba.convert('RGB')
         return colours, np.asarray(rgba.getchannel('A'))
     if is_gray:
         return image.convert('L'), None
     return (image if image.mode in ('RGB', 'CMYK') else image.convert('RGB')), None
+
+
+def _by_rows(values: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> Image.Image:
+    """A gray picture of what a function makes of a few rows at a time."""
+    gray = np.empty(values.shape, np.uint8)
+    for top in range(0, len(values), _ROWS):
+        gray[top : top + _ROWS] = function(values[top : top + _ROWS])
+    return Image.fromarray(gray)
 
 
 def hides_all(colours: np.ndarray, alpha: np.ndarray) -> bool | None:
@@ -336,7 +360,14 @@ def ignores_alpha(hiding: Iterable[bool | None]) -> bool:
     return found
 
 
-def over_white(rgba: np.ndarray) -> np.ndarray:
-    """(H, W, 4) uint8, alpha not multiplied in -> (H, W, 3) uint8 on white."""
-    colour, alpha = rgba[..., :3].astype(np.uint16), rgba[..., 3:].astype(np.uint16)
-    return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+def over_white(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """(H, W, 3) and (H, W) uint8, alpha not multiplied in -> (H, W, 3) uint8 on white."""
+    shown = np.empty_like(colours, order='C')
+    for top in range(0, len(colours), _ROWS):
+        rows = slice(top, top + _ROWS)
+        mixed, part = colours[rows].astype(np.uint16), alpha[rows, :, None].astype(np.uint16)
+        mixed *= part
+        mixed += 255 * (255 - part) + 127
+        mixed //= 255
+        shown[rows] = mixed
+    return shown

@@ -179,6 +179,15 @@ def test_values_that_are_not_finite_are_refused(models, official, tmp_path, valu
     assert_same(values(models.kp_detector), before)
 
 
+@pytest.mark.parametrize('kind', ['int8', 'uint8', 'bool', 'int64'])
+def test_weights_that_are_no_fractions_are_refused(models, official, tmp_path, kind):
+    """Such as packed ones, whose scales are elsewhere."""
+    bias = official['kp_detector']['jacobian.bias'].astype(kind)
+    path = change(official, tmp_path, 'kp_detector', jacobian__bias=bias)
+    with pytest.raises(UserError, match=f'jacobian.bias is {kind}; save the weights as float32'):
+        load_checkpoint(path, kp_detector=models.kp_detector)
+
+
 def test_checkpoint_goes_before_the_config(models, official):
     config = dict(CONFIG, ckpt_model={'generator': 'absent', 'kp': 'absent', 'discriminator': None})
     assert load_models(config, models, LEGACY) == ()

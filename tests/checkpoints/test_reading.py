@@ -211,6 +211,27 @@ def test_tensor_views_and_dtypes(tmp_path, form):
     assert np.array_equal(array.view('<u4') >> 16, upper)
 
 
+@pytest.mark.parametrize('form', [torch_zip, torch_legacy])
+def test_a_stride_along_one_number_is_never_taken(tmp_path, form):
+    body = network(tensor((1, 4), (2**62, 1)))
+    (tmp_path / 'x').write_bytes(form(body))
+    state = read_checkpoint(tmp_path / 'x').networks['generator']
+    assert np.array_equal(state['first.conv.weight'], np.zeros((1, 4)))
+
+
+def test_bfloat16_counts_as_the_float32_that_it_becomes(tmp_path):
+    """Views of one storage may take four times the file, and 64 KB."""
+    side = 2**9
+    shared = storage('0', side**2, 'torch.BFloat16Storage')
+    views = [text(f'k{n}') + tensor((side, side), (1, side), of=shared) for n in range(3)]
+    for count in (2, 3):
+        body = b'}' + text('generator') + b'}(' + b''.join(views[:count]) + b'us'
+        (tmp_path / f'{count}').write_bytes(torch_zip(body, bytes(2 * side**2)))
+    assert len(read_checkpoint(tmp_path / '2').networks['generator']) == 2
+    with pytest.raises(UserError, match='far more memory'):
+        read_checkpoint(tmp_path / '3')
+
+
 def test_single_networks_of_any_kind(tmp_path):
     arrays = {'features.0.weight': np.ones((2, 3), np.float32), 'classifier.bias': np.zeros(4)}
     write_npz(tmp_path / 'x.npz', arrays)

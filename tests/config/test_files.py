@@ -1,5 +1,6 @@
 """Config files: what can't be read, and where things are looked for."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -46,10 +47,37 @@ FILES = [  # what a file holds, what the message must say
     ('a: "D:\\clips"', 'in "double quotes" a \\ begins one: write paths with / or without quotes'),
     ('[' * 20000, 'nested too deeply'),
     ('&a [*a]', 'must hold the sections of a config'),
+    ('a: 1:59:59', 'line 1: not valid YAML for a config: 1:59:59: a number to the base 60'),
+    ('a: 1:59.5', 'a number to the base 60'),
+    ('a: ' + '9' * 101, 'line 1: not valid YAML for a config: a number of 101 characters'),
+    ('a: 0x' + 'f' * 5000, 'a number of 5002 characters'),
+    ('? 0x' + 'f' * 5000 + '\n: 1', 'a number of 5002 characters'),
+    ('a: ' + 'x' * 5000, 'a text of 5000 characters'),
+    ('? ' + 'x' * 5000 + '\n: 1', 'a text of 5000 characters'),
+    ('a: 2024-02-29', 'line 1: not valid YAML for a config: timestamp 2024-02-29: put a text in'),
+    ('a: !!timestamp x', 'not valid YAML'),
+    ('a: !!binary AAAA', 'line 1: not valid YAML for a config: binary AAAA'),
+    ('a: !!set {b, c}', 'line 1: not valid YAML for a config: set'),
+    ('a: !b c', 'line 1: not valid YAML for a config: !b c'),
+    ('a: =', 'not valid YAML'),
+    ('a: !!int ""', 'not valid YAML: a value does not suit its !!type'),
+    ('a: !!float ""', 'not valid YAML: a value does not suit its !!type'),
+    ('a: !!bool x', 'not valid YAML: a value does not suit its !!type'),
+    ('a: !!int x', 'not valid YAML'),
+    ('#' * 2**20 + '\na: 1', 'larger than 1 MB'),
+    ('[' + 'a,' * 20_000 + ']', 'more than 20000 keys and values'),
+    # Each has four times the keys of the one before.
+    (
+        'a0: &a0 {x: 1, y: 2}\n'
+        + ''.join(f'a{n + 1}: &a{n + 1} {{<<: [{f"*a{n}, " * 4}]}}\n' for n in range(5)),
+        'line 6: not valid YAML for a config: more than 1000 keys with those merged by <<',
+    ),
+    ('a: &a {<<: *a}', 'a: unknown key'),
+    ('x' * 100 + ': 1', f'{"x" * 40}...{"x" * 37}: unknown key'),
 ]
 
 
-@pytest.mark.parametrize(('text', 'words'), FILES)
+@pytest.mark.parametrize(('text', 'words'), FILES, ids=[ascii(text[:30]) for text, _ in FILES])
 def test_unreadable_file(tmp_path, text, words):
     path = tmp_path / 'c.yaml'
     path.write_text(text, encoding='utf-8')
@@ -63,9 +91,28 @@ def test_missing_file_folder_and_bytes(tmp_path):
         load_config(tmp_path / 'none.yaml')
     with pytest.raises(UserError, match='cannot be read as a config: Is a directory'):
         load_config(tmp_path)
+    for device in ('/dev/zero', '/dev/stdin'):
+        with pytest.raises(UserError, match='cannot be read as a config: is no file'):
+            load_config(device)
+    for name in ('a\0b', 'a\ud800b'):
+        with pytest.raises(UserError, match='no file can have this name'):
+            load_config(name)
+    os.mkfifo(tmp_path / 'pipe.yaml')
+    with pytest.raises(UserError, match=r'pipe\.yaml: cannot be read as a config: is no file'):
+        load_config(tmp_path / 'pipe.yaml')
     (tmp_path / 'x.yaml').write_bytes(b'a: \xff\xfe')
     with pytest.raises(UserError, match=r'x\.yaml: not valid YAML'):
         load_config(tmp_path / 'x.yaml')
+
+
+@pytest.mark.parametrize('text', ['a\\0b', 'a\\ud800b', 'a\\e[31mb', 'a\\nb'])
+def test_no_path_has_control_characters(tmp_path, text):
+    path = tmp_path / 'c.yaml'
+    lines = (CONFIGS / 'vox-256.yaml').read_text(encoding='utf-8')
+    path.write_text(lines.replace('root_dir: data/vox-png', f'root_dir: "{text}"'))
+    with pytest.raises(UserError, match=r'root_dir: must be a text, not ') as error:
+        load_config(path, ['dataset_params'])
+    assert str(error.value).isprintable()
 
 
 @pytest.mark.parametrize('text', ['1e-4', '1E-4', '1.e-4', '+1e-04', '.1e-3', '1.0e-4', '0.0001'])

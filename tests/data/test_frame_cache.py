@@ -173,6 +173,25 @@ def test_a_harmed_entry_only_costs_time(tmp_path, harm):
         assert entry.read_bytes() == whole
 
 
+def test_a_flipped_bit_in_header_or_table_makes_the_entry_anew(tmp_path, cache):
+    path, images = write_strip(tmp_path / 'a.png', noise(3)), noise(3)
+    assert fill(cache, path) == ([], [], 0, '', [])
+    [entry] = entries(cache.folder)
+    whole = entry.read_bytes()
+    table = len(whole) - 3 * frame_cache._ROW.itemsize
+    for place in (*range(frame_cache._HEAD), *range(table, len(whole))):
+        for bit in (1, 128):
+            flipped = bytearray(whole)
+            flipped[place] ^= bit
+            entry.write_bytes(flipped)
+            assert cache.find(path, (SIZE, SIZE)) is None
+            for number, image in enumerate(images):  # of this frame, what was flipped may tell
+                found = read_entry(entry, [number])
+                assert found is None or np.array_equal(found[0], image)
+    assert fill(cache, path) == ([], [], 0, '', [])
+    assert entry.read_bytes() == whole
+
+
 def test_filling_is_said_once_and_without_a_bar_in_a_log(tmp_path, capsys):
     write_strip(tmp_path / 'train' / 'a.png', noise(6))
     for said in ('note: 1 clips are decoded into {}, once\n', ''):

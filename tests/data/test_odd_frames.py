@@ -76,3 +76,14 @@ def test_turned_frames_are_those_that_viewers_show(data, tmp_path):
     np.testing.assert_array_equal(clip.read([1])[0], np.rot90(stored, -1))
     with pytest.raises(UserError, match=r'cut-midway/2\.jpg'):
         list(dataset.video(dataset.names.index('cut-midway')).frames())
+
+
+def test_links_in_a_circle_are_named_and_left_out(tmp_path, capsys):
+    write_strip(tmp_path / 'train' / 'a.png', frames(3))
+    for name in ('x.mp4', 'y.png', 'z'):
+        (tmp_path / 'train' / name).symlink_to(name)
+    for _ in range(2):  # with and without a cache that is filled
+        data = FramesDataset(tmp_path, (SIZE, SIZE, 3), cache_dir=tmp_path / 'cache')
+        assert len(data) == 1
+        error = capsys.readouterr().err
+        assert '2 of 3 clips' in error and 'x.mp4: too many levels of symbolic links' in error

@@ -62,6 +62,25 @@ def test_messages_on_a_full_disk(tmp_path):
     assert err == 'error: No space left on device: free space or choose another output\n'
 
 
+@pytest.mark.parametrize('say', ['note(x)', 'warn(x)', 'warnings.warn(x)', 'raise UserError(x)'])
+def test_control_characters_are_shown_and_obeyed_by_no_terminal(tmp_path, say):
+    """Names from files of others may turn a terminal's title, colours or direction."""
+    odd = ['\x1b[31m', '\x07', '\x7f', '\x85', '\x9b1m', '\udcff', '\u2028', '\u202e', '\r']
+    body = f'from modules.runtime.messages import note, warn\nx = {".".join(odd)!a}\n{say}'
+    _, _, err = run_main(body, '', tmp_path)
+    assert err.count('\n') == 1 and err[:-1].isprintable()
+    shown = ['\\x1b[31m', '\\x07', '\\x7f', '\\x85', '\\x9b1m', '\\udcff', '\\u2028', '\\u202e']
+    if 'warnings' not in say:  # which are sentences of libraries
+        assert err.endswith('.'.join([*shown, '\\r']) + '\n')
+
+
+def test_names_of_all_languages_are_shown_as_they_are(tmp_path):
+    names = ['Größe 1.png', 'été', 'пример', '例', 'भाषा', 'a\u200db', 'a\u202fb', '😀']
+    body = f'from modules.runtime.messages import note\nfor x in {names!a}: note(x)'
+    _, _, err = run_main(body, '', tmp_path)
+    assert err.splitlines() == [f'note: {name}' for name in names]
+
+
 def test_system_errors_are_worded_by_what_mends_them(tmp_path):
     for number, mend in ((errno.EACCES, 'change its permissions'), (errno.ENOSPC, 'free space')):
         body = f'raise OSError({number}, "x", "file.dat")'

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.support.crafted import (
+    FACTS,
     boxed,
     boxed_network,
     call,
@@ -95,6 +96,10 @@ def containers():
         ),
         'legacy-length-negative': torch_legacy(good, length=-1),
         'legacy-no-numbers': torch_legacy(good, numbers=b''),
+        # None of its pickles is too long, but all together.
+        'legacy-many-opcodes': torch_legacy(b']q\x00' + b'h\x00q\x00' * 150_000 + good).replace(
+            FACTS, FACTS[:2] + b']q\x00' + b'h\x00q\x00' * 150_000 + FACTS[2:]
+        ),
         'legacy-cut-at-length': torch_legacy(good)[: -16 - 5],
         'legacy-other-version': torch_legacy(good).replace(b'M\xe9\x03', b'M\xe8\x03'),
         'legacy-big-endian': torch_legacy(good).replace(b'little_endian\x88', b'little_endian\x89'),
@@ -144,6 +149,16 @@ def containers():
         'safetensors-shape': safetensors(weight(shape=[2**40])),
         'safetensors-shape-overflow': safetensors(weight(shape=[2**32, 2**32, 2**32])),
         'safetensors-dtype': safetensors(weight(dtype='OBJ')),
+        'safetensors-complex': safetensors(weight(dtype='C64', shape=[2])),
+        'safetensors-unsigned': safetensors(weight(dtype='U32')),
+        'safetensors-17-axes': safetensors(weight(shape=[4] + [1] * 16)),
+        'safetensors-65-axes': safetensors(weight(shape=[1] * 65, dtype='F8_E5M2'), b'\0'),
+        'safetensors-axis-2**31': safetensors(
+            weight(shape=[0, 2**31], data_offsets=[0, 0], dtype='BF16'), b''
+        ),
+        'safetensors-axes-2**62': safetensors(
+            weight(shape=[0, 2**62, 2**62], data_offsets=[0, 0], dtype='BF16'), b''
+        ),
         'safetensors-short': safetensors(weight(), data=bytes(15)),
         'safetensors-long': safetensors(weight(), data=bytes(17)),
         'safetensors-others': safetensors({'a': weight()['generator.first.conv.bias']}),

@@ -107,6 +107,12 @@ PICKLES = {
     'function-as-weight': network(name('collections.OrderedDict')),
     'text-as-weight': network(TOUCH),
     'list-of-networks': b']',
+    'copied-dict': network(
+        b'](' + (b'](' + 2 * integer(1) + b'e') * 2_000 + b'eq\x01'
+        + name('collections.OrderedDict') + b'q\x02](' + b'h\x02h\x01\x85R' * 2_000 + b'e0'
+    ),
+    'long-global': text('a' * 1_000) + b'q\x01h\x01\x93',
+    'call-of-20': network(call('collections.OrderedDict', b'N' * 20)),
     'number': integer(5),
     'nothing': b'}',
     'empty': b'',
@@ -120,6 +126,9 @@ NUMPY_PICKLES = {
     'dates': network(array((1,), b'\x00' * 8, 'M8')),
     'dtype-list': call('numpy.dtype', b'](' + text('f4') + b'e'),
     'dtype-laughs': call('numpy.dtype', LAUGHS),
+    # Slow, if all of the text is looked at each time.
+    'dtype-long': text('<' * 2**20) + b'q\x01' + name('numpy.dtype') + b'q\x02]('
+    + b'h\x02(h\x01tR' * 2_000 + b'e',
     'dtype-deep': call('numpy.dtype', b']' * 100_000 + b'a' * 99_999),
     'shape-laughs': network(array((), b'') + b'(' + integer(1) + LAUGHS + dtype('f4') + b'NNtb'),
     'codec-laughs': call('_codecs.encode', LAUGHS, LAUGHS),
@@ -201,6 +210,7 @@ TORCH_PICKLES = {
         call('torch._utils._rebuild_tensor_v2', TOUCH, b'N', b'N', b'N', b'N', b'N')
     ),
     'parameter-of-text': network(call('torch._utils._rebuild_parameter', TOUCH, b'N', b'N')),
+    'storage-key-long': network(tensor((4,), (1,), of=storage(key='0' * 41))),
     'storage-as-weight': network(storage()),
     'shared-storage-bomb': b'}(' + text('x') + storage(length=2**18) + b'q\x05'
     + text('generator') + b'}('

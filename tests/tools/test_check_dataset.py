@@ -47,6 +47,22 @@ def row(lines, what):
     return next(line.split(None, 1)[1] for line in lines if line.strip().startswith(what + ' '))
 
 
+def test_links_in_a_circle_and_names_of_control_characters(tmp_path, check):
+    """What is said is what training meets; see tests/data/test_odd_frames.py."""
+    write_strip(tmp_path / 'train' / 'a.png', frames(3))
+    for name in ('x.mp4', 'y.png', 'z\x1b[31m\n.mp4'):
+        (tmp_path / 'train' / name).symlink_to(name)
+    lines = check(tmp_path)
+    assert row(lines, 'clips') == 'strip (1)'
+    assert '  warning: 3 clips are broken, left out:' in lines
+    for name in ('x.mp4', 'y.png', 'z\\x1b[31m\\n.mp4'):
+        folder = tmp_path / 'train'
+        assert any(
+            line.startswith(f'    {folder}/{name}: too many levels of symbolic links')
+            for line in lines
+        )
+
+
 def test_counts_kinds_frames_ids(tmp_path, check):
     write_mixed(tmp_path / 'train', count=3)
     write_video(tmp_path / 'test' / '1#a.mp4', frames(5), fps=10)
