@@ -100,9 +100,10 @@ def main() -> None:
     from tools.page.files import open_files
 
     with open_files(60 * options.keep_minutes, round(20e6 * options.max_mb)) as files:
-        # Read by Gradio, too, which makes folders as it is imported.
+        # Gradio makes folders as it is imported: they lie here, too.
         os.environ['GRADIO_TEMP_DIR'] = str(files.folder)
-        tempfile.tempdir = str(files.spool)
+        # So does what libraries put down for a while, here and in the processes that compute.
+        os.environ['TMPDIR'] = tempfile.tempdir = str(files.spool)
         from tools.page.examples import make_examples
         from tools.page.jobs import JobQueue
         from tools.page.server import build_site, serve

@@ -219,3 +219,30 @@ def test_a_picture_as_result(tmp_path, given):
     given |= {'result_video': tmp_path / 'one.png', 'frames': 1}
     assert Worker().run(job_options(given)).frame_count == 1
     assert Image.open(tmp_path / 'one.png').size == (64, 64)
+
+
+@pytest.mark.parametrize('more', [{}, {'source_crop': (4, 4, 50, 50), 'size': (96, 80)}])
+def test_a_second_clip_side_by_side(tmp_path, given, more):
+    """By the way: both are what two jobs would have made; the result's size is the result's."""
+    given |= more
+    beside = tmp_path / 'beside.mp4'
+    done = Worker().run(job_options(given), beside=beside)
+    assert done.written == (given['result_video'], beside)
+    alone, wide = tmp_path / 'alone.mp4', tmp_path / 'wide.mp4'
+    Worker().run(job_options({**given, 'result_video': alone}))
+    unscaled = {**given, 'result_video': wide, 'side_by_side': True, 'size': None}
+    Worker().run(job_options(unscaled))
+    assert given['result_video'].read_bytes() == alone.read_bytes()
+    assert beside.read_bytes() == wide.read_bytes()
+
+
+def test_a_cancelled_job_leaves_no_second_clip(tmp_path, given):
+    seen = []
+    with pytest.raises(JobCancelledError):
+        Worker().run(
+            job_options(given),
+            progress=lambda done, total: seen.append(done),
+            cancelled=lambda: bool(seen),
+            beside=tmp_path / 'beside.mp4',
+        )
+    assert not list(tmp_path.glob('*.mp4')) and not list(tmp_path.glob('.*'))

@@ -204,7 +204,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
 # What the work notes on its way, and the sentence for it; '' leaves it out.
 NOTES = (
     (r'the bundled networks have seen', 'note_bundled'),
-    (r'looking for ', ''),
+    (r'(looking for|compiling for) ', ''),
     (r'not cropped, for it is as the model wants it: (?P<name>.*)', 'note_whole'),
     (r'cropped to (?P<box>[\d.,-]+): .* in (?P<name>.*)', 'note_cropped'),
 )

@@ -140,5 +140,6 @@ def test_ended_by_a_signal_it_leaves_nothing(tmp_path, number, interruptible):
 
 def test_wrong_options_are_one_line(tmp_path):
     pytest.importorskip('gradio', reason='the page needs the packages of requirements-web.txt')
-    with pytest.raises(AssertionError, match=r'error: --host 203.0.113.1 --port 0: .*; try another'):
+    error = r'error: --host 203\.0\.113\.1 --port 0: .*; try another'
+    with pytest.raises(AssertionError, match=error):
         PageServer(tmp_path, '--host', '203.0.113.1').__enter__()
