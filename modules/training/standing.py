@@ -16,10 +16,14 @@ class Standing(NamedTuple):
     stale: int = 0  # validations since
 
     def after(self, epoch: int, figures: Mapping[str, float], best_by: str) -> 'Standing':
-        """The standing after one more validation; equal figures are no better."""
+        """The standing after one more validation.
+
+        Equal figures are no better. As long as the figure can't be had, as AKD where no joint is
+        found again, nothing is waited for.
+        """
         if is_better(figures[best_by], self.figures.get(best_by, math.nan), best_by):
             return self._replace(figures=dict(figures), epoch=epoch, stale=0)
-        return self._replace(stale=self.stale + 1)
+        return self._replace(stale=self.stale + 1) if self.figures else self
 
 
 def is_better(value: float, before: float, figure: str) -> bool:

@@ -169,6 +169,8 @@ class Validation:
         """The figures for a reader, and whether they are the best so far."""
         values = ', '.join(f'{DEFINITIONS[name].title} {figures[name]:.4g}' for name in figures)
         by = DEFINITIONS[self.best_by].title
+        if not self.standing.figures:
+            return f'{values}; no {by} so far'
         if self.standing.stale == 0:
             return f'{values}; the best so far by {by}'
         return f'{values}; the best by {by} was {self.standing.figures[self.best_by]:.4g}'

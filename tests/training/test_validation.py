@@ -219,7 +219,7 @@ def test_without_joints_there_is_no_akd(tmp_path):
         ((3, 2, 2, 4), 'l1', 2, 2),
         ((3, 2, 2, 4), 'psnr', 4, 0),
         ((np.nan, 2, np.nan), 'akd', 2, 1),
-        ((np.nan,), 'akd', 0, 1),
+        ((np.nan, np.nan), 'akd', 0, 0),
     ],
 )
 def test_what_is_better(values, by, best, stale):
@@ -237,6 +237,15 @@ def test_a_standing_counts_for_the_same_figures_only(dataset):
     assert validation_of(dataset, held, patience=4, every=2).standing.epoch == 3
     assert validation_of(dataset, held, best_by='psnr').standing.epoch == 0
     assert validation_of(dataset, held, num_frames=2).standing.epoch == 0
+
+
+def test_as_long_as_no_joint_is_found_nothing_is_the_best(dataset):
+    """Networks that have learnt nothing paint no square."""
+    validation = validation_of(dataset, best_by='akd', patience=1)
+    figures = validation.run(make_trainer(tiny_config()).models, 1)
+    assert np.isnan(figures['akd']) and figures['mkr'] == 1
+    assert validation.line(figures).endswith('AKD nan, MKR 1; no AKD so far')
+    assert not validation.over and not validation.standing.figures
 
 
 def test_when_it_is_due(dataset):
