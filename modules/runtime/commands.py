@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn, TextIO
 
-from modules.runtime.errors import OUTPUT_ERRORS, UserError
+from modules.runtime.errors import OUTPUT_ERRORS, UserError, output_error_text
 from modules.runtime.messages import warn
 
 # What it says when nobody reads our messages any more: a closed pipe, a closed terminal.
@@ -68,11 +68,16 @@ def run_command(main: Callable[[], None]) -> NoReturn:
     Warnings are shown in one line, too. The work goes on if nobody reads what is printed, as in
     `python demo.py | true`, or can read it (`2>&-`).
     """
-    warnings.showwarning = lambda message, *_: warn(str(message))
+    show_warnings_in_lines()
     _open_closed_streams()
     for name in ('stdout', 'stderr'):
         setattr(sys, name, _shielded(getattr(sys, name)))
     sys.exit(_exit_status(main))
+
+
+def show_warnings_in_lines() -> None:
+    """Python's warnings are told as our own are."""
+    warnings.showwarning = lambda message, *_: warn(str(message))
 
 
 def _exit_status(main: Callable[[], None]) -> int:
@@ -87,11 +92,7 @@ def _exit_status(main: Callable[[], None]) -> int:
     except OSError as error:
         if error.errno not in OUTPUT_ERRORS:
             raise
-        where = f' ({error.filename})' if error.filename else ''
-        mend = 'free space or choose another output'
-        if error.errno == errno.EACCES:  # an input may be meant as well
-            mend = 'change its permissions or choose another path'
-        message = f'{os.strerror(error.errno)}{where}: {mend}'
+        message = output_error_text(error)
     else:
         return 0
     print('error: ' + ' '.join(message.split()), file=sys.stderr)
