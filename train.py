@@ -66,6 +66,8 @@ def parse_arguments() -> argparse.Namespace:
         '--dry_run', action='store_true', help='print the resolved options and write nothing'
     )
     options = parser.parse_args()
+    if options.data is not None and not options.data.is_dir():
+        parser.error(f'--data {options.data}: no such folder; give that of the clips')
     if options.resume is True:
         if options.save_dir is None:
             parser.error('--resume alone needs --save_dir, the folder of the run')

@@ -30,7 +30,8 @@ from modules.runtime.locks import folder_of_one_run
 from modules.runtime.messages import note, warn
 from modules.runtime.process import available_cores
 from tools.dataset_preparing.choosing import AUTO, CROPS, FACE
-from tools.dataset_preparing.preparing import Preparation, Prepared, Settings
+from tools.dataset_preparing.outcome import Prepared, Settings
+from tools.dataset_preparing.preparing import Preparation
 from tools.dataset_preparing.report import write_report
 from tools.dataset_preparing.sources import find_sources
 from tools.dataset_preparing.splitting import CLIP, PERSON, TEST, TRAIN

@@ -81,8 +81,6 @@ def look_at_data(folder: Path) -> Data:
     Raises:
         UserError: there is no clip to train on, or none can be opened.
     """
-    if not folder.is_dir():
-        raise UserError(f'--data {folder}: no such folder; give that of the clips')
     part = list_part(folder, is_train=True)
     names = part.clips[:: max(1, len(part.clips) // OPENED)]
 

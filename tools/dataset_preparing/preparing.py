@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from modules.animation.faces import INSTALL, has_face_detector
 from modules.animation.track_clips import clip_name
@@ -28,71 +27,20 @@ from tools.dataset_preparing.choosing import (
 )
 from tools.dataset_preparing.duplicates import find_duplicates
 from tools.dataset_preparing.jobs import Done, apart
+from tools.dataset_preparing.outcome import (
+    LeftOut,
+    Part,
+    Prepared,
+    Settings,
+    faults_of,
+    why_nothing,
+)
 from tools.dataset_preparing.sources import Source, identity, too_long
 from tools.dataset_preparing.splitting import TEST, TRAIN, Piece, split
 from tools.dataset_preparing.survey import Survey
 
 STATE = '.prepared'  # folder of the records, within that of the data set
 ASKED = 24  # clips in which faces are looked for, to decide what is cropped
-
-
-class Settings(NamedTuple):
-    """All that a data set depends on, beside the clips."""
-
-    size: int
-    format: str
-    crop: str
-    fps: Fraction
-    rules: Rules
-    split: str
-    test: float
-    seed: int
-
-    def to_json(self) -> dict[str, Any]:
-        return {**self._asdict(), 'fps': str(self.fps), 'rules': self.rules._asdict()}
-
-
-class Part(NamedTuple):
-    """A clip of the data set."""
-
-    file: str  # below the folder
-    source: Source
-    track: Track
-    part: str  # 'train' or 'test'
-
-    def to_json(self, survey: Survey) -> dict[str, Any]:
-        fps = survey.fps
-        return {
-            'file': self.file,
-            'part': self.part,
-            'id': self.source.person,
-            'source': self.source.name,
-            'seconds': [round(float(number / fps), 3) for number in self.track[:2]],
-            'frames': self.track.frame_count,
-            'fps': str(fps),
-            'box': [round(value, 2) for value in self.track.box],
-        }
-
-
-class LeftOut(NamedTuple):
-    """A clip, or parts of it, that are not in the data set."""
-
-    source: str
-    what: str  # 'broken', 'duplicate', 'still', 'short', 'small', 'nothing'
-    tracks: int  # how many; 0 for the whole clip
-    why: str
-
-
-class Prepared(NamedTuple):
-    """What has become of all clips."""
-
-    crop: str  # what was cropped
-    level: str  # what is kept together by the split
-    parts: list[Part]
-    left_out: list[LeftOut]
-    surveys: dict[str, Survey]
-    written: int  # now; the other parts were there
-    notes: list[str]
 
 
 class Preparation:
@@ -161,10 +109,10 @@ class Preparation:
         tracks = self._tracks(used, crop, left_out)
         chosen = {name: choose(found, used[name], self.settings.rules) for name, found in tracks}
         for name, of_clip in chosen.items():
-            left_out += _faults(name, of_clip, self.settings.rules, crop)
+            left_out += faults_of(name, of_clip, self.settings.rules, crop)
         parts, level, units = self._split(chosen)
         if not parts:
-            raise UserError(_why_nothing(self.sources, left_out, chosen, self.settings))
+            raise UserError(why_nothing(self.sources, left_out, chosen, self.settings))
         written = self._carry_out(parts, used, units, left_out)
         parts = [part for part in parts if (self.out / part.file).exists()]
         notes = [f'{name}: {note}' for name, found in used.items() for note in found.notes]
@@ -327,36 +275,3 @@ def _remove(path: Path) -> None:
 def _remove_empty(folder: Path) -> None:
     if not any(folder.iterdir()):
         folder.rmdir()
-
-
-def _faults(name: str, chosen: Chosen, rules: Rules, crop: str) -> list[LeftOut]:
-    """Lines about what is left out of a clip."""
-    whys = {
-        'still': 'nothing moves',
-        'short': f'shorter than --min_frames {rules.min_frames}',
-        'small': f'smaller than --min_size {rules.min_size}, the largest {chosen.largest:.0f}',
-    }
-    found = [LeftOut(name, what, count, whys[what]) for what, count in chosen.faults.items()]
-    if not chosen.tracks and not found:
-        found.append(LeftOut(name, 'nothing', 0, f'no {crop} is found in it'))
-    return found
-
-
-def _why_nothing(
-    sources: Sequence[Source],
-    left_out: Sequence[LeftOut],
-    chosen: Mapping[str, Chosen],
-    settings: Settings,
-) -> str:
-    """The line where there is no data set."""
-    counts = Counter(each.what for each in left_out)
-    largest = max((each.largest for each in chosen.values()), default=0.0)
-    if largest and counts['small'] == max(counts.values()):
-        even = int(largest) // 2 * 2
-        mend = f'the largest is {largest:.0f} pixels; give --size {even}, or a lower --min_size'
-    elif counts['short'] and counts['short'] == max(counts.values()):
-        mend = f'all are shorter than {settings.rules.min_frames} frames; give --min_frames'
-    else:
-        mend = min(left_out).why if left_out else 'nothing is found'
-    told = ', '.join(f'{count} {what}' for what, count in sorted(counts.items()))
-    return f'no clip of {len(sources)} is of use ({told}): {mend}'

@@ -17,7 +17,7 @@ from modules.runtime.errors import UserError
 from modules.runtime.files import atomic_output
 from modules.video import write_picture
 from tools.dataset_preparing import jobs
-from tools.dataset_preparing.preparing import Part, Prepared, Settings
+from tools.dataset_preparing.outcome import Part, Prepared, Settings
 from tools.dataset_preparing.splitting import TEST, TRAIN
 from tools.markdown import table
 
