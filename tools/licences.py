@@ -30,7 +30,8 @@ _HEAD = """\
 
 What the packages that this project needs say of their licences, for the versions in
 `requirements-cpu.lock` and in the requirements of extras. Made by `make licences`. The GPU build of
-PaddlePaddle brings NVIDIA's libraries along, which have a licence of their own.
+PaddlePaddle brings NVIDIA's libraries along, which have a licence of their own. The wheels of av
+and imageio-ffmpeg bring builds of FFmpeg with x264 along, which are under the GPL.
 
 """
 
@@ -46,6 +47,7 @@ def main() -> None:
 def rows() -> Iterator[Sequence[str]]:
     """(package, version, licence, file) of each, by name."""
     named: dict[str, str] = {}
+    before = known_rows()
     for source in SOURCES:
         for name in _NAME.findall((ROOT / source).read_text(encoding='utf-8')):
             named.setdefault(name, source)
@@ -53,9 +55,18 @@ def rows() -> Iterator[Sequence[str]]:
         try:
             metadata = importlib.metadata.metadata(name)
         except importlib.metadata.PackageNotFoundError:
-            yield name, '', 'not installed where this was made', source
+            yield before.get(name) or (name, '', 'not installed where this was made', source)
         else:
             yield name, metadata['Version'], licence_of(metadata.json), source
+
+
+def known_rows() -> dict[str, Sequence[str]]:
+    """Rows of the document as it stands, by package: some are for another Python than this."""
+    if not OUT.exists():
+        return {}
+    lines = OUT.read_text(encoding='utf-8').splitlines()
+    found = (line.strip('| ').split(' | ') for line in lines if line.startswith('| '))
+    return {cells[0]: cells for cells in found if len(cells) == 4 and cells[1]}
 
 
 def licence_of(metadata: Mapping[str, Any]) -> str:
