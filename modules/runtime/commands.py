@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TextIO
 
 from modules.runtime.errors import OUTPUT_ERRORS, UserError
-from modules.runtime.messages import printable, warn
+from modules.runtime.messages import printable, shortened, warn
 
 # What it says when nobody reads our messages any more: a closed pipe, a closed terminal.
 _READER_LEFT = (errno.EPIPE, errno.EIO)
@@ -85,12 +85,15 @@ def _exit_status(main: Callable[[], None]) -> int:
         print('interrupted', file=sys.stderr)
         return 130
     except OSError as error:
-        if error.errno not in OUTPUT_ERRORS:
+        # No part of this program makes a name of such a length: it is one that was given.
+        if error.errno not in (*OUTPUT_ERRORS, errno.ENAMETOOLONG):
             raise
         where = f' ({error.filename})' if error.filename else ''
         mend = 'free space or choose another output'
         if error.errno == errno.EACCES:  # an input may be meant as well
             mend = 'change its permissions or choose another path'
+        elif error.errno == errno.ENAMETOOLONG:
+            where, mend = f' ({shortened(str(error.filename))})', 'give a shorter one'
         message = f'{os.strerror(error.errno)}{where}: {mend}'
     else:
         return 0
