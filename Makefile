@@ -7,11 +7,15 @@
 # make test-all     likewise, with the optional extras, which it installs
 # make test-quick   checks the style and runs the quick tests of each room: under two minutes
 # make lint    checks the style and the types only
+# make lock    locks the requirements of the CPU anew, once one has changed; needs all four Pythons:
+#              PYTHONS='python3.10 ...'
+# make licences     lists the licences of all packages in doc/licences.md
 # make clean   removes .venv and caches
 #
 # All but clean run setup first, which takes no time once it is done.
 # PYTHON=python3.12 chooses another interpreter than python3 (3.10 to 3.13), and
-# REQUIREMENTS=requirements-cpu.txt the CPU where there is an NVIDIA driver.
+# REQUIREMENTS=requirements-cpu.txt the CPU where there is an NVIDIA driver. For the CPU on Linux,
+# x86_64, packages must have the checksums of requirements-cpu.lock; LOCK= does without.
 
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -21,6 +25,11 @@ PYTHON := $(or $(if $(wildcard $(INSTALLED)),$(realpath $(RUN))),python3)
 endif
 GPU := $(shell [ "$$(uname -m)" = x86_64 ] && nvidia-smi -L >/dev/null 2>&1 && echo yes)
 REQUIREMENTS := $(if $(GPU),requirements.txt,requirements-cpu.txt)
+LOCK := $(if $(filter requirements-cpu.txt,$(REQUIREMENTS)),$(if $(filter \
+    Linux-x86_64,$(shell uname -sm | tr ' ' -)),requirements-cpu.lock))
+TO_INSTALL := $(if $(LOCK),--require-hashes --only-binary :all: -r $(LOCK),\
+    -r $(REQUIREMENTS) -r requirements-dev.txt)
+NO_LOCK_HINT := $(if $(LOCK),; make LOCK= ... does without checksums)
 NO_GPU_HINT := $(if $(GPU),; make REQUIREMENTS=requirements-cpu.txt ... does without the GPU)
 
 define CHECK_PYTHON
@@ -36,29 +45,30 @@ except ImportError:
 endef
 export CHECK_PYTHON
 
-EXTRAS := requirements-faces.txt
+EXTRAS := requirements-faces.txt requirements-export.txt
 # Those that come with packages of their own, which must not change the pinned ones.
 WEB := requirements-web.txt
 BROWSER := requirements-browser.txt
 WEB_INSTALLED := $(VENV)/web-installed
 ARGS :=
 
-.PHONY: setup demo web web-setup demo-train test test-all test-quick lint clean
+.PHONY: setup demo web web-setup demo-train test test-all test-quick lint lock licences clean
 
 # The file $(INSTALLED) is written last and holds a checksum of all that an install depends on, so
 # that neither an interrupted nor an outdated one passes for done.
 setup:
 	@wanted=$$({ "$(PYTHON)" --version && cat $(REQUIREMENTS) requirements-common.txt \
-	    requirements-dev.txt; } 2>&1) || { echo "error: $$wanted" >&2; exit 1; }; \
+	    requirements-dev.txt $(LOCK) && echo '$(TO_INSTALL)'; } 2>&1) \
+	    || { echo "error: $$wanted" >&2; exit 1; }; \
 	wanted=$$(echo "$$wanted" | cksum); \
 	if [ -x $(RUN) ] && [ "$$(cat $(INSTALLED) 2>/dev/null)" = "$$wanted" ]; then exit 0; fi; \
 	"$(PYTHON)" -c "$$CHECK_PYTHON" || exit 1; \
 	echo 'Installing $(REQUIREMENTS) into $(VENV): a few minutes, most of it the download'; \
 	rm -f $(INSTALLED) && "$(PYTHON)" -m venv --clear $(VENV) \
 	    && $(RUN) -m pip install --disable-pip-version-check $(if $(CI),--quiet) \
-	        -r $(REQUIREMENTS) -r requirements-dev.txt \
+	        $(TO_INSTALL) \
 	    && echo "$$wanted" > $(INSTALLED) \
-	    || { echo 'error: the install failed, see above$(NO_GPU_HINT)' >&2; exit 1; }
+	    || { echo 'error: the install failed, see above$(NO_LOCK_HINT)$(NO_GPU_HINT)' >&2; exit 1; }
 
 demo: setup
 	@$(RUN) demo.py --side_by_side
@@ -126,6 +136,12 @@ lint: setup
 	@$(RUN) -m ruff check --quiet
 	@$(RUN) -m ruff format --check --quiet
 	@$(RUN) -m mypy
+
+lock: setup
+	@$(RUN) tools/lock_requirements.py $(PYTHONS)
+
+licences: setup
+	@$(RUN) tools/licences.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from modules.checkpoints.reading import read_checkpoint, read_weights
 from modules.runtime.errors import UserError
-from modules.runtime.files import PathLike
+from modules.runtime.files import PathLike, file_hash
 from modules.runtime.locks import taking_turns
 from modules.runtime.messages import note
 from modules.runtime.user_cache import user_cache
@@ -27,6 +27,11 @@ KNOWN_WEIGHTS = {  # PaddleGAN's, converted from the official ones or trained on
     'vox-512': BASE_URL + 'vox-cpk-512.pdparams',
 }
 CONFIGS = {'vox': 'vox-256.yaml', 'vox-512': 'vox-512.yaml'}  # of each, in config/
+PUBLISHED = {  # checksums that owners of files publish, MD5: here in Paddle's source
+    'https://paddle-hapi.bj.bcebos.com/models/vgg19.pdparams': '23b18bb13d8894f60f54e642be79a0dd',
+}
+# torchvision's files have the first digits of their SHA-256 in their names.
+_IN_NAME = re.compile(r'.+-([0-9a-f]{8,64})\.pth')
 BASE_URL_VARIABLE = 'FOMM_WEIGHTS_URL'  # a mirror: the folder that holds the files
 ATTEMPTS = 4  # that bring nothing, in a row
 PAUSE = 1.0  # seconds between them
@@ -109,8 +114,38 @@ def _download(url: str, target: Path, verify: Callable[[Path], object]) -> None:
         part.path.unlink()
         reason = str(error).rpartition(f'{part.path}: ')[2]
         raise UserError(f'{url}: what came from there is of no use: it {reason}') from error
+    _check_sum(url, part.path, target)
     os.replace(part.path, target)
     part.tag_path.unlink(missing_ok=True)
+
+
+def _check_sum(url: str, path: Path, target: Path) -> None:
+    """Compares a new file with the checksum that its owner publishes, else with that of the first
+    file of this name that came here, which is kept beside it.
+
+    Raises:
+        UserError: it is another file, and is removed.
+    """
+    name, record = target.name, target.with_name(target.name + '.sha256')
+    with open(path, 'rb') as file:
+        found = file_hash(file)
+        file.seek(0)
+        md5 = file_hash(file, 'md5') if url in PUBLISHED else ''
+    in_name = _IN_NAME.fullmatch(name)
+    problem = ''
+    if md5 != PUBLISHED.get(url, '') or (in_name and not found.startswith(in_name[1])):
+        problem = 'its checksum is not the one that its owner publishes; try again later'
+    elif url not in PUBLISHED and in_name is None:
+        if not record.exists():
+            record.write_text(found + '\n', encoding='ascii')
+        elif record.read_text(encoding='ascii', errors='replace').strip() != found:
+            problem = (
+                f'it is another file than the first time; if its owner has replaced it, remove '
+                f'{record} and start again'
+            )
+    if problem:
+        path.unlink()
+        raise UserError(f'{url}: what came from there is of no use: {problem}')
 
 
 class _Part(NamedTuple):

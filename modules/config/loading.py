@@ -16,9 +16,8 @@ import yaml
 
 from modules.config.agreement import contradictions
 from modules.config.schema import REQUIRED, SCHEMA, Entry, Field, OptionalSection
-from modules.runtime.errors import UserError
+from modules.runtime.errors import UserError, shortened
 from modules.runtime.files import PathLike, open_file
-from modules.runtime.messages import shortened
 
 _LINE = 290  # characters of a message
 # The largest published config has 5 KB, 150 keys and values, and numbers of 7 characters.

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from modules.runtime.errors import UserError, reason_of
+from modules.runtime.errors import UserError, reason_of, shortened
 from modules.runtime.files import PathLike, open_file
-from modules.runtime.messages import shortened, warn
+from modules.runtime.messages import warn
 
 
 class Pair(NamedTuple):

@@ -12,7 +12,7 @@ from modules.checkpoints.models import StoredModels
 from modules.eager import EagerEngine, Engine
 from modules.inference.engine import COMPILER_ERRORS, GPU_ERRORS, CompiledEngine, loaded_models
 from modules.ops.precision import DTYPES, check_capability, gpu_capability
-from modules.runtime.errors import UserError
+from modules.runtime.errors import OUTPUT_ERRORS, UserError, reason_of
 from modules.runtime.memory import available_memory
 from modules.runtime.messages import note
 from modules.runtime.process import has_bf16, has_instructions
@@ -158,6 +158,8 @@ def _engine_on_cpu(wanted: _Wanted) -> Engine:
 
 
 def _failure(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno in OUTPUT_ERRORS:
+        return f'its programs can not be written ({reason_of(error)})'
     return f'its compiler failed ({" ".join(str(error).split())[:200]})'
 
 

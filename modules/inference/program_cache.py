@@ -19,6 +19,7 @@ from modules.runtime.user_cache import private_folder
 
 FOLDER = 'programs'
 LIMIT = 3 * 2**30  # bytes of all entries
+ROOM = 2**30  # bytes that must be free to write one: more than the largest takes
 SUMS = 'sums.json'
 _UNFINISHED = '.unfinished-'
 _ABANDONED = 24 * 3600  # seconds after which an unfinished entry has been left by a dead process
@@ -70,7 +71,8 @@ class ProgramCache:
     def _scratch(self, key: str) -> Path:
         if self.folder is not None:
             with contextlib.suppress(OSError):
-                return Path(tempfile.mkdtemp(prefix=f'{_UNFINISHED}{key}-', dir=self.folder))
+                if shutil.disk_usage(self.folder).free >= ROOM:
+                    return Path(tempfile.mkdtemp(prefix=f'{_UNFINISHED}{key}-', dir=self.folder))
         return Path(tempfile.mkdtemp())
 
     def _adopt(self, scratch: Path, key: str) -> None:
@@ -93,13 +95,15 @@ class ProgramCache:
         """Removes what is beyond the limit, and what dead processes left."""
         found = []
         for entry in folder.iterdir():
-            files = list(entry.iterdir())
-            used = max((file.stat().st_mtime for file in files), default=0.0)
-            if entry.name.startswith(_UNFINISHED):
-                if entry.stat().st_mtime < (folder / newest).stat().st_mtime - _ABANDONED:
-                    shutil.rmtree(entry, ignore_errors=True)
-            else:
-                found.append((used, entry, sum(file.stat().st_size for file in files)))
+            # What is none of ours, or is taken away meanwhile, is passed over.
+            with contextlib.suppress(OSError):
+                files = list(entry.iterdir())
+                used = max((file.stat().st_mtime for file in files), default=0.0)
+                if entry.name.startswith(_UNFINISHED):
+                    if entry.stat().st_mtime < (folder / newest).stat().st_mtime - _ABANDONED:
+                        shutil.rmtree(entry, ignore_errors=True)
+                else:
+                    found.append((used, entry, sum(file.stat().st_size for file in files)))
         total = sum(size for _, _, size in found)
         for _, entry, size in sorted(found):
             if total > LIMIT and entry.name != newest:

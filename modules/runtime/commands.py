@@ -90,7 +90,8 @@ def _exit_status(main: Callable[[], None]) -> int:
         print('interrupted', file=sys.stderr)
         return 130
     except OSError as error:
-        if error.errno not in OUTPUT_ERRORS:
+        # No part of this program makes a name of such a length: it is one that was given.
+        if error.errno not in (*OUTPUT_ERRORS, errno.ENAMETOOLONG):
             raise
         message = output_error_text(error)
     else:

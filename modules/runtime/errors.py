@@ -11,12 +11,19 @@ class UserError(Exception):
     """A mistake of the user, in one line that names the thing and its mend. Exit status 2."""
 
 
+def shortened(text: str) -> str:
+    """A text of somebody else's file, as long as a message bears."""
+    return text if len(text) <= 80 else f'{text[:40]}...{text[-37:]}'
+
+
 def output_error_text(error: OSError) -> str:
-    """One of OUTPUT_ERRORS as a user's error: the place, and what helps."""
+    """One of OUTPUT_ERRORS, or a name that is too long, as a user's error: the place, and what helps."""
     where = f' ({error.filename})' if error.filename else ''
     mend = 'free space or choose another output'
     if error.errno == errno.EACCES:  # an input may be meant as well
         mend = 'change its permissions or choose another path'
+    elif error.errno == errno.ENAMETOOLONG:
+        where, mend = f' ({shortened(str(error.filename))})', 'give a shorter one'
     return f'{os.strerror(error.errno or 0)}{where}: {mend}'
 
 

@@ -138,9 +138,9 @@ def open_file(path: PathLike) -> BinaryIO:
     raise OSError(number, what, os.fspath(path))
 
 
-def file_hash(file: BinaryIO) -> str:
-    """SHA-256, in hexadecimal, of the bytes from the file's position on."""
-    digest = hashlib.sha256()
+def file_hash(file: BinaryIO, kind: str = 'sha256') -> str:
+    """SHA-256, or another checksum, in hexadecimal, of the bytes from the file's position on."""
+    digest = hashlib.new(kind, usedforsecurity=False)
     while chunk := file.read(2**22):
         digest.update(chunk)
     return digest.hexdigest()

@@ -34,11 +34,6 @@ def _escaped(character: str) -> str:
     return character.encode('unicode_escape').decode()
 
 
-def shortened(text: str) -> str:
-    """A text of somebody else's file, as long as a message bears."""
-    return text if len(text) <= 80 else f'{text[:40]}...{text[-37:]}'
-
-
 class Listener(Protocol):
     """What hears, in place of the terminal."""
 

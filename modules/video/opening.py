@@ -1,6 +1,7 @@
 """Clips opened, and their tracks chosen. What libav raises about a file becomes one line here."""
 
 import contextlib
+import errno
 import functools
 import os
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ _LISTS = frozenset((
     *('concat', 'dash', 'hls', 'image2', 'image2pipe', 'imf', 'lavfi', 'rtp', 'rtsp', 'sap', 'sdp'),
     *('tty', 'vobsub', 'webm_dash_manifest'),
 ))  # fmt: skip
+_NO_VIDEO = 'not a video; give a video or a folder of pictures'
 # How the names of clips end, in data sets; what libav can play besides is played as well.
 CLIP_SUFFIXES = (
     *('.3g2', '.3gp', '.apng', '.asf', '.avi', '.divx', '.dv', '.f4v', '.flv', '.gif', '.m2t'),
@@ -78,7 +80,7 @@ def open_clip(path: PathLike) -> Iterator[av.container.InputContainer]:
     with _open(path) as container:
         # libav would play a still picture as a clip of one frame.
         if container.format.name.endswith('_pipe'):
-            raise UserError(f'{path}: not a video; give a video or a folder of pictures')
+            raise UserError(f'{path}: {_NO_VIDEO}')
         yield container
 
 
@@ -91,6 +93,8 @@ def _open(path: PathLike) -> av.container.InputContainer:
         except av.error.PermissionError as error:
             raise UserError(f'{path}: no permission to read it; change its permissions') from error
         except av.FFmpegError as error:
+            if error.errno == errno.EINVAL:  # of a format that is not among those above
+                raise UserError(f'{path}: {_NO_VIDEO}') from error
             raise UserError(
                 f'{path}: not a video, or one cut short; download or convert it again'
             ) from error

@@ -1,5 +1,6 @@
 """Downloads of known weights, from a server on this machine that can misbehave."""
 
+import hashlib
 import http.server
 import io
 import os
@@ -17,8 +18,9 @@ import pytest
 
 from modules.checkpoints import download
 from modules.checkpoints.download import KNOWN_WEIGHTS, fetch, fetch_weights
+from modules.checkpoints.frozen import IMAGENET_URL
 from modules.checkpoints.places import find_weights
-from modules.checkpoints.reading import read_weights
+from modules.checkpoints.reading import read_checkpoint, read_weights
 from modules.runtime.errors import UserError
 from tests.support.places import ROOT
 
@@ -83,8 +85,9 @@ def no_pause(monkeypatch):
 
 
 def left(folder):
-    """Files in the cache beside the lock, which stays."""
-    return sorted(path.name for path in folder.iterdir() if path.suffix != '.lock')
+    """Files in the cache beside locks and checksums, which stay."""
+    kept = ('.lock', '.sha256')
+    return sorted(path.name for path in folder.iterdir() if path.suffix not in kept)
 
 
 def test_known_weights_are_paddlegans():
@@ -102,6 +105,48 @@ def test_downloads_once(server, tmp_path):
         assert path.read_bytes() == server.data
     assert server.requests == [('/models/vox-cpk.pdparams', None)]
     assert left(cache) == ['vox-cpk.pdparams']
+
+
+def test_the_checksum_of_the_first_download_is_that_of_all(server, tmp_path):
+    path = fetch_weights('vox', tmp_path, server.url)
+    record = path.with_name('vox-cpk.pdparams.sha256')
+    assert record.read_text() == hashlib.sha256(server.data).hexdigest() + '\n'
+    path.unlink()
+    assert fetch_weights('vox', tmp_path, server.url) == path
+    path.unlink()
+    server.data = checkpoint(seed=1)
+    with pytest.raises(UserError, match='another file than the first time; if its owner') as error:
+        fetch_weights('vox', tmp_path, server.url)
+    assert str(record) in str(error.value) and not path.exists()
+    record.unlink()
+    assert fetch_weights('vox', tmp_path, server.url).read_bytes() == server.data
+
+
+@pytest.mark.parametrize('pinned', ['published', 'in its name'])
+def test_a_file_must_have_the_checksum_that_its_owner_publishes(
+    server, tmp_path, monkeypatch, pinned
+):
+    digest, name = hashlib.sha256(server.data).hexdigest(), 'a.pdparams'
+    if pinned == 'published':
+        checksum = hashlib.md5(server.data).hexdigest()
+        monkeypatch.setitem(download.PUBLISHED, server.url + name, checksum)
+    else:
+        name = f'a-{digest[:8]}.pth'
+    assert fetch(server.url + name, tmp_path, read_checkpoint).read_bytes() == server.data
+    assert [path.name for path in tmp_path.glob('*.sha256')] == []
+    (tmp_path / name).unlink()
+    server.data = checkpoint(seed=1)
+    with pytest.raises(UserError, match='not the one that its owner publishes'):
+        fetch(server.url + name, tmp_path, read_checkpoint)
+    assert not (tmp_path / name).exists() and not (tmp_path / f'{name}.part').exists()
+
+
+def test_the_checksum_of_vgg_is_that_of_paddles_source():
+    from paddle.vision.models import vgg
+
+    url, checksum = vgg.model_urls['vgg19']
+    assert url == IMAGENET_URL
+    assert download.PUBLISHED[url] == checksum
 
 
 def test_names_and_paths(server, tmp_path, monkeypatch):

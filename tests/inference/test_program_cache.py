@@ -217,16 +217,27 @@ def test_runs_at_the_same_time(cache):
     assert entries(cache) == ['key']
 
 
+def test_where_the_disk_is_full_a_temporary_folder_serves(cache, monkeypatch):
+    usage = shutil.disk_usage('.')._replace(free=program_cache.ROOM - 1)
+    monkeypatch.setattr(shutil, 'disk_usage', lambda path: usage)
+    with ProgramCache().fill('key') as scratch:
+        assert scratch.is_dir() and cache not in scratch.parents
+    assert not scratch.exists() and entries(cache) == []
+    monkeypatch.undo()
+
+
 def test_the_least_recently_used_entries_go(cache, monkeypatch):
     monkeypatch.setattr('modules.inference.program_cache.LIMIT', 2500)
     store = ProgramCache()
+    (cache / 'a file of somebody else').touch()
     for number, key in enumerate('abc'):
         with store.fill(key) as scratch:
             (scratch / 'file').write_bytes(bytes(1000))
         for path in (cache / key).iterdir():
             os.utime(path, (number, number))
-    assert entries(cache) == ['b', 'c']
+    assert entries(cache) == ['a file of somebody else', 'b', 'c']
     assert store.find('b')  # is used again
     with store.fill('d') as scratch:
         (scratch / 'file').write_bytes(bytes(1000))
+    (cache / 'a file of somebody else').unlink()
     assert entries(cache) == ['b', 'd']

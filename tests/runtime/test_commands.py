@@ -87,6 +87,9 @@ def test_system_errors_are_worded_by_what_mends_them(tmp_path):
         status, _, err = run_main(body, '', tmp_path)
         assert status == 2 and err.count('\n') == 1
         assert f'(file.dat): {mend}' in err
+    status, _, err = run_main('os.stat("a" * 5000)', '', tmp_path)
+    name = f'{"a" * 40}...{"a" * 37}'
+    assert status == 2 and err == f'error: File name too long ({name}): give a shorter one\n'
     status, _, err = run_main('raise OSError(5, "x")', '', tmp_path)
     assert status == 1 and 'Traceback' in err
 
