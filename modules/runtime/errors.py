@@ -17,7 +17,7 @@ def shortened(text: str) -> str:
 
 
 def output_error_text(error: OSError) -> str:
-    """One of OUTPUT_ERRORS, or a name that is too long, as a user's error: the place and the mend."""
+    """One of OUTPUT_ERRORS, or a name that is too long, as a user's error: place and mend."""
     where = f' ({error.filename})' if error.filename else ''
     mend = 'free space or choose another output'
     if error.errno == errno.EACCES:  # an input may be meant as well
