@@ -7,6 +7,7 @@ import sys
 from functools import cache
 
 import pytest
+
 from tests.support.places import ROOT
 
 DOCUMENTS = [ROOT / 'README.md', ROOT / 'findings' / 'README.md', *sorted(ROOT.glob('doc/*.md'))]
