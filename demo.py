@@ -19,19 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from modules.animation.inputs import choose_config, open_inputs
-from modules.animation.options import (
-    add_crop_options,
-    add_device_options,
-    add_input_options,
-    add_motion_options,
-    add_result_options,
-    add_time_options,
-    check_crop_options,
-    check_motion_options,
-    check_result_options,
-)
-from modules.runtime.commands import ArgumentParser, run_command
+from modules.animation.inputs import open_inputs
+from modules.animation.job_options import check_options, demo_parser
+from modules.runtime.commands import run_command
 from modules.runtime.files import PathLike
 from modules.runtime.messages import note
 from modules.runtime.process import choose_device, prepare_process
@@ -40,19 +30,8 @@ from modules.video import VideoWriter
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
-    add_input_options(parser)
-    add_crop_options(parser)
-    add_time_options(parser)
-    add_motion_options(parser)
-    add_result_options(parser)
-    add_device_options(parser)
-    options = parser.parse_args()
-    choose_config(options)
-    check_crop_options(options)
-    check_motion_options(options)
-    check_result_options(options)
-    return options
+    parser = demo_parser(description=__doc__.split('\n', 1)[0])
+    return check_options(parser.parse_args())
 
 
 def load_checkpoints(

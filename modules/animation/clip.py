@@ -2,11 +2,10 @@
 
 import argparse
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import paddle
-from tqdm import tqdm
 
 from modules.animation.animator import Painter, detect_all, detected, paint, paint_moving
 from modules.animation.batches import twice
@@ -41,10 +40,12 @@ from modules.checkpoints.models import StoredModels
 from modules.eager import Engine
 from modules.inference.choice import build_engine
 from modules.runtime.errors import UserError
-from modules.runtime.messages import note
+from modules.runtime.messages import note, say, watched
 from modules.util import Keypoints
 from modules.video import VideoWriter, map_repeated
 from modules.video.prefetch import prefetch
+
+PAINTING = 'on '  # begins the title of the bar of the frames that are made
 
 
 def keypoint_detection(engine: Engine) -> Detect:
@@ -81,7 +82,7 @@ def crop(options: argparse.Namespace, inputs: Inputs, engine: Engine) -> Crops:
             first = [] if crops.driving is None else [crops.driving.box(0)]
             shown.append((driving.first, first))
         write_crop_picture(options.show_crop, shown)
-        print(f'written: {options.show_crop}')
+        say(f'written: {options.show_crop}')
     return crops
 
 
@@ -90,10 +91,10 @@ def initial_pose(
 ) -> Keypoints | None:
     """The driving pose that movement is measured from; None for the first."""
     if options.find_best_frame:
-        print('looking for the best frame', flush=True)
-        bar = tqdm(iter(driving), 'best frame', inputs.frame_count, unit='frame', disable=None)
+        say('looking for the best frame')
+        bar = watched(driving, 'best frame', inputs.frame_count)
         index, pose = find_best_frame(kp_source, bar)
-        print(f'best frame: {inputs.timeline.number(index)}')
+        say(f'best frame: {inputs.timeline.number(index)}')
         return pose
     if options.best_frame is None:
         return None
@@ -125,13 +126,18 @@ class _DrivingFrames:
 
 
 def animate_clip(
-    options: argparse.Namespace, inputs: Inputs, writer: VideoWriter, device: str
+    options: argparse.Namespace,
+    inputs: Inputs,
+    writer: VideoWriter,
+    device: str,
+    build: Callable[..., Engine] | None = None,
 ) -> None:
     """Animates a picture with the motion of demo.py's options into a writer.
 
     Args:
         inputs: from `open_inputs`.
         device: its name, for the progress bar.
+        build: gives an engine for the arguments of `build_engine`, which is taken if left out.
     """
     models = StoredModels(inputs.config, options.checkpoint)
     recorder = None
@@ -142,7 +148,7 @@ def animate_clip(
         else:
             recorder = Recorder(inputs.timeline, inputs.size, detector)
     smoother = Smoother(inputs.fps, inputs.size) if options.smooth else None
-    engine = _engine(options, inputs, models)
+    engine = _engine(options, inputs, models, build or build_engine)
 
     crops = crop(options, inputs, engine)
     boxes = crops.boxes or [whole(inputs.picture)]
@@ -169,8 +175,7 @@ def animate_clip(
     else:
         painted = _paint_clip(inputs, boxes[0], engine, keypoints, normalization, initial, composer)
     with writer:
-        # Where nobody watches, as in a log file, the bar stays away.
-        bar = tqdm(painted, f'on {device}', inputs.frame_count, unit='frame', disable=None)
+        bar = watched(painted, PAINTING + device, inputs.frame_count)
         for squares, driving_frame in zip(bar, shown):
             writer.write(composer.frame(squares, driving_frame))
         if inputs.motion is not None and writer.frame_count < (inputs.frame_count or 0):
@@ -181,17 +186,19 @@ def animate_clip(
             found_in = motion_boxes(crops.driving, motion.slots)
             write_motion(options.save_motion, motion._replace(boxes=found_in))
     if smoother is not None:
-        print(smoother.report())
+        say(smoother.report())
 
 
-def _engine(options: argparse.Namespace, inputs: Inputs, models: StoredModels) -> Engine:
+def _engine(
+    options: argparse.Namespace, inputs: Inputs, models: StoredModels, build: Callable[..., Engine]
+) -> Engine:
     batch = options.batch
     if inputs.sources is not None:
         if batch is not None and batch > 1:
             note(f'--batch {batch}: frames of a moving source are computed one by one')
         batch = 1
     params = inputs.config['model_params']
-    return build_engine(models, params, inputs.size, options.engine, options.precision, batch=batch)
+    return build(models, params, inputs.size, options.engine, options.precision, batch=batch)
 
 
 def _poses(

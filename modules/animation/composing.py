@@ -12,7 +12,7 @@ from modules.animation.boxes import Box, whole
 from modules.animation.inputs import is_squeezed
 from modules.animation.pasting import Pasting
 from modules.runtime.errors import UserError
-from modules.runtime.messages import note
+from modules.runtime.messages import note, say
 from modules.video.levels import to_bytes
 
 # Sides of a frame, in pixels: what the encoder of H.264 takes, and width and height that players'
@@ -55,7 +55,7 @@ class Composer:
         self.size = _final_size(options, shape)
         if self.size != shape and options.upscale:
             size = f'{self.size[1]} x {self.size[0]}'
-            print(f'upscaled to {size} by Lanczos interpolation, which adds no detail')
+            say(f'upscaled to {size} by Lanczos interpolation, which adds no detail')
 
     def onto(self, picture: np.ndarray, sources: Sequence[np.ndarray]) -> None:
         """Another picture of the same size to paste into, such as the next frame of a clip."""

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from modules.animation.boxes import Box, brought_inside, cut, overlap, whole
 from modules.animation.faces import INSTALL, Face, FindFaces, face_crop
@@ -29,7 +28,7 @@ from modules.animation.inputs import (
 from modules.animation.motion_file import Motion
 from modules.animation.timeline import TimedClip
 from modules.runtime.errors import UserError
-from modules.runtime.messages import note
+from modules.runtime.messages import note, say, watched
 from modules.video import read_image
 
 # Overlap of what a model wants with all of a picture, from which the picture is left as it is.
@@ -207,7 +206,7 @@ class _Chooser:
             ways = self._by_object(materials, ways, settled, pose)
         left = [m.name for m, way in zip(materials, ways) if way is None]
         if left:
-            print(f'not cropped, for it is as the model wants it: {" and ".join(left)}')
+            say(f'not cropped, for it is as the model wants it: {" and ".join(left)}')
         return ways
 
     def _is_ready(self, material: Material) -> bool:
@@ -291,7 +290,7 @@ class _Chooser:
         if wanted is not None:
             if left_whole and self.finder.fills(material.first, wanted) >= FILLED:
                 return None
-            print(f'looking for the object in {material.name}', flush=True)  # takes seconds
+            say(f'looking for the object in {material.name}')  # takes seconds
             found = self.finder.find(material.first, wanted)
             if found is not None and _is_sure(found):
                 if left_whole and overlap(found.box, whole(material.first)) >= FILLED:
@@ -379,7 +378,7 @@ def _find_way(
         box = locate(material.first, None)
         return None if box is None else Way.still(box)
     title = f'looking through {Path(material.name).name}'
-    frames = tqdm(material.frames(), title, material.frame_count, unit='frame', disable=None)
+    frames = watched(material.frames(), title, material.frame_count)
     return find_way(frames, locate, material.fps, material.frame_count)
 
 
@@ -387,7 +386,7 @@ def _tell(material: Material, way: Way, what: str) -> None:
     """Says what was cropped, so that it can be changed by hand."""
     x, y, w, h = (round(number) for number in way.box(0))
     follows = '' if way.stands_still else ', from where the crop follows it'
-    print(f'cropped to {x},{y},{w},{h}: {what} in {material.name}{follows}')
+    say(f'cropped to {x},{y},{w},{h}: {what} in {material.name}{follows}')
 
 
 def cut_source(picture: np.ndarray, box: Box | None, size: tuple[int, int]) -> np.ndarray:

@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn, TextIO
 
-from modules.runtime.errors import OUTPUT_ERRORS, UserError
+from modules.runtime.errors import OUTPUT_ERRORS, UserError, output_error_text
 from modules.runtime.messages import printable, shortened, warn
 
 # What it says when nobody reads our messages any more: a closed pipe, a closed terminal.
@@ -68,11 +68,16 @@ def run_command(main: Callable[[], None]) -> NoReturn:
     Warnings are shown in one line, too. The work goes on if nobody reads what is printed, as in
     `python demo.py | true`, or can read it (`2>&-`).
     """
-    warnings.showwarning = lambda message, *_: warn(' '.join(str(message).split()))
+    show_warnings_in_lines()
     _open_closed_streams()
     for name in ('stdout', 'stderr'):
         setattr(sys, name, _shielded(getattr(sys, name)))
     sys.exit(_exit_status(main))
+
+
+def show_warnings_in_lines() -> None:
+    """Python's warnings are told as our own are."""
+    warnings.showwarning = lambda message, *_: warn(' '.join(str(message).split()))
 
 
 def _exit_status(main: Callable[[], None]) -> int:
@@ -85,16 +90,13 @@ def _exit_status(main: Callable[[], None]) -> int:
         print('interrupted', file=sys.stderr)
         return 130
     except OSError as error:
-        # No part of this program makes a name of such a length: it is one that was given.
-        if error.errno not in (*OUTPUT_ERRORS, errno.ENAMETOOLONG):
+        if error.errno in OUTPUT_ERRORS:
+            message = output_error_text(error)
+        elif error.errno == errno.ENAMETOOLONG:  # a name that was given: ours are short
+            name = shortened(str(error.filename))
+            message = f'{os.strerror(error.errno)} ({name}): give a shorter one'
+        else:
             raise
-        where = f' ({error.filename})' if error.filename else ''
-        mend = 'free space or choose another output'
-        if error.errno == errno.EACCES:  # an input may be meant as well
-            mend = 'change its permissions or choose another path'
-        elif error.errno == errno.ENAMETOOLONG:
-            where, mend = f' ({shortened(str(error.filename))})', 'give a shorter one'
-        message = f'{os.strerror(error.errno)}{where}: {mend}'
     else:
         return 0
     print('error: ' + printable(re.sub(r' *\n *', ' ', message.strip(' \n'))), file=sys.stderr)

@@ -34,18 +34,19 @@ def folder_of_one_run(folder: Path, option: str = '--save_dir') -> Iterator[None
 
 
 @contextlib.contextmanager
-def taking_turns(path: Path, what: str) -> Iterator[None]:
+def taking_turns(path: Path, what: str | None = None) -> Iterator[None]:
     """Lets one process at a time into the block.
 
     Args:
         path: of the lock's file, in an existing folder.
-        what: that another process does meanwhile, for the user who waits.
+        what: that another process does meanwhile, for the user who waits; None: nothing is said.
     """
     with contextlib.ExitStack() as stack:
         try:
             _acquire(path, stack, blocking=False)
         except Timeout:
-            note(f'waiting for another process that {what}')
+            if what is not None:
+                note(f'waiting for another process that {what}')
             _acquire(path, stack, blocking=True)
         yield
 

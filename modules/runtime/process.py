@@ -22,8 +22,8 @@ if 'paddle' in sys.modules and _CHOSEN_THREADS == '1':
 def prepare_process(cpu: bool = False) -> None:
     """Uses every core this process may have, unless OMP_NUM_THREADS says otherwise.
 
-    SIGTERM and SIGHUP end the process as an exception does, so that nothing half written stays
-    behind; Paddle alone would print a trace and leave it there.
+    SIGTERM and SIGHUP end it as `end_by_exception` says; Paddle alone would print a trace and leave
+    behind what is half written.
 
     Args:
         cpu: no GPU is touched, by this process or by what it starts.
@@ -34,6 +34,13 @@ def prepare_process(cpu: bool = False) -> None:
     import paddle
 
     paddle.disable_signal_handler()
+    end_by_exception()
+
+
+def end_by_exception() -> None:
+    """SIGTERM and SIGHUP end the process as an exception does, so that nothing half written stays
+    behind.
+    """
     for number in ending_signals():
         signal.signal(number, lambda number, frame: sys.exit(128 + number))
 

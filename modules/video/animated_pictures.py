@@ -82,7 +82,8 @@ class Animation:
     def _decode(self) -> Generator[tuple[int, np.ndarray], None, None]:
         """Yields (number, frame): (H, W, 3) or, with transparency, (H, W, 4)."""
         with open_picture(self.path) as image:
-            check_pixels(self.path, *image.size, CLIP)
+            width, height = image.size
+            check_pixels(self.path, width, height, CLIP)
             for place, slot in enumerate(self._slots):
                 if place >= getattr(image, 'n_frames', 1):
                     raise damage_error(self.path, place, len(self._slots))

@@ -37,7 +37,6 @@ GIF = [
     *('-enc_time_base', GIF_TICK),
     *('-bsf:v', f'setts=duration=max(DURATION\\,{GIF_LEAST_DELAY})'),  # the last frame's, too
 ]
-INDEX_IN_FRONT = ('-movflags', '+faststart')  # of mp4 and mov; others have no such option
 
 
 class FfmpegError(Exception):
@@ -130,7 +129,16 @@ def encoder(target: Path, fps: Fraction, size: Size) -> Ffmpeg:
             # Where the rows are no multiple of 8 blocks, the AVX-512 code of x264's macroblock tree
             # gives other bytes from run to run. Without that tree, files are a third larger.
             options += ['-x264-params', 'mbtree=0']
-    return Ffmpeg(*pictures, '-i', 'pipe:', *options, *INDEX_IN_FRONT, file_url(target))
+    return Ffmpeg(*pictures, '-i', 'pipe:', *options, *container_options(target), file_url(target))
+
+
+def container_options(target: Path) -> tuple[str, str]:
+    """How a clip is put together: mp4 and mov with their index in front; Matroska without the
+    random number that it has otherwise, so that the same frames give the same bytes.
+    """
+    if target.suffix.lower() == '.mkv':
+        return '-fflags', '+bitexact'
+    return '-movflags', '+faststart'  # others have no such option, and don't mind
 
 
 def frames_in_gif(count: int, fps: Fraction) -> int:

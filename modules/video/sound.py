@@ -12,7 +12,7 @@ import av
 
 from modules.runtime.errors import UserError
 from modules.runtime.files import PathLike
-from modules.video.ffmpeg import INDEX_IN_FRONT, Ffmpeg, FfmpegError, file_url
+from modules.video.ffmpeg import Ffmpeg, FfmpegError, container_options, file_url
 from modules.video.opening import fraction, open_clip, picture_track, sound_track
 from modules.video.packets import AVI, LEAP, demux, may_jump
 from modules.video.survey import Clip, survey
@@ -81,7 +81,8 @@ class Sound(NamedTuple):
                 # The option keeps playlists from reaching for the network.
                 *('-protocol_whitelist', 'file', '-i', file_url(source)),
                 *('-map', '0:v', '-map', f'1:a:{track}', '-map_chapters', '-1'),
-                *('-c:v', 'copy', *filters, *self.codec, *INDEX_IN_FRONT, file_url(whole)),
+                *('-c:v', 'copy', *filters, *self.codec),
+                *(*container_options(whole), file_url(whole)),
             ]
             damaged = f'{self.path}: damaged sound track; some of it is missing'
             for tolerance, told in ((['-xerror'], missing), (['-max_error_rate', '1'], damaged)):

@@ -15,9 +15,9 @@ def alive(pid: int | str) -> bool:
         return False
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], bool], patience: float = PATIENCE) -> None:
     """Waits for what comes soon, on a busy machine not at once."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < end, 'waited in vain'
         time.sleep(0.02)

@@ -96,7 +96,7 @@ def test_gif_faster_than_viewers_leaves_frames_out(tmp_path):
         assert min(packet.duration for packet in c.demux(video=0) if packet.size) >= 2
 
 
-@pytest.mark.parametrize('name', ['a.mp4', 'a.gif'])
+@pytest.mark.parametrize('name', ['a.mp4', 'a.gif', 'a.mkv', 'a.mov'])
 @pytest.mark.parametrize('width', [112, 128])
 def test_the_same_frames_give_the_same_bytes(tmp_path, name, width):
     """Whatever the memory held before."""
@@ -106,6 +106,18 @@ def test_the_same_frames_give_the_same_bytes(tmp_path, name, width):
         del junk
         write(tmp_path / name, frames)
         results.add((tmp_path / name).read_bytes())
+    assert len(results) == 1
+
+
+@pytest.mark.parametrize('name', ['a.mp4', 'a.mkv'])
+def test_the_same_sound_gives_the_same_bytes(tmp_path, name):
+    beep(tmp_path / 'heard.mp4', 'aac', seconds=0.5, onset=0.1)
+    results = set()
+    for _ in range(3):
+        write(tmp_path / name, drawn(8), audio_from=tmp_path / 'heard.mp4')
+        results.add((tmp_path / name).read_bytes())
+    with av.open(str(tmp_path / name)) as clip:
+        assert len(clip.streams.audio) == 1
     assert len(results) == 1
 
 
