@@ -12,6 +12,7 @@ from modules.checkpoints.places import find_checkpoints
 from modules.checkpoints.reading import read_checkpoint, read_run_state
 from modules.evaluation import reconstruction
 from modules.evaluation.metrics import Tally
+from modules.evaluation.whole_clips import DamagedClipError
 from modules.runtime.errors import UserError
 from modules.training import validation as validation_module
 from modules.training.standing import Standing, is_better
@@ -101,6 +102,13 @@ def test_figures_are_in_log_and_curves_and_pictures_in_the_folder(whole_run, mon
     assert len(set(pictures)) == 4
 
 
+def assert_has_weights_of(folder, epoch):
+    theirs = read_checkpoint(folder / f'{epoch:08d}-00000000-checkpoint.safetensors').networks
+    for network, state in read_checkpoint(folder / 'best.safetensors').networks.items():
+        for name, value in state.items():
+            np.testing.assert_array_equal(value, theirs[network][name], err_msg=name)
+
+
 def test_the_best_weights_are_those_of_their_epoch(whole_run):
     _, folder, out = whole_run
     figures = [values['val_l1'] for values in read_log(folder)]
@@ -109,10 +117,7 @@ def test_the_best_weights_are_those_of_their_epoch(whole_run):
     _, meta = read_run_state(best)
     assert meta['epoch'] == epoch
     assert meta['validation']['l1'] == pytest.approx(min(figures), rel=1e-5)
-    theirs = read_checkpoint(folder / f'{epoch:08d}-00000000-checkpoint.safetensors').networks
-    for network, state in read_checkpoint(best).networks.items():
-        for name, value in state.items():
-            np.testing.assert_array_equal(value, theirs[network][name], err_msg=name)
+    assert_has_weights_of(folder, epoch)
     assert f'the checkpoint is {best}\n' in out and f'--checkpoint {best} ' in out
     _, err = run('--config', folder / 'config.yaml', '--resume', best, status=2, PYTHONPATH=FAKES)
     assert 'holds weights and no state of a training run' in err
@@ -199,6 +204,19 @@ def test_a_damaged_clip_is_named_once_and_left_out(dataset, tmp_path, capsys):
         validation.run(trainer.models, 3)
 
 
+def test_no_frame_of_a_clip_counts_that_breaks_off(dataset, monkeypatch):
+    def read(clip, tell):
+        for number, frame in enumerate(clip.frames()):
+            if clip.name == '01' and number == 3:
+                raise DamagedClipError('the end')
+            yield frame
+
+    trainer = make_trainer(tiny_config())
+    expected = validation_of(dataset, num_videos=1).run(trainer.models, 1)
+    monkeypatch.setattr(reconstruction, 'read_whole', read)
+    np.testing.assert_equal(validation_of(dataset).run(trainer.models, 1), expected)
+
+
 def test_without_joints_there_is_no_akd(tmp_path):
     data = write_clips(tmp_path / 'data')
     assert validation_of(data).figures == ('l1', 'psnr', 'ssim')
@@ -268,6 +286,7 @@ def test_a_run_ends_when_nothing_gets_better(dataset, tmp_path):
     epochs = len(figures)
     best = int(np.argmax(figures)) + 1
     assert epochs == best + 2 < 9
+    assert_has_weights_of(folder, best)
     assert f'finished: {epochs} epochs, as 2 validations found none better by psnr; ' in out
     newest = find_checkpoints(folder)[-1]
     assert newest.name.startswith(f'{epochs:08d}')
