@@ -19,66 +19,21 @@ from modules.runtime.packages import require_packages
 require_packages(paddle=False)
 
 from modules.animation.faces import find_raised_faces
-from modules.animation.option_values import at_least, share
-from modules.animation.track_clips import FORMATS, Cropped, crop_tracks
+from modules.animation.track_clips import Cropped, crop_tracks
+from modules.animation.track_options import add_track_options, check_track_options
 from modules.animation.tracks import Rules
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.errors import UserError
 from modules.runtime.messages import note
-
-RULES = Rules()
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
     parser.add_argument('clip', type=Path, help='mp4, mov, webm, ... or a folder of images')
     parser.add_argument('--out', type=Path, required=True, metavar='FOLDER', help='of the clips')
-    parser.add_argument(
-        '--size', type=at_least(16), default=256, metavar='N', help='width and height of the clips'
-    )
-    parser.add_argument(
-        '--format', choices=FORMATS, default=FORMATS[0], help='png: a folder of pictures for each'
-    )
-    parser.add_argument(
-        '--min_frames',
-        type=at_least(1),
-        default=RULES.min_frames,
-        metavar='N',
-        help=f'shorter ones are left out (default: {RULES.min_frames})',
-    )
-    parser.add_argument(
-        '--max_frames',
-        type=at_least(1),
-        default=RULES.max_frames,
-        metavar='N',
-        help=f'longer ones are cut (default: {RULES.max_frames})',
-    )
-    parser.add_argument(
-        '--min_size',
-        type=at_least(1),
-        metavar='PIXELS',
-        help='squares smaller than that in the video are left out (default: --size, so that none '
-        'is enlarged)',
-    )
-    parser.add_argument(
-        '--increase',
-        type=share(2),
-        default=RULES.increase,
-        metavar='SHARE',
-        help='margin on each side, as a share of the face and all of its movement '
-        f'(default: {RULES.increase})',
-    )
-    parser.add_argument(
-        '--every',
-        type=at_least(1),
-        default=RULES.every,
-        metavar='N',
-        help=f'look for faces in each Nth frame and at shots (default: {RULES.every})',
-    )
+    add_track_options(parser, 'face')
     options = parser.parse_args()
-    if options.max_frames < options.min_frames:
-        parser.error(f'--max_frames {options.max_frames}: is less than --min_frames')
-    options.min_size = options.min_size or options.size
+    check_track_options(parser, options)
     return options
 
 

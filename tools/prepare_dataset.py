@@ -23,7 +23,7 @@ require_packages(paddle=False)
 
 from modules.animation.faces import load_face_detector
 from modules.animation.option_values import at_least, rate, share
-from modules.animation.track_clips import FORMATS
+from modules.animation.track_options import add_track_options, check_track_options
 from modules.animation.tracks import Rules
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.locks import folder_of_one_run
@@ -36,7 +36,6 @@ from tools.dataset_preparing.report import write_report
 from tools.dataset_preparing.sources import find_sources
 from tools.dataset_preparing.splitting import CLIP, PERSON, TEST, TRAIN
 
-RULES = Rules()
 SHOWN = 10  # lines about clips that are left out
 
 
@@ -51,17 +50,11 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument('--out', type=Path, required=True, metavar='FOLDER', help='the data set')
     parser.add_argument(
-        '--size', type=at_least(16), default=256, metavar='N', help='width and height of the clips'
-    )
-    parser.add_argument(
         '--crop',
         choices=CROPS,
         default=AUTO,
         help='faces, what moves, or nothing: the middle square of each shot; auto: faces where '
         'half of the clips have one, else what moves',
-    )
-    parser.add_argument(
-        '--format', choices=FORMATS, default=FORMATS[0], help='png: a folder of pictures for each'
     )
     parser.add_argument(
         '--fps',
@@ -70,42 +63,7 @@ def parse_arguments() -> argparse.Namespace:
         metavar='F',
         help='clips of higher rates are brought to this one (default: 25)',
     )
-    parser.add_argument(
-        '--min_frames',
-        type=at_least(2),
-        default=RULES.min_frames,
-        metavar='N',
-        help=f'shorter ones are left out (default: {RULES.min_frames})',
-    )
-    parser.add_argument(
-        '--max_frames',
-        type=at_least(2),
-        default=RULES.max_frames,
-        metavar='N',
-        help=f'longer ones are cut (default: {RULES.max_frames})',
-    )
-    parser.add_argument(
-        '--min_size',
-        type=at_least(1),
-        metavar='PIXELS',
-        help='squares smaller than that in the video are left out (default: --size, so that none '
-        'is enlarged)',
-    )
-    parser.add_argument(
-        '--increase',
-        type=share(2),
-        default=RULES.increase,
-        metavar='SHARE',
-        help='margin on each side, as a share of the object and all of its movement '
-        f'(default: {RULES.increase})',
-    )
-    parser.add_argument(
-        '--every',
-        type=at_least(1),
-        default=RULES.every,
-        metavar='N',
-        help=f'look for faces in each Nth frame and at shots (default: {RULES.every})',
-    )
+    add_track_options(parser, 'object', fewest=2)
     parser.add_argument(
         '--split',
         choices=(PERSON, CLIP),
@@ -124,13 +82,11 @@ def parse_arguments() -> argparse.Namespace:
         '--workers', type=at_least(1), metavar='N', help='processes (default: one for each core)'
     )
     options = parser.parse_args()
-    if options.max_frames < options.min_frames:
-        parser.error(f'--max_frames {options.max_frames}: is less than --min_frames')
+    check_track_options(parser, options)
     if options.format == 'mp4' and options.size % 2:
         parser.error(
             f'--size {options.size}: mp4 holds even sizes only; give {options.size + 1}, or png'
         )
-    options.min_size = options.min_size or options.size
     return options
 
 
