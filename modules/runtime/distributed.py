@@ -10,6 +10,8 @@ import paddle
 import paddle.distributed as dist
 from paddle import Tensor
 
+from modules.runtime.interfaces import interface_of
+
 
 def start() -> None:
     """Joins the processes that `python -m paddle.distributed.launch` started, if it did.
@@ -22,7 +24,21 @@ def start() -> None:
         # The launcher chooses by the build and by the GPUs that are there; NCCL would take the
         # work to them.
         os.environ['PADDLE_DISTRI_BACKEND'] = 'gloo'
+        _name_interface()
     dist.init_parallel_env()
+
+
+def _name_interface() -> None:
+    """Has gloo take the interface that the launcher has the others call: by itself it takes the one
+    of the host's name, which is often the loopback that no other machine reaches.
+    """
+    endpoints = os.environ.get('PADDLE_TRAINER_ENDPOINTS', '').split(',')
+    hosts = {endpoint.rpartition(':')[0] for endpoint in endpoints}
+    if len(hosts) > 1 and 'GLOO_SOCKET_IFNAME' not in os.environ:
+        own = os.environ.get('PADDLE_CURRENT_ENDPOINT', '').rpartition(':')[0]
+        interface = interface_of(own)
+        if interface is not None:
+            os.environ['GLOO_SOCKET_IFNAME'] = interface
 
 
 def rank() -> int:
@@ -60,7 +76,12 @@ def any_process(flag: bool) -> bool:
 
 
 def summed(values: Tensor) -> Tensor:
-    """The sum of a tensor over the processes."""
+    """The sum of a tensor over the processes.
+
+    What has 16 bits is summed in float32: gloo sums float16 wrongly, without an error (3.3.1).
+    """
+    if values.dtype in (paddle.float16, paddle.bfloat16):
+        return summed(values.astype('float32')).astype(values.dtype)
     total = values.clone()
     dist.all_reduce(total)
     return total

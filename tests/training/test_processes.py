@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import numpy as np
+import paddle
 import pytest
 
 from frames_dataset import FramesDataset
@@ -60,6 +61,22 @@ def test_a_step_sends_two_messages_a_norm_and_one_for_all_gradients(joint_steps)
     norms = two['norms'].item()
     assert norms == 3 * 4 + 4 + 7  # keypoints of three images, motion, generator
     assert two['calls'].tolist() == [norms, norms + 1]
+
+
+@pytest.mark.parametrize('dtype', ['float16', 'bfloat16', 'float32', 'float64'])
+def test_nothing_of_16_bits_is_summed(dtype, monkeypatch):
+    """gloo sums float16 wrongly, without an error."""
+    seen = []
+
+    def double(values):
+        seen.append(values.dtype)
+        paddle.assign(values + values, values)
+
+    monkeypatch.setattr(paddle.distributed, 'all_reduce', double)
+    total = distributed.summed(paddle.to_tensor([1.5, -2.0], dtype))
+    assert total.astype('float32').tolist() == [3.0, -4.0]
+    assert total.dtype == getattr(paddle, dtype)
+    assert seen == [getattr(paddle, 'float32' if '16' in dtype else dtype)]
 
 
 def test_with_cpu_processes_of_a_gpu_build_touch_no_gpu(tmp_path):
