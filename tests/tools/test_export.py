@@ -29,30 +29,28 @@ def run(*arguments):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
-def export_tiny(folder, name='tiny', form='paddle', batch=1):
+FORMS = ['paddle', 'onnx'] if HAS_ONNX else ['paddle']
+
+
+def export_tiny(folder, name='tiny', forms=FORMS, batch=1):
     config, size = CONFIGS[name]
     frames = clip(size)
     models = seeded_models(config, 1, 'float32')
-    return export(models, config, [form], batch, frames[0], frames[1:], folder)
+    return export(models, config, forms, batch, frames[0], frames[1:], folder)
 
 
-@pytest.mark.parametrize('name', CONFIGS)
-def test_by_paddle(name, tmp_path):
-    assert export_tiny(tmp_path, name)['paddle.inference'] < 2e-5
-
-
-@needs_onnx
-@pytest.mark.parametrize('name', CONFIGS)
-def test_by_onnx(name, tmp_path):
-    found = export_tiny(tmp_path, name, 'onnx')
-    assert found['ONNX Runtime'] < 2e-5
+# Tiles mean nothing to an export.
+@pytest.mark.parametrize('name', [name for name in CONFIGS if 'winograd' not in name])
+def test_networks_of_all_kinds(name, tmp_path):
+    found = export_tiny(tmp_path, name)
+    assert 'paddle.inference' in found
+    assert ('ONNX Runtime' in found) == HAS_ONNX
     assert all(largest < 2e-5 for largest in found.values())
 
 
-@pytest.mark.parametrize('form', ['paddle', pytest.param('onnx', marks=needs_onnx)])
 @pytest.mark.parametrize('batch', [3, None])
-def test_several_at_once(form, batch, tmp_path):
-    for largest in export_tiny(tmp_path, 'winograd', form, batch).values():
+def test_several_at_once(batch, tmp_path):
+    for largest in export_tiny(tmp_path, batch=batch).values():
         assert largest < 2e-5
     described = json.loads((tmp_path / 'export.json').read_text())
     assert described['batch'] == (batch or 'dynamic')
@@ -73,7 +71,7 @@ def test_the_bundled_networks_as_a_user_exports_them(tmp_path):
     shown = run(folder / 'example.py', picture, driving, result)
     assert shown.returncode == 0, shown.stderr
     with VideoReader(driving) as reader:
-        expected = Animator(cpu=True).animate(read_image(picture), reader, relative=True)
+        expected = Animator(cpu=True, engine='eager').animate(read_image(picture), reader, relative=True)
     with VideoReader(result) as reader:
         found = np.stack(list(reader))
     assert found.shape == expected.shape
@@ -103,7 +101,7 @@ def test_what_a_converter_loses_is_found(operation, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Graph, operation, forgetful)
     with pytest.raises(UserError, match='ONNX Runtime: its frames differ by up to'):
-        export_tiny(tmp_path, form='onnx')
+        export_tiny(tmp_path, forms=['onnx'])
 
 
 def test_nothing_is_kept_of_what_differs(tmp_path, monkeypatch, capsys):
@@ -129,7 +127,7 @@ def test_an_unknown_operation_is_named(tmp_path, monkeypatch):
 
     monkeypatch.delattr(Graph, '_softmax')
     with pytest.raises(UserError, match=r'the operation pd_op\.softmax has no form in ONNX here'):
-        export_tiny(tmp_path, form='onnx')
+        export_tiny(tmp_path, forms=['onnx'])
 
 
 @pytest.mark.parametrize('batch', ['0', '-1', 'many', '1.5'])
