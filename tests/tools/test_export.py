@@ -71,7 +71,9 @@ def test_the_bundled_networks_as_a_user_exports_them(tmp_path):
     shown = run(folder / 'example.py', picture, driving, result)
     assert shown.returncode == 0, shown.stderr
     with VideoReader(driving) as reader:
-        expected = Animator(cpu=True, engine='eager').animate(read_image(picture), reader, relative=True)
+        expected = Animator(cpu=True, engine='eager').animate(
+            read_image(picture), reader, relative=True
+        )
     with VideoReader(result) as reader:
         found = np.stack(list(reader))
     assert found.shape == expected.shape
