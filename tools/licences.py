@@ -16,12 +16,22 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from modules.runtime.packages import require_packages
+
+require_packages(paddle=False)
+
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.files import atomic_output
 from tools.markdown import table
 
 OUT = ROOT / 'doc' / 'licences.md'
-SOURCES = ('requirements-cpu.lock', 'requirements-faces.txt')
+SOURCES = (
+    'requirements-cpu.lock',
+    'requirements-faces.txt',
+    'requirements-export.txt',
+    'requirements-web.txt',
+    'requirements-browser.txt',
+)
 _NAME = re.compile(r'^([A-Za-z0-9._-]+)==', re.MULTILINE)
 _CLASSIFIER = 'License :: '
 _LONGEST = 60  # characters; some packages put the whole text there

@@ -31,7 +31,6 @@ from modules.inference.networks import (
 from modules.inference.program_cache import ProgramCache, key_of
 from modules.ops.predictors import Program, compile_program
 from modules.runtime.heap import release_freed_memory
-from modules.runtime.messages import say
 from modules.runtime.process import describe_cpu
 from modules.util import Keypoints
 
@@ -267,7 +266,7 @@ class _Store:
         """Says, at the first of the programs, what takes so long."""
         if self._bar is None:
             size = self.parts['size']
-            say(f'compiling for frames of {size}, once: it takes up to a minute')
+            print(f'compiling for frames of {size}, once: it takes up to a minute', flush=True)
             self._bar = tqdm(total=_PROGRAMS, desc='compiling', unit='program', disable=None)
 
     def close(self) -> None:

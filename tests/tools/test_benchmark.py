@@ -368,7 +368,7 @@ def test_sections_come_in_order_and_all_by_default(monkeypatch, run_benchmark):
     figures, text = run_benchmark()
     assert seen == list(benchmark.SECTIONS)
     titles = [line for line in text.split('\n') if line.startswith('## ')]
-    assert titles == ['## loading', '## training', '## animation', '## start']
+    assert titles == ['## loading', '## training', '## animation', '## start', '## live']
     del seen[:]
     figures, _ = run_benchmark('--only', 'animation,loading')
     assert seen == ['loading', 'animation']
