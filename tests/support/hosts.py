@@ -20,11 +20,11 @@ def lack():
         return 'only root on Linux may make network namespaces'
     if shutil.which('ip') is None:
         return 'the command ip (iproute2) is not installed'
-    name = f'fomm-try-{os.getpid()}'
-    made = subprocess.run(['ip', 'netns', 'add', name], capture_output=True, text=True)
-    if made.returncode:
-        return f'network namespaces are not allowed here: {made.stderr.strip()}'
-    subprocess.run(['ip', 'netns', 'del', name], check=True)
+    try:
+        with Hosts() as hosts:
+            ip('netns', 'exec', hosts.names[0], 'true')
+    except subprocess.CalledProcessError as error:
+        return f'network namespaces are not allowed here: {error.stderr.strip()}'
     return ''
 
 
@@ -37,6 +37,14 @@ class Hosts:
         self._cables = [f'fm{number}{end}' for end in 'ab']
 
     def __enter__(self):
+        try:
+            self._make()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _make(self):
         first, second = self._cables
         for name in self.names:
             ip('netns', 'add', name)
@@ -46,39 +54,29 @@ class Hosts:
             ip('-n', name, 'addr', 'add', f'{NETWORK}.{i + 1}/24', 'dev', cable)
             ip('-n', name, 'link', 'set', 'lo', 'up')
             ip('-n', name, 'link', 'set', cable, 'up')
-        return self
 
     def __exit__(self, *exception):
         for name in self.names:
-            subprocess.run(['ip', 'netns', 'del', name], check=False)
+            subprocess.run(['ip', 'netns', 'del', name], check=False, capture_output=True)
 
     def start(self, folder, *command):
         """Starts the command on both, a process each; logs go into the folder."""
         master = f'{NETWORK}.1:{free_port()}'
-        return [
-            subprocess.Popen(
-                [
-                    *(
-                        'ip',
-                        'netns',
-                        'exec',
-                        name,
-                        sys.executable,
-                        '-m',
-                        'paddle.distributed.launch',
-                    ),
-                    *('--nnodes', '2', '--rank', str(i), '--master', master),
-                    *('--host', f'{NETWORK}.{i + 1}', '--nproc_per_node', '1'),
-                    *('--log_dir', str(Path(folder) / f'host{i}'), *map(str, command)),
-                ],
+        processes = []
+        for i, name in enumerate(self.names):
+            there = ['ip', 'netns', 'exec', name, sys.executable, '-m', 'paddle.distributed.launch']
+            both = ['--nnodes', '2', '--master', master, '--nproc_per_node', '1']
+            own = ['--rank', i, '--host', f'{NETWORK}.{i + 1}', '--log_dir', f'{folder}/host{i}']
+            process = subprocess.Popen(
+                list(map(str, [*there, *both, *own, *command])),
                 cwd=ROOT,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
                 env={**os.environ, 'OMP_NUM_THREADS': '1'},
             )
-            for i, name in enumerate(self.names)
-        ]
+            processes.append(process)
+        return processes
 
     def run(self, folder, *command):
         """Runs the command on both -> what the first host's process has printed."""
