@@ -3,7 +3,7 @@
 # make web     starts the page at http://127.0.0.1:7860; ARGS='--port 8000' gives it options
 # make demo-train   trains the networks of the demo anew, about four hours on two cores; stopped and
 #              started again it goes on where it was
-# make test    checks the style and runs all tests: about 20 minutes on two cores
+# make test    checks the style and runs all tests: 20 to 30 minutes on two cores
 # make test-all     likewise, with the optional extras, which it installs
 # make test-quick   checks the style and runs the quick tests of each room: under two minutes
 # make lint    checks the style and the types only
@@ -108,7 +108,7 @@ demo-train: setup data/creatures-64 data/creatures-128
 
 # In a process a core, at most four: each takes up to 3 GB.
 test: lint
-	@echo 'All tests: about 20 minutes on two cores; make test-quick takes under two'
+	@echo 'All tests: 20 to 30 minutes on two cores; make test-quick takes under two'
 	@$(RUN) -m pytest -q -n auto --maxprocesses 4 --dist worksteal || { [ $$? -eq 1 ] \
 	    && echo 'Once more, one by one, what failed while all cores were busy:' \
 	    && $(RUN) -m pytest -q --last-failed --last-failed-no-failures none; }
