@@ -256,6 +256,8 @@ def test_a_picture_by_camera_and_no_path_in_what_is_told(opened, server):
     page.on('response', keep)
     page.click('#picture [aria-label="Capture from camera"]')
     page.click('#picture button:has-text("Access Webcam"), #picture [aria-label*="ccess" i]')
+    # A click before the camera's first frame takes nothing.
+    page.wait_for_function("document.querySelector('#picture video')?.readyState >= 2")
     page.click('#picture [aria-label="capture photo"]')
     page.wait_for_selector('#picture [aria-label="Remove Image"]')
     choose(page, None)
