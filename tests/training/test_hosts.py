@@ -9,6 +9,7 @@ import pytest
 
 from modules.runtime.interfaces import interface_of
 from tests.support.hosts import Hosts, kill, lack
+from tests.support.joint_results import assert_as_one_process
 from tests.support.places import ROOT
 from tests.support.processes import wait_until
 from tests.support.training_runs import write_clips, write_config
@@ -33,10 +34,7 @@ def test_two_hosts_equal_one_process_on_the_joint_batch(hosts, tmp_path):
     subprocess.run([sys.executable, JOINT_STEPS, one], check=True, capture_output=True)
     hosts.run(tmp_path, JOINT_STEPS, two)
     alone, together = np.load(one), np.load(two)
-    for name in set(alone.files) - {'calls', 'norms'}:
-        largest = np.abs(alone[name]).max()
-        scale = largest if name.startswith('norm.') else max(1.0, largest)
-        assert np.abs(alone[name] - together[name]).max() < 1e-9 * scale, name
+    assert_as_one_process(alone, together)
     assert together['calls'].min() > 0  # they have spoken
 
 

@@ -11,6 +11,7 @@ from frames_dataset import FramesDataset
 from modules.data.loader import share_of_batch
 from modules.runtime import distributed, process
 from modules.runtime.errors import UserError
+from tests.support.joint_results import assert_as_one_process
 from tests.support.places import ROOT
 from tests.support.training_runs import run, write_clips, write_config
 
@@ -48,10 +49,7 @@ def joint_steps(tmp_path_factory):
 def test_two_processes_equal_one_on_the_joint_batch(joint_steps):
     """Batch norm is synchronised (its statistics are the joint batch's), gradients are averaged."""
     one, two = joint_steps
-    for name in set(one.files) - {'calls', 'norms'}:
-        largest = np.abs(one[name]).max()
-        scale = largest if name.startswith('norm.') else max(1.0, largest)
-        assert np.abs(one[name] - two[name]).max() < 1e-9 * scale, name
+    assert_as_one_process(one, two)
     assert np.abs(one['losses'][0] - one['losses'][-1]).max() > 1e-3  # something was learnt
 
 

@@ -111,17 +111,15 @@ class Format(NamedTuple):
 
     write: Callable[[Path, str, Traced], None]
     runtimes: tuple[Runtime, ...]
-    needs: tuple[str, ...]  # packages
 
 
 FORMATS = {
-    'paddle': Format(write_paddle, (Runtime('paddle.inference', run_paddle, 'paddle'),), ()),
+    'paddle': Format(write_paddle, (Runtime('paddle.inference', run_paddle, 'paddle'),)),
     'onnx': Format(
         write_onnx,
         (
             Runtime('ONNX Runtime', run_onnx_runtime, 'onnxruntime'),
             Runtime('OpenVINO', run_openvino, 'openvino'),
         ),
-        ('onnx', 'onnxruntime'),
     ),
 }
