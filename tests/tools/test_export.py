@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from modules.animation.api import Animator
+from modules.config import load_config
 from modules.parity.record import seeded_models
 from modules.runtime.errors import UserError
 from modules.video import VideoReader, read_image
@@ -82,6 +83,17 @@ def test_the_bundled_networks_as_a_user_exports_them(tmp_path):
 
     page = (folder / 'example.html').read_text()
     assert set(INPUTS['frame']) - {'reduced', 'features'} <= set(re.findall(r'\w+', page))
+
+
+@needs_onnx
+@pytest.mark.slow
+def test_a_published_config(tmp_path):
+    config = load_config(ROOT / 'config' / 'vox-256.yaml')
+    models = seeded_models(config, 0, 'float32')
+    frames = clip((256, 256))
+    found = export(models, config, FORMS, 1, frames[0], frames[1:], tmp_path)
+    assert {'paddle.inference', 'ONNX Runtime'} <= set(found)
+    assert max(found.values()) < 2e-5
 
 
 @needs_onnx
