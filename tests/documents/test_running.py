@@ -104,7 +104,9 @@ def run_document(folder: DocumentFolder, document: str) -> str:
                     if not why_not(block, command):
                         began = sum(os.times()[2:4])
                         printed += run_command(folder, command.text)
-                        print(f'{sum(os.times()[2:4]) - began:5.1f} s  {command.place} {command.text}')
+                        print(
+                            f'{sum(os.times()[2:4]) - began:5.1f} s  {command.place} {command.text}'
+                        )
         except AssertionError as error:
             raise AssertionError(f'{block.place}, {block.text}: {error}') from error
     return printed

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -110,9 +111,9 @@ def furnish(folder: Path, document: str, vox: Mapping[str, Any]) -> None:
     write_picture(
         folder / 'family.jpg', scene([('red', 60, 60, 24), ('blue', 180, 70, 26)], 160, 260)
     )
-    # A clip of which animate.md takes seconds 12 to 20.5, and 40 frames from the 91st on.
+    # A clip of which animate.md takes seconds 12 to 20.5, and frames from the 91st on.
     long = document == 'doc/animate.md'
-    write(folder / 'clip.mp4', talk(132 if long else 6), 6 if long else 25)
+    write(folder / 'clip.mp4', talk(96 if long else 6), Fraction(9, 2) if long else 25)
     write(folder / 'talk.mp4', talk(20), 25)
     (folder / 'first-order-model-paddle').symlink_to(folder)  # a clone's usual name
     (folder / 'CLIPS').mkdir()

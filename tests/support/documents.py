@@ -15,7 +15,8 @@ from typing import NamedTuple
 from tests.support.places import ROOT
 
 DOCUMENTS = tuple(
-    path.relative_to(ROOT).as_posix() for path in (ROOT / 'README.md', *sorted(ROOT.glob('doc/*.md')))
+    path.relative_to(ROOT).as_posix()
+    for path in (ROOT / 'README.md', *sorted(ROOT.glob('doc/*.md')))
 )
 OTHERS = 'CONTRIBUTING.md', 'findings/README.md'  # of which no command is run
 SHELL = '', 'sh', 'bash'
