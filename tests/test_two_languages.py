@@ -92,7 +92,7 @@ def target(name: str, link: str) -> str:
 def facts(name: str, text: str) -> Facts:
     text = shared(name, text)
     blocks = [(language, code_lines(block)) for language, block in BLOCK.findall(text)]
-    prose = BLOCK.sub('', text)
+    prose = re.sub(r'<!--.*?-->', '', BLOCK.sub('', text))
     links = {target(name, link) for link in LINK.findall(prose)}
     bare = re.sub(r'\]\([^)]*\)', ']', prose)
     code = {re.sub(r'\s+', ' ', words) for words in CODE.findall(bare)}
@@ -206,6 +206,9 @@ def test_own_sections_name_options_of_the_english_documents(chinese):
         ('doc/animate.md', '`vox_mobile`', '`vox_mobil`'),
         ('doc/own-data.md', '--steps 200', '--steps 300'),
         ('doc/own-data.md', '12 段', '11 段'),
+        ('doc/troubleshooting.md', '--motion_scale 0.6', '--motion_scale 0.5'),
+        ('doc/troubleshooting.md', '**20. 损失', '**损失'),
+        ('doc/troubleshooting.md', 'issues/133', 'issues/132'),
         ('doc/train.md', '0.0190 ± 0.0020', '0.0190 ± 0.0021'),
         ('doc/train.md', '  clip_grad_norm: 10', '  clip_grad_norm: 1'),
         ('doc/train.md', '| 相对运动 | 0.350 ± 0.047 | 0.0205 ± 0.0019 |\n', ''),
