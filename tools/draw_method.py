@@ -204,6 +204,7 @@ def painting_figure(steps: Steps) -> np.ndarray:
     generated = steps.generated
     seen = generated.occlusion_map
     least = float(seen.min())
+    stretched = (seen - least) / (1 - least)
     return sheet(
         [
             [
@@ -211,7 +212,7 @@ def painting_figure(steps: Steps) -> np.ndarray:
                 ('deformed source', picture_of(generated.deformed, side)),
                 (
                     f'occlusion map, {least:.2f} to 1',
-                    picture_of((seen - least) / (1 - least), side),
+                    picture_of(stretched, side),
                 ),
                 ('prediction', picture_of(generated.prediction, side)),
             ]

@@ -1,9 +1,9 @@
 """Every command of the documents, and each of their blocks of Python, is run, in order.
 
 A document has a folder of its own, in which names such as me.jpg stand for small real things, and
-published configs and weights for small ones (tests/support/document_folder.py); a command finds what
-the ones before it have left. What is not run has its reason, in NOT_RUN or in the document; its
-options and files are looked up by test_naming.py.
+published configs and weights for small ones (tests/support/document_folder.py); a command finds
+what the ones before it have left. What is not run has its reason, in NOT_RUN or in the document;
+its options and files are looked up by test_naming.py.
 """
 
 import importlib.util
@@ -41,6 +41,8 @@ SMALLER = {
         r'prepare_dataset.py \1 --size 64 --min_size 30 --min_frames 10 --crop object'
     ),
     r'train.py --data data/mine --save_dir run$': r'\g<0> --steps 2',
+    r'--start 12 --end 20.5': '--start 0.04 --end 0.2',
+    r'--start 90f --frames 40': '--start 4f --frames 3',
     r'--steps 200': '--steps 2',
     r'--phone 12 --size 240 --frames 90': '--phone 12 --size 96 --frames 32',
     r'crop_video.py talk.mp4 --out data/faces': r'\g<0> --size 32 --min_frames 8',

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from modules.parity.record import seeded_models
 from modules.video import write_picture
 from tests.support.clips import write
 from tests.support.discs import scene
-from tests.support.documents import blocks
+from tests.support.documents import blocks, text_of
 from tests.support.places import ROOT
 from tests.support.training_runs import write_clips
 
@@ -111,9 +110,7 @@ def furnish(folder: Path, document: str, vox: Mapping[str, Any]) -> None:
     write_picture(
         folder / 'family.jpg', scene([('red', 60, 60, 24), ('blue', 180, 70, 26)], 160, 260)
     )
-    # A clip of which animate.md takes seconds 12 to 20.5, and frames from the 91st on.
-    long = document == 'doc/animate.md'
-    write(folder / 'clip.mp4', talk(96 if long else 6), Fraction(9, 2) if long else 25)
+    write(folder / 'clip.mp4', talk(8), 25)
     write(folder / 'talk.mp4', talk(20), 25)
     (folder / 'first-order-model-paddle').symlink_to(folder)  # a clone's usual name
     (folder / 'CLIPS').mkdir()
@@ -171,6 +168,9 @@ class DocumentFolder:
             'PYTHONPATH': str(FAKES),
             'XDG_CACHE_HOME': str(cache.parent),
         }
+        if 'vox-cpk.pth.tar' in text_of(document):  # the official file of these weights
+            converter = ['python', 'tools/convert_torch.py', 'served/vox-cpk.pdparams']
+            self.run([*converter, '--to', 'torch', '--out', '.'])
 
     def run(self, words: list[str], extra: Mapping[str, str] | None = None) -> str:
         """What a command prints.
