@@ -156,23 +156,20 @@ class DocumentFolder:
         config = load_config(self.path / 'config' / 'vox-256.yaml')
         models = seeded_models(config, 1, 'float32')
         furnish(self.path, document, models._asdict())
-        # Programs that were compiled once serve all tests; weights that stand in for others none.
-        cache = folder / 'cache' / 'first-order-model'
-        cache.mkdir(parents=True)
-        kept = Path(os.environ['XDG_CACHE_HOME']) / 'first-order-model' / 'programs'
-        kept.mkdir(parents=True, exist_ok=True)
-        (cache / 'programs').symlink_to(kept)
+        # Of all documents, so that what they compile is compiled once; tests of other things don't
+        # find the weights in it that stand in for published ones.
+        cache = Path(os.environ['XDG_CACHE_HOME']) / 'documents'
         self.environment = {
             **os.environ,
             'CUDA_VISIBLE_DEVICES': '',
             'PYTHONPATH': str(FAKES),
-            'XDG_CACHE_HOME': str(cache.parent),
+            'XDG_CACHE_HOME': str(cache),
         }
         if 'vox-cpk.pth.tar' in text_of(document):  # the official file of these weights
             converter = ['python', 'tools/convert_torch.py', 'served/vox-cpk.pdparams']
             self.run([*converter, '--to', 'torch', '--out', '.'])
 
-    def run(self, words: list[str], extra: Mapping[str, str] | None = None) -> str:
+    def run(self, words: list[str]) -> str:
         """What a command prints.
 
         Raises:
@@ -183,7 +180,7 @@ class DocumentFolder:
             done = subprocess.run(
                 [program, *words[1:]],
                 cwd=self.path,
-                env={**self.environment, 'FOMM_WEIGHTS_URL': address, **(extra or {})},
+                env={**self.environment, 'FOMM_WEIGHTS_URL': address},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
