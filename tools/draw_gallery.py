@@ -58,6 +58,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
     parser.add_argument('what', choices=('inputs', 'strips'))
     parser.add_argument('folder', type=Path, help='made if it is not there')
+    parser.add_argument('--only', nargs='+', metavar='NAME', help='these strips alone')
     return parser.parse_args()
 
 
@@ -171,13 +172,18 @@ def draw_strip(words: Sequence[str], folder: Path) -> np.ndarray:
     return strip(source, driving, frames_of(folder / given['--result_video']))
 
 
-def draw_strips(out: Path) -> None:
+def draw_strips(out: Path, only: Sequence[str] | None) -> None:
     strips = list_strips(DOCUMENT.read_text(encoding='utf-8'))
+    names = [name for name, _ in strips]
+    if unknown := set(only or ()) - set(names):
+        raise UserError(f'--only {min(unknown)}: give names of {", ".join(names)}')
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / 'things').mkdir()
         write_inputs(folder / 'things')
         for name, words in strips:
+            if only and name not in only:
+                continue
             picture = draw_strip(words, folder)
             with atomic_output(out / f'{name}.jpg') as path:
                 write_picture(path, picture)
@@ -190,7 +196,7 @@ def main() -> None:
     if options.what == 'inputs':
         write_inputs(options.folder)
     else:
-        draw_strips(options.folder)
+        draw_strips(options.folder, options.only)
 
 
 if __name__ == '__main__':

@@ -24,6 +24,7 @@ from tests.support.documents import (
     commands,
     text_of,
 )
+from tests.support.python_document import check_python_document
 
 # Commands that are not run, and why.
 NOT_RUN = {
@@ -52,13 +53,19 @@ SMALLER = {
 }
 EXPORT = importlib.util.find_spec('onnxruntime') and importlib.util.find_spec('onnx')
 # Documents that take longer than half a minute.
-LONG = 'README.md', 'doc/animate.md', 'doc/train.md', 'doc/own-data.md'
+LONG = (
+    *('README.md', 'doc/animate.md', 'doc/gallery.md', 'doc/own-data.md', 'doc/python.md'),
+    'doc/train.md',
+)
 # What is there after the commands of a document, beside what it says that they print.
 MADE = {
     'README.md': ('result.mp4', 'run/config.yaml', 'run/log.txt', 'data/mine/contact-sheet.png'),
     'doc/animate.md': ('me.gif', 'crop.png', 'wave.safetensors', 'vox/G.npz', 'back/vox.pth.tar'),
     'doc/batch.md': ('results/ann.mp4', 'results/ben.gif', 'results/ben-nod.mp4'),
+    'doc/export.md': ('exported/export.json', 'exported-vox/frame.onnx') if EXPORT else (),
     'doc/evaluate.md': ('results/run.json', 'figures/summary.json', 'figures/videos.csv'),
+    'doc/gallery.md': ('things/trot.png', 'trot.mp4', 'astronaut.mp4'),
+    'doc/method.md': ('doc/method/keypoints.jpg',),
     'doc/own-data.md': ('data/mine/contact-sheet.png', 'run/config.yaml', 'first.mp4'),
     'doc/python.md': ('result.mp4', 'wave.safetensors', 'me.png.mp4', 'you.png.mp4'),
     'doc/train.md': ('run/log.txt', 'run/train-vis', 'run/animation', 'figures/summary.md'),
@@ -89,29 +96,29 @@ def run_python(folder: DocumentFolder, block: Block) -> str:
     return folder.run(['python', path.name])
 
 
-def run_document(folder: DocumentFolder, document: str) -> str:
-    """All that it has; -> all that was printed."""
+def run_shell(folder: DocumentFolder, block: Block) -> str:
     printed = ''
-    for block in blocks(document):
+    for command in commands(block):
+        if why_not(block, command):
+            continue
+        before = sum(os.times()[2:4])
         try:
-            if block.language == 'python':
-                if 'exported/' not in block.text or EXPORT:
-                    printed += run_python(folder, block)
-            elif 'printed by' in block.marks:
-                if 'needs' not in block.marks:
-                    said = run_command(folder, block.marks['printed by'])
-                    assert block.text in said, said
-            elif block.language in SHELL:
-                for command in commands(block):
-                    if not why_not(block, command):
-                        began = sum(os.times()[2:4])
-                        printed += run_command(folder, command.text)
-                        print(
-                            f'{sum(os.times()[2:4]) - began:5.1f} s  {command.place} {command.text}'
-                        )
+            printed += run_command(folder, command.text)
         except AssertionError as error:
-            raise AssertionError(f'{block.place}, {block.text}: {error}') from error
+            raise AssertionError(f'{command.place}, {command.text}: {error}') from error
+        print(f'{sum(os.times()[2:4]) - before:5.1f} s  {command.place} {command.text}')
     return printed
+
+
+def run_block(folder: DocumentFolder, block: Block) -> str:
+    """-> what it prints."""
+    if block.language == 'python':
+        return run_python(folder, block) if 'exported/' not in block.text or EXPORT else ''
+    if 'printed by' in block.marks and 'needs' not in block.marks:
+        said = run_command(folder, block.marks['printed by'])
+        assert block.text in said, f'{block.place} shows something else than {said}'
+        return said
+    return run_shell(folder, block) if block.language in SHELL else ''
 
 
 def to_run(document: str) -> bool:
@@ -129,11 +136,32 @@ def to_run(document: str) -> bool:
 )
 def test_all_that_it_has(document, tmp_path):
     folder = DocumentFolder(tmp_path, document)
-    printed = run_document(folder, document)
+    printed = ''.join(run_block(folder, block) for block in blocks(document))
     for claimed in re.findall(r'You should see `([^`]+)`', text_of(document)):
         assert claimed in printed
     for name in MADE.get(document, ()):
         assert (folder.path / name).exists(), name
+    if document == 'doc/python.md':
+        check_python_document(folder, printed)
+
+
+@pytest.mark.parametrize(
+    ('language', 'text', 'marks', 'said'),
+    [
+        (
+            '',
+            'cp jobs.csv a.csv\npython demo.py --size one\n',
+            {},
+            r'doc/some\.md:8, .*--size: one',
+        ),
+        ('python', 'import modules.nothing\n', {}, 'line 7, in <module>'),
+        ('text', 'other\n', {'printed by': 'python demo.py -h'}, r'doc/some\.md:7 shows something'),
+    ],
+)
+def test_what_is_wrong_is_named(language, text, marks, said, tmp_path):
+    folder = DocumentFolder(tmp_path, 'doc/batch.md')
+    with pytest.raises(AssertionError, match=said):
+        run_block(folder, Block('doc/some.md', 7, language, text, '', marks))
 
 
 def test_most_commands_run():
