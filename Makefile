@@ -49,6 +49,7 @@ EXTRAS := requirements-faces.txt requirements-export.txt
 # Those that come with packages of their own, which must not change the pinned ones.
 WEB := requirements-web.txt
 BROWSER := requirements-browser.txt
+NOTEBOOK := requirements-notebook.txt
 WEB_INSTALLED := $(VENV)/web-installed
 ARGS :=
 
@@ -119,8 +120,8 @@ test-all: setup
 	@$(RUN) -m pip install --disable-pip-version-check --quiet --no-deps $(addprefix -r ,$(EXTRAS)) \
 	    || echo 'note: the extras of $(EXTRAS) could not be installed, see above'
 	@$(MAKE) --no-print-directory web-setup && $(RUN) -m pip install --disable-pip-version-check \
-	        --quiet -r $(BROWSER) -c requirements-common.txt \
-	    || echo 'note: $(WEB) or $(BROWSER) could not be installed, see above'
+	        --quiet -r $(BROWSER) -r $(NOTEBOOK) -c requirements-common.txt \
+	    || echo 'note: $(WEB), $(BROWSER) or $(NOTEBOOK) could not be installed, see above'
 	@if ! command -v chromium >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    echo 'Installing Chromium for the tests of the page'; \
 	    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \

@@ -20,10 +20,7 @@ take every core they may, with the same weights and inputs.
 """
 
 import argparse
-import importlib.metadata
 import json
-import os
-import platform
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,7 +36,6 @@ require_packages()
 from modules.config import load_config
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.files import atomic_output
-from modules.runtime.process import available_cores
 from tools.benchmarking.animation import compare_animation
 from tools.benchmarking.common import Report
 from tools.benchmarking.live import compare_live
@@ -50,7 +46,9 @@ from tools.benchmarking.start import compare_start
 from tools.benchmarking.training import compare_training
 from tools.markdown import table
 from tools.official.forms import FORMS
+from tools.provenance import provenance
 
+CODE = 'modules', 'frames_dataset.py'  # that is measured
 SECTIONS = ('loading', 'training', 'animation', 'start', 'live')
 NOISY = 0.25  # spread above which a warning is printed
 LEAST = {  # of the options that are numbers
@@ -121,41 +119,6 @@ def parse_arguments() -> argparse.Namespace:
     return options
 
 
-def describe_machine() -> dict[str, Any]:
-    """What the figures depend on."""
-    return {
-        'cpu': _cpu_model(),
-        'cores': available_cores(),
-        'memory_bytes': os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE'),
-        'load': os.getloadavg()[0],  # processes that wanted to run during the last minute
-        'system': platform.platform(),
-        'python': platform.python_version(),
-        'paddle': _version_of('paddlepaddle', 'paddlepaddle-gpu'),
-        'numpy': _version_of('numpy'),
-    }
-
-
-def _cpu_model() -> str:
-    try:
-        with open('/proc/cpuinfo', encoding='utf-8', errors='replace') as file:
-            for line in file:
-                if line.startswith('model name'):
-                    return line.split(':', 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def _version_of(*packages: str) -> str:
-    """Of the first that is installed; importing Paddle here would set threads for the others."""
-    for package in packages:
-        try:
-            return importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return 'absent'
-
-
 def machine_line(machine: dict[str, Any]) -> str:
     text = (
         '{cpu}, {cores} cores, {gigabytes:.0f} GB of memory, load {load:.1f}; {system}; '
@@ -182,7 +145,8 @@ def main() -> None:
     options = parse_arguments()
     config = load_config(options.config, need=('dataset_params.frame_shape', 'train_params'))
     official = find_official(options.torch_repo, options.torch_python)
-    machine = {**describe_machine(), 'torch': official.version or 'none'}
+    made = provenance(CODE)
+    machine = made['machine'] = {**made['machine'], 'torch': official.version or 'none'}
     print(f'Machine: {machine_line(machine)}\n\nConfig: {options.config}', flush=True)
     compare = {
         'loading': lambda: compare_loading(config, options),
@@ -191,7 +155,7 @@ def main() -> None:
         'start': lambda: compare_start(config, official, options),
         'live': lambda: compare_live(config, options),
     }
-    figures: dict[str, Any] = {'machine': machine, 'config': str(options.config)}
+    figures: dict[str, Any] = {**made, 'config': str(options.config)}
     for section in options.only:
         report = compare[section]()
         figures[section] = report.figures

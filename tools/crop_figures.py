@@ -11,11 +11,13 @@ picture was placed. A box is right from an intersection over union of 0.75.
 """
 
 import argparse
+import json
 import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -34,6 +36,7 @@ from modules.animation.inputs import BUNDLED_CHECKPOINT, BUNDLED_CONFIG
 from modules.config import load_config
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.errors import UserError
+from modules.runtime.files import atomic_output
 from modules.runtime.process import prepare_process
 from modules.video import first_frame
 from modules.video.levels import to_bytes
@@ -42,7 +45,9 @@ from tools.creature_drawing.placements import SHAPES, SIDES, placements
 from tools.creature_drawing.scenes import Scene
 from tools.creature_drawing.shapes import SUPERSAMPLING
 from tools.markdown import table
+from tools.provenance import provenance
 
+CODE = ('modules/animation', 'tools/creature_drawing')  # that is measured
 RIGHT = 0.75  # intersection over union
 SURROUNDINGS = 2.5  # sides of a face's box that are placed with it
 
@@ -55,6 +60,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument('--placements', type=int, default=30, help='of faces')
     parser.add_argument('--seed', type=int, default=0, help='another one gives other places')
+    parser.add_argument('--out', type=Path, help='also write the figures as JSON')
     options = parser.parse_args()
     for name, least in (('cases', 0), ('placements', 1), ('seed', 0)):
         if getattr(options, name) < least:
@@ -126,31 +132,48 @@ def measure_faces(
         yield (0.0 if crop is None else overlap(crop, face_crop(moved))), seconds
 
 
-def row(name: str, measured: Sequence[tuple[float, float]]) -> tuple[str, ...]:
+def summary(measured: Sequence[tuple[float, float]]) -> dict[str, float]:
     overlaps, seconds = zip(*measured)
-    right = sum(overlap >= RIGHT for overlap in overlaps) / len(overlaps)
-    return (
-        name,
-        str(len(measured)),
-        f'{100 * right:.1f} %',
-        f'{statistics.median(overlaps):.2f}',
-        f'{min(overlaps):.2f}',
-        f'{statistics.median(seconds):.2f} s',
-    )
+    return {
+        'cases': len(measured),
+        'right': sum(overlap >= RIGHT for overlap in overlaps) / len(overlaps),
+        'median_overlap': statistics.median(overlaps),
+        'least_overlap': min(overlaps),
+        'median_seconds': statistics.median(seconds),
+    }
+
+
+def crop_rows(figures: dict[str, dict[str, float]]) -> list[tuple[str, ...]]:
+    """A row of a table for each kind of thing."""
+    return [
+        (
+            name,
+            f'{of_name["cases"]}',
+            f'{100 * of_name["right"]:.1f} %',
+            f'{of_name["median_overlap"]:.2f}',
+            f'{of_name["least_overlap"]:.2f}',
+            f'{of_name["median_seconds"]:.2f} s',
+        )
+        for name, of_name in figures.items()
+    ]
 
 
 def main() -> None:
     options = parse_arguments()
     faces = load_face_detector() if options.faces else None
     prepare_process(cpu=True)
-    rows = []
+    figures: dict[str, dict[str, Any]] = {}
     if options.cases:
-        rows.append(row('objects', list(measure_objects(options.cases, options.seed))))
+        figures['objects'] = summary(list(measure_objects(options.cases, options.seed)))
     if faces is not None:
         measured = measure_faces(options.faces, options.placements, options.seed, faces)
-        rows.append(row('faces', list(measured)))
+        figures['faces'] = summary(list(measured))
     header = ('', 'cases', f'overlap of at least {RIGHT}', 'median', 'least', 'time each')
-    print(*table(header, rows), sep='\n')
+    print(*table(header, crop_rows(figures)), sep='\n')
+    if options.out is not None:
+        with atomic_output(options.out) as path:
+            made = {**provenance(CODE), 'crops': figures}
+            path.write_text(json.dumps(made, indent=1) + '\n', encoding='utf-8')
 
 
 if __name__ == '__main__':

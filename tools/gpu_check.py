@@ -25,11 +25,11 @@ require_packages()
 
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.files import atomic_output, check_output
-from tools.benchmark import describe_machine
 from tools.gpu_checking.catalogue import chosen
 from tools.gpu_checking.findings import FAIL, Outcome
 from tools.gpu_checking.report import page, verdict
 from tools.gpu_checking.running import run_check
+from tools.provenance import describe_machine
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -31,6 +31,7 @@ SOURCES = (
     'requirements-export.txt',
     'requirements-web.txt',
     'requirements-browser.txt',
+    'requirements-notebook.txt',
 )
 _NAME = re.compile(r'^([A-Za-z0-9._-]+)==', re.MULTILINE)
 _CLASSIFIER = 'License :: '

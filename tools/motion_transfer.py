@@ -47,8 +47,15 @@ from tools.creature_drawing.creatures import HeldOutCase, held_out_cases
 from tools.evaluation.bootstrap import half_width
 from tools.markdown import table
 from tools.official.animation import Animate, Animation, official_animation, require_official
+from tools.provenance import provenance
 
 MOVING = 15 / 255  # least change, in some channel, of a pixel that moves
+# What is measured: networks, and how motion is carried over.
+CODE = (
+    *('modules/keypoint_detector.py', 'modules/dense_motion.py', 'modules/generator.py'),
+    *('modules/util.py', 'modules/ops', 'modules/animation/normalization.py'),
+    *('tools/creature_drawing', 'doc/demo/demo-128.safetensors'),
+)
 TASKS = ('reconstruction', 'absolute', 'relative')
 THEIRS = '{}, official code'  # the title of a task
 
@@ -168,9 +175,9 @@ def run_cases(
     return rows
 
 
-def means_table(rows: list[dict[str, Any]]) -> str:
-    """The means over the cases as a Markdown table."""
-    means = []
+def mean_rows(rows: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """For each task its title, and the mean of each figure over the cases."""
+    means: list[tuple[str, ...]] = []
     tasks = [title for task in TASKS for title in (task, THEIRS.format(task)) if title in rows[0]]
     for task in tasks:
         cells = []
@@ -178,7 +185,7 @@ def means_table(rows: list[dict[str, Any]]) -> str:
             values = np.array([row[task][name] for row in rows])
             cells.append(f'{values.mean():.{digits}f} ± {half_width(values):.{digits}f}')
         means.append((task, *cells))
-    return '\n'.join(table(('task', 'moving pixels, relative', 'whole frame'), means))
+    return means
 
 
 def main() -> None:
@@ -206,13 +213,14 @@ def main() -> None:
         if options.videos is not None:
             folder = stack.enter_context(atomic_output(options.videos, folder=True))
         rows = run_cases(models, cases, options.cases, folder, animate_theirs)
-    print(means_table(rows))
+    print(*table(('task', 'moving pixels, relative', 'whole frame'), mean_rows(rows)), sep='\n')
     if official is not None:
         largest = max(row['largest_difference'] for row in rows)
         print(f'largest difference from the official code, of values in [0, 1]: {largest:.1e}')
     if options.out is not None:
         with atomic_output(options.out) as path:
-            path.write_text(json.dumps(rows, indent=1) + '\n', encoding='utf-8')
+            figures = {**provenance(CODE), 'cases': rows}
+            path.write_text(json.dumps(figures, indent=1) + '\n', encoding='utf-8')
 
 
 if __name__ == '__main__':

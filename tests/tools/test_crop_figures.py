@@ -1,5 +1,6 @@
 """tools/crop_figures.py: a small run, and what it measures by."""
 
+import json
 import sys
 
 import numpy as np
@@ -13,9 +14,11 @@ from tools import crop_figures
 from tools.creature_drawing.placements import placements
 
 
-def test_a_table_of_objects(monkeypatch, capsys):
-    monkeypatch.setattr(sys, 'argv', ['crop_figures.py', '--cases', '2'])
+def test_a_table_of_objects(monkeypatch, capsys, tmp_path):
+    out = tmp_path / 'crops.json'
+    monkeypatch.setattr(sys, 'argv', ['crop_figures.py', '--cases', '2', '--out', str(out)])
     crop_figures.main()
+    assert json.loads(out.read_text())['crops']['objects']['right'] == 1
     header, line, row = capsys.readouterr().out.splitlines()
     assert 'overlap of at least 0.75' in header and set(line) <= set('| -')
     assert row.startswith('| objects | 2 | 100.0 % | 0.')
@@ -44,7 +47,8 @@ def test_faces_are_counted_right(tmp_path):
 
     measured = list(crop_figures.measure_faces([path], 3, 0, faces))
     assert [found for found, _ in measured] == [0, 0, 0]
-    assert crop_figures.row('faces', [(0.8, 1), (0.7, 2)])[1:4] == ('2', '50.0 %', '0.75')
+    measured = {'faces': crop_figures.summary([(0.8, 1), (0.7, 2)])}
+    assert crop_figures.crop_rows(measured)[0][1:4] == ('2', '50.0 %', '0.75')
     with pytest.raises(UserError, match=r'face\.png: has no face'):
         list(crop_figures.measure_faces([path], 3, 0, lambda picture: []))
 

@@ -14,6 +14,7 @@ from modules.video import VideoReader
 from tests.support.tiny_checkpoint import CONFIG, LEGACY, TINY
 from tools import motion_transfer
 from tools.creature_drawing.creatures import held_out_cases
+from tools.provenance import changed_since
 from tools.motion_transfer import TASKS, compare
 
 
@@ -68,7 +69,9 @@ def test_command(tmp_path, monkeypatch, capsys):
     out, videos = tmp_path / 'figures.json', tmp_path / 'videos'
     options = ('--config', TINY / 'tiny.yaml', '--checkpoint', LEGACY, '--cases', 2, '--frames', 3)
     run(monkeypatch, *options, '--out', out, '--videos', videos)
-    rows = json.loads(out.read_text())
+    figures = json.loads(out.read_text())
+    rows = figures['cases']
+    assert figures['command'].startswith('python ') and changed_since(figures) == []
     cases = list(held_out_cases(2, 64, 3))
     assert [row['case'] for row in rows] == [case.name for case in cases]
     lines = capsys.readouterr().out.splitlines()
@@ -110,7 +113,7 @@ def test_the_official_code_beside(tmp_path, monkeypatch, capsys):
     options = ('--config', TINY / 'tiny.yaml', '--checkpoint', LEGACY, '--cases', 2, '--frames', 3)
     run(monkeypatch, *options, '--out', out, '--torch_repo', 'clone')
     titles = [title for task in TASKS for title in (task, f'{task}, official code')]
-    for row in json.loads(out.read_text()):
+    for row in json.loads(out.read_text())['cases']:
         assert set(row) == {'case', 'largest_difference', *titles}
         assert row['largest_difference'] == pytest.approx(0.125)
         same = [row[task] == row[f'{task}, official code'] for task in TASKS]

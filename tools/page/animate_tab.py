@@ -13,6 +13,7 @@ from tools.page.animate_fields import AnimateFields
 from tools.page.examples import Example
 from tools.page.jobs import Message, RefusedError
 from tools.page.orders import FIELDS, Choices, animate_order, check_choices, draw_order
+from tools.page.reasons import told_reason
 from tools.page.site import Site
 from tools.page.status import Clock
 from tools.page.texts import Texts, told_note
@@ -154,7 +155,8 @@ class AnimateTab(AnimateFields):
     def _failed(self, message: Message) -> Updates:
         values = {**message['values']}
         if 'why' in values:
-            values['why'] = self._site.files.without_paths(values['why'])
+            why = self._site.files.without_paths(values['why'])
+            values['why'] = told_reason(self._texts.language, why)
         sentence = self._texts(message['text'], **values)
         if message['field'] == 'status':
             return {self.status: self.line.bar(sentence, 0, wrong=True)}

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from tools.page.live_texts import LIVE_SENTENCES
+from tools.page.reasons import told_reason
 
 LANGUAGES = ('en', 'zh')
 
@@ -216,7 +217,7 @@ def told_note(texts: Texts, line: str) -> str:
         found = re.match(pattern, line)
         if found is not None:
             return texts(name, **found.groupdict()) if name else ''
-    return line[:1].upper() + line[1:]
+    return told_reason(texts.language, line[:1].upper() + line[1:])
 
 
 def preferred(accept_language: str, offered: Iterable[str] = LANGUAGES) -> str:

@@ -1,0 +1,179 @@
+"""Says whether the documents show the figures of doc/figures/, and which of these are old.
+
+    python tools/document_figures.py
+    python tools/document_figures.py --print
+
+Each JSON there was written by the command that it names, or holds what is left of such a run. A
+figure is old once the code that it is of has changed since; it is then still the one that was
+measured, on the machine and at the commit that stand beside it.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from modules.runtime.packages import require_packages
+
+require_packages(paddle=False)
+
+from modules.runtime.commands import ArgumentParser, run_command
+from modules.runtime.errors import UserError
+from modules.runtime.messages import note
+from tools.crop_figures import crop_rows
+from tools.motion_transfer import mean_rows
+from tools.provenance import changed_since
+
+FOLDER = ROOT / 'doc' / 'figures'
+MEGABYTE = 1e6
+Figures = Mapping[str, Any]
+Shown = tuple[str, Sequence[str]]  # a document, and what it has to show
+
+
+def _row(*cells: str) -> str:
+    return f'| {" | ".join(cells)} |'
+
+
+def _milliseconds(seconds: Mapping[str, float], kind: str = 'median') -> str:
+    return f'{1000 * seconds[kind]:.0f} ms'
+
+
+def _name(contender: str) -> str:
+    """As documents write it: engines and options as code."""
+    if contender == 'onednn-bf16':
+        return '`onednn`, `--precision bf16`'
+    return f'`{contender}`' if contender in ('eager', 'onednn') else contender
+
+
+def speed(made: Figures) -> list[Shown]:
+    animation, training = made['animation'], made['training']
+    official = animation['official']['frame_seconds']['median']
+    rows = []
+    for name, of_name in animation.items():
+        median, difference = of_name['frame_seconds']['median'], of_name['largest_difference']
+        ratio = f'{median / official:.2f}'
+        if 'best_ratio' in of_name:
+            ratio += f' ({of_name["best_ratio"]:.2f})'
+        rows.append(
+            _row(
+                _name(name),
+                f'{1000 * median:.0f} ms',
+                f'{1 / median:.2f}',
+                '1' if name == 'official' else ratio,
+                f'{of_name["peak_bytes"]["median"] / MEGABYTE:.0f} MB',
+                f'{difference:.1e}'.replace('e-0', 'e-') if difference else '0',
+            )
+        )
+    start, loading = made['start'], made['loading']
+    ours, theirs = (training[name] for name in ('ours', 'official'))
+    plain, augmented = loading['without augmentation'], loading["with the config's augmentation"]
+    sentences = [
+        f'compiled before: {start["ours"]["first_frame_seconds"]["best"]:.1f} s, the official code '
+        f'{start["official"]["first_frame_seconds"]["best"]:.1f} s (best of three); the imports '
+        f'take {start["ours"]["import_seconds"]["best"]:.1f} s and '
+        f'{start["official"]["import_seconds"]["best"]:.1f} s',
+        f'A training step, batch of 2: {ours["seconds"]["median"]:.1f} s and '
+        f'{ours["peak_bytes"]["median"] / MEGABYTE:.0f} MB at most, the official code '
+        f'{theirs["seconds"]["median"]:.1f} s and {theirs["peak_bytes"]["median"] / MEGABYTE:.0f} '
+        f'MB. It is slower here: by {training["ratios"]["seconds"]:.2f}',
+        f'two workers gave {plain["cached"]["rate"]["median"]:.0f} samples a second from clips of '
+        f'300 frames, {plain["ratio"]:.0f} times as many as by decoding whole clips; with the '
+        f'augmentation of vox {augmented["cached"]["rate"]["median"]:.0f}, '
+        f'{augmented["ratio"]:.0f} times',
+    ]
+    frames = [_milliseconds(animation[name]['frame_seconds']) for name in ('onednn', 'official')]
+    readme = _row('a frame of vox-256 on two CPU cores (AVX2)', *frames)
+    return [('doc/speed.md', [*rows, *sentences]), ('README.md', [readme])]
+
+
+def speed_amx(made: Figures) -> list[Shown]:
+    rows = []
+    for name, of_name in made['animation'].items():
+        seconds = of_name['frame_seconds']
+        rows.append(_row(_name(name), _milliseconds(seconds, 'best'), _milliseconds(seconds)))
+    return [('doc/speed.md', rows)]
+
+
+def live(made: Figures) -> list[Shown]:
+    rows = [
+        _row(
+            name,
+            f'{of_name["rate"]["median"]:.1f}',
+            f'{of_name["engine_rate"]["median"]:.1f}',
+            _milliseconds(of_name['latency_seconds']),
+            _milliseconds(of_name['latency_95_seconds']),
+            f'{of_name["peak_bytes"]["median"] / MEGABYTE:.0f} MB',
+        )
+        for name, of_name in made['live'].items()
+    ]
+    return [('doc/live.md', rows)]
+
+
+def motion_transfer(made: Figures) -> list[Shown]:
+    return [('doc/train.md', [_row(*cells) for cells in mean_rows(made['cases'])])]
+
+
+def crops(made: Figures) -> list[Shown]:
+    return [('doc/animate.md', [_row(*cells) for cells in crop_rows(made['crops'])])]
+
+
+# The JSON of each, by its name.
+KINDS: dict[str, Callable[[Figures], list[Shown]]] = {
+    'speed-avx2': speed,
+    'speed-amx': speed_amx,
+    'live': live,
+    'motion-transfer': motion_transfer,
+    'crops': crops,
+}
+
+
+def read(name: str) -> dict[str, Any]:
+    return json.loads((FOLDER / f'{name}.json').read_text(encoding='utf-8'))
+
+
+def missing(name: str, text_of: Callable[[str], str]) -> list[tuple[str, str]]:
+    """What documents should show, and don't: (document, text).
+
+    Args:
+        text_of: what stands in a document.
+    """
+    return [
+        (document, expected)
+        for document, shown in KINDS[name](read(name))
+        for expected in shown
+        if ' '.join(expected.split()) not in ' '.join(text_of(document).split())
+    ]
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
+    parser.add_argument('--print', action='store_true', help='what documents should show')
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = parse_arguments()
+    absent = []
+    for name in KINDS:
+        made = read(name)
+        print(f'{name}: {made["date"]}, commit {made["commit"]}, {made["machine"]["cpu"]}')
+        if changed := changed_since(made):
+            note(f'doc/figures/{name}.json is older than {", ".join(changed)}')
+        absent += missing(name, lambda path: (ROOT / path).read_text(encoding='utf-8'))
+        if options.print:
+            print('\n'.join(line for _, shown in KINDS[name](made) for line in shown))
+    if absent:
+        document, expected = absent[0]
+        raise UserError(
+            f'{document}: does not show {expected!r} ({len(absent)} such places); --print has all'
+        )
+    print('documents show these figures')
+
+
+if __name__ == '__main__':
+    run_command(main)
