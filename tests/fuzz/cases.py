@@ -59,7 +59,7 @@ def make_case(reader: Reader, number: int, seed: int) -> Files:
         files[chosen] = _changed(rng, reader, files[chosen], known)[:LARGEST]
     if len(files) > 1 and rng.random() < 0.1:
         del files[rng.choice(list(files)[1:])]
-    if reader.suffixes and rng.random() < 0.1:
+    if reader.suffixes and len(files) == 1 and rng.random() < 0.1:
         first = next(iter(files))
         renamed = str(Path(first).with_suffix(rng.choice(reader.suffixes)))
         files = {renamed if key == first else key: data for key, data in files.items()}
@@ -81,6 +81,8 @@ def write_case(files: Files, folder: Path) -> Path:
     """Writes the files; where the first one is."""
     for name, data in files.items():
         path = folder / name
+        if path.is_dir():
+            continue
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     return folder / next(iter(files))

@@ -17,7 +17,7 @@ _CHANGING = (
 _WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _CYTHON = b'_getframe()'  # what its modules compile to name a line in a traceback
 # Imported when first needed, by whoever reads: not by names in files.
-_LATE = ('encodings.', 'PIL.', 'pillow_heif', 'stringprep', 'unicodedata', 'bz2', 'lzma', '_bz2', '_lzma')
+_LATE = ('encodings.', 'PIL.', 'av.', 'pillow_heif', 'stringprep', 'unicodedata', 'bz2', 'lzma', '_bz2', '_lzma')
 
 
 class Watch:
