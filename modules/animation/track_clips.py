@@ -26,6 +26,7 @@ from modules.animation.boxes import Box, cut
 from modules.animation.tracks import FindBoxes, Look, Rules, Track, fault, link_looks, look_through
 from modules.runtime.errors import UserError
 from modules.runtime.files import PathLike, atomic_output, file_hash
+from modules.runtime.json_text import parse_json
 from modules.runtime.locks import folder_of_one_run
 from modules.video import VideoReader, VideoWriter
 from modules.video.levels import to_bytes
@@ -153,7 +154,7 @@ class Record:
         self.tracks: list[Track] | None = None
         mend = f'take another {option}, or remove {path} and its clips'
         try:
-            there = json.loads(path.read_text(encoding='utf-8'))
+            there = parse_json(path.read_text(encoding='utf-8'))
             self._take(there)
         except FileNotFoundError:
             return

@@ -15,12 +15,18 @@ from tests.fuzz.readers import READERS
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser('python -m tests.fuzz', description='Files that lie, read as commands do.')
+    parser = argparse.ArgumentParser(
+        'python -m tests.fuzz', description='Files that lie, read as commands do.'
+    )
     parser.add_argument('--cases', type=int, default=100_000, help='how many (default: 100000)')
     parser.add_argument('--seed', type=int, default=0, help='of the cases; others with another one')
-    parser.add_argument('--reader', action='append', choices=READERS, help='only this one; may be repeated')
+    parser.add_argument(
+        '--reader', action='append', choices=READERS, help='only this one; may be repeated'
+    )
     parser.add_argument('--processes', type=int, default=1, help='at a time (default: 1)')
-    parser.add_argument('--out', type=Path, help='folder of finds and summary (default: a temporary one)')
+    parser.add_argument(
+        '--out', type=Path, help='folder of finds and summary (default: a temporary one)'
+    )
     options = parser.parse_args()
     out = options.out or Path(tempfile.mkdtemp(prefix='fuzz-out-'))
     environment()

@@ -1,4 +1,4 @@
-"""All cases, by processes that may die of them; what came of each block is kept, and not done again."""
+"""All cases, by processes that may die of them. What came of each block is kept, not done again."""
 
 import contextlib
 import json
@@ -19,6 +19,7 @@ from tests.fuzz.worker import FIND, READ, Outcome, serve
 
 READERS = 'tests.fuzz.readers:READERS'
 BLOCK = 250  # cases of a reader that a process does at a time
+_SMALL = 5  # likewise where each is a process of its own
 _STARTING = 300  # seconds that a process may take until its first case
 _PROGRESS = 'progress.jsonl'
 
@@ -37,13 +38,13 @@ def counts(readers: Mapping[str, Reader], cases: int) -> dict[str, int]:
     return shares
 
 
-def blocks(shares: Mapping[str, int]) -> list[Block]:
+def blocks(readers: Mapping[str, Reader], shares: Mapping[str, int]) -> list[Block]:
     """Such that at any time about the same part of every reader's cases is done."""
-    found = [
-        (start / count, Block(name, range(start, min(start + BLOCK, count))))
-        for name, count in shares.items()
-        for start in range(0, count, BLOCK)
-    ]
+    found = []
+    for name, count in shares.items():
+        size = _SMALL if readers[name].is_process else BLOCK
+        for start in range(0, count, size):
+            found.append((start / count, Block(name, range(start, min(start + size, count)))))
     return [block for _, block in sorted(found, key=lambda item: item[0])]
 
 
@@ -69,7 +70,7 @@ class Process:
             if self._process is None:
                 self._start()
             self._connection.send((block.reader, numbers))
-            if not self._connection.poll(_STARTING) or not self._is_ready():
+            if not self._answers_within(_STARTING) or not self._is_ready():
                 self.close()
                 raise RuntimeError(f'{block.reader}: the process does not begin, see above')
             yield from self._answers(block.reader, numbers)
@@ -84,11 +85,10 @@ class Process:
         """Those to `numbers`, which are taken out; up to one that ends the process."""
         patience = 3 * self._readers[name].seconds
         while numbers:
-            start = time.monotonic()
             try:
-                outcome = self._connection.recv() if self._connection.poll(patience) else None
+                outcome = self._connection.recv() if self._answers_within(patience) else None
             except EOFError:
-                outcome = Outcome(numbers[0], FIND, self._how_it_ended(name), time.monotonic() - start, 0)
+                outcome = Outcome(numbers[0], FIND, self._how_it_ended(name), 0, 0)
                 self.close()
             if outcome is None:
                 outcome = Outcome(numbers[0], FIND, f'no answer for {patience} s', patience, 0)
@@ -97,6 +97,10 @@ class Process:
             yield outcome
             if self._process is None:
                 return
+
+    def _answers_within(self, seconds: int) -> bool:
+        """Seconds in which both processes were let run: a stop (SIGSTOP) of both counts for one."""
+        return any(self._connection.poll(1) for _ in range(seconds))
 
     def _how_it_ended(self, name: str) -> str:
         self._process.join()
@@ -123,13 +127,17 @@ class Campaign:
         self._readers = {k: r for k, r in readers.items() if not only or k in only}
         self._lock = threading.Lock()
 
-    def run(self, cases: int, processes: int = 1, tell: Callable[[str], None] = print) -> list[dict[str, Any]]:
+    def run(
+        self, cases: int, processes: int = 1, tell: Callable[[str], None] = print
+    ) -> list[dict[str, Any]]:
         """Does what is not done yet -> a record for each block."""
         self.out.mkdir(parents=True, exist_ok=True)
         shares = counts(self._readers, cases)
         done = self._done(cases)
         known = {(record['reader'], record['start']) for record in done}
-        todo = [b for b in blocks(shares) if (b.reader, b.numbers.start) not in known]
+        todo = [
+            b for b in blocks(self._readers, shares) if (b.reader, b.numbers.start) not in known
+        ]
         waiting = iter(todo)
 
         def work(_: int) -> None:
@@ -151,7 +159,8 @@ class Campaign:
 
     def _do(self, process: Process, block: Block, cases: int) -> dict[str, Any]:
         start = time.monotonic()
-        record: dict[str, Any] = {'of': [cases, self._seed], 'reader': block.reader, 'start': block.numbers.start,
+        record: dict[str, Any] = {'of': [cases, self._seed], 'reader': block.reader,
+            'start': block.numbers.start,
                                   'cases': len(block.numbers), READ: 0, 'finds': [],
                                   'slowest': 0.0, 'memory': 0}  # fmt: skip
         for outcome in process.run(block):
@@ -167,7 +176,7 @@ class Campaign:
         return record
 
     def _done(self, cases: int) -> list[dict[str, Any]]:
-        """The records of an earlier run of the same cases; a line that it was killed in is left out."""
+        """The records of an earlier run of the same cases; a line cut short by its end is left out."""
         records = []
         with contextlib.suppress(FileNotFoundError):
             for line in (self.out / _PROGRESS).read_text(encoding='utf-8').splitlines():
@@ -181,7 +190,9 @@ class Campaign:
         folder = self.out / 'finds' / f'{name}-{outcome.number}'
         shutil.rmtree(folder, ignore_errors=True)
         write_case(make_case(self._readers[name], outcome.number, self._seed), folder)
-        (folder / 'what.txt').write_text(outcome.text + '\n', encoding='utf-8', errors='backslashreplace')
+        (folder / 'what.txt').write_text(
+            outcome.text + '\n', encoding='utf-8', errors='backslashreplace'
+        )
 
 
 def environment() -> None:

@@ -4,8 +4,6 @@ import contextlib
 import io
 import itertools
 import os
-import zipfile
-from argparse import Namespace
 from fractions import Fraction
 from pathlib import Path
 from random import Random
@@ -23,11 +21,11 @@ from modules.checkpoints.reading import (
     read_weights,
 )
 from modules.config import load_config
-from modules.data.clips import list_part, open_clip, read_through
+from modules.data.clips import open_clip, read_through
+from modules.data.frame_cache import _HEAD as HEAD
 from modules.data.frame_cache import FrameCache, read_entry
 from modules.data.pairs import listed_pairs
 from modules.inference.program_cache import ProgramCache
-from modules.runtime.errors import UserError
 from modules.training.resuming import changes_of_run
 from modules.video import VideoReader, first_frame, is_moving, open_frames, read_image
 from modules.video.pictures import stored_size
@@ -157,9 +155,11 @@ def read_frame_cache(path: Path, rng: Random) -> bool:
     found = cache.find(clip, (16, 16))
     frames = read_entry(entry, [0, 3])
     sound = caches.frames()['entry'].files['a.frames']
-    if data[:60] != sound[:60]:  # its checksums may have been made to fit
+    if data[:HEAD] != sound[:HEAD]:  # its checksums may have been made to fit
         return frames is not None
-    expected = np.asarray(Image.open(io.BytesIO(caches.strip()))).reshape(16, 4, 16, 3).swapaxes(0, 1)
+    expected = (
+        np.asarray(Image.open(io.BytesIO(caches.strip()))).reshape(16, 4, 16, 3).swapaxes(0, 1)
+    )
     if found is not None and (found.frame_count, found.size) != (4, (16, 16)):
         raise Wrong('an entry tells of another clip')
     if frames is not None and not (frames == expected[[0, 3]]).all():
@@ -185,7 +185,19 @@ def read_program_cache(path: Path, rng: Random) -> bool:
     return True
 
 
-_SUFFIXES = ('.png', '.jpg', '.webp', '.avif', '.gif', '.tif', '.mp4', '.mkv', '.avi', '.ts', '.apng')
+_SUFFIXES = (
+    '.png',
+    '.jpg',
+    '.webp',
+    '.avif',
+    '.gif',
+    '.tif',
+    '.mp4',
+    '.mkv',
+    '.avi',
+    '.ts',
+    '.apng',
+)
 _TEXTS = (mutate_table,)
 READERS = {
     reader.name: reader
@@ -198,11 +210,14 @@ READERS = {
         Reader('runs', 'checkpoints of runs, run.json', checkpoints.runs,
                (tensors.mutate, trees.mutate_json), read_run, 6),
         Reader('configs', 'configs', texts.configs, (mutate_yaml,), read_config, 9),
-        Reader('pictures', 'pictures: 10 formats', pictures.pictures, (boxes.mutate,), read_picture, 19, _SUFFIXES),
-        Reader('clips', 'clips: 20 formats', clips.clips, (boxes.mutate,), read_clip, 18, _SUFFIXES),
+        Reader('pictures', 'pictures: 10 formats', pictures.pictures, (boxes.mutate,),
+            read_picture, 19, _SUFFIXES),
+        Reader('clips', 'clips: 20 formats', clips.clips, (boxes.mutate,), read_clip, 18,
+            _SUFFIXES),
         Reader('pairs', 'lists of pairs', texts.pairs, _TEXTS, read_pairs, 6),
         Reader('jobs', 'tables of jobs', texts.jobs, _TEXTS, read_jobs, 6),
-        Reader('motions', 'motion files', checkpoints.motions, (tensors.mutate,), read_motion_file, 5),
+        Reader('motions', 'motion files', checkpoints.motions, (tensors.mutate,),
+            read_motion_file, 5),
         Reader('frames', 'entries of the frame cache', caches.frames, (), read_frame_cache, 2),
         Reader('programs', 'entries of the program cache', caches.programs, (trees.mutate_json,),
                read_program_cache, 1),

@@ -8,12 +8,25 @@ from typing import Any
 from tests.fuzz.cases import Reader
 from tools.markdown import table
 
-_HEADER = ('reader', 'cases', 'read', 'refused in a line', 'anything else', 'slowest', 'most memory')
+_HEADER = (
+    'reader',
+    'cases',
+    'read',
+    'refused in a line',
+    'anything else',
+    'slowest',
+    'most memory',
+)
 
 
-def summary(readers: Mapping[str, Reader], records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def summary(
+    readers: Mapping[str, Reader], records: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
     """A row for each reader, and one for all."""
-    rows = [_row(reader.title, [r for r in records if r['reader'] == name]) for name, reader in readers.items()]
+    rows = [
+        _row(reader.title, [r for r in records if r['reader'] == name])
+        for name, reader in readers.items()
+    ]
     return [*(row for row in rows if row['cases']), _row('all', records)]
 
 
@@ -21,7 +34,8 @@ def _row(title: str, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     cases, read = (sum(record[key] for record in records) for key in ('cases', 'read'))
     finds = sum(len(record['finds']) for record in records)
     return {
-        'reader': title, 'cases': cases, 'read': read, 'refused': cases - read - finds, 'finds': finds,
+        'reader': title, 'cases': cases, 'read': read, 'refused': cases - read - finds,
+        'finds': finds,
         'slowest_s': round(max((r['slowest'] for r in records), default=0.0), 2),
         'most_memory_mb': round(max((r['memory'] for r in records), default=0) / 1e6),
         'seconds': round(sum(r['seconds'] for r in records)),

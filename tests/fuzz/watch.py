@@ -6,18 +6,31 @@ from pathlib import Path
 from typing import Any
 
 _RUNNING = (
-    'subprocess.Popen', 'os.system', 'os.exec', 'os.posix_spawn', 'os.spawn', 'os.fork', 'os.forkpty',
+    'subprocess.Popen', 'os.system', 'os.exec', 'os.posix_spawn', 'os.spawn', 'os.fork',
+    'os.forkpty',
     'os.startfile', 'pty.spawn', 'pickle.find_class', 'ctypes.dlopen', 'webbrowser.open',
     'cpython.run_command', 'cpython.run_file', 'cpython.run_module',
 )  # fmt: skip
 _CHANGING = (
-    'os.remove', 'os.rename', 'os.rmdir', 'os.mkdir', 'os.symlink', 'os.link', 'os.truncate', 'os.chmod',
+    'os.remove', 'os.rename', 'os.rmdir', 'os.mkdir', 'os.symlink', 'os.link', 'os.truncate',
+    'os.chmod',
     'os.chown', 'os.utime', 'os.mkfifo', 'os.mknod', 'shutil.rmtree', 'shutil.move', 'os.setxattr',
 )  # fmt: skip
 _WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _CYTHON = b'_getframe()'  # what its modules compile to name a line in a traceback
 # Imported when first needed, by whoever reads: not by names in files.
-_LATE = ('encodings.', 'PIL.', 'av.', 'pillow_heif', 'stringprep', 'unicodedata', 'bz2', 'lzma', '_bz2', '_lzma')
+_LATE = (
+    'encodings.',
+    'PIL.',
+    'av.',
+    'pillow_heif',
+    'stringprep',
+    'unicodedata',
+    'bz2',
+    'lzma',
+    '_bz2',
+    '_lzma',
+)
 
 
 class Watch:
@@ -29,7 +42,9 @@ class Watch:
 
     def __init__(self, folder: Path):
         self._folder = os.path.realpath(folder)
-        self._trusted = tuple(filter(None, map(os.path.realpath, (sys.prefix, sys.base_prefix, *sys.path))))
+        self._trusted = tuple(
+            filter(None, map(os.path.realpath, (sys.prefix, sys.base_prefix, *sys.path)))
+        )
         self._is_on = False
         self._faults: list[str] = []
         sys.addaudithook(self._hook)
@@ -59,7 +74,9 @@ class Watch:
             writes = flags & _WRITE_FLAGS if flags is not None else set(mode or '') & set('wax+')
             return f'writes {path!r}' if writes and not self._may_write(path) else None
         if event in _CHANGING:
-            paths = [value for value in arguments[:2] if isinstance(value, (str, bytes, os.PathLike))]
+            paths = [
+                value for value in arguments[:2] if isinstance(value, (str, bytes, os.PathLike))
+            ]
             away = [path for path in paths if not self._may_write(path)]
             return f'{event} {away[0]!r}' if away else None
         if event == 'import':

@@ -8,7 +8,6 @@ import re
 import resource
 import shutil
 import signal
-import sys
 import tempfile
 import time
 import traceback
@@ -35,7 +34,7 @@ class Outcome(NamedTuple):
     number: int
     kind: str  # READ, REFUSED or FIND
     text: str  # the line it was refused in; what is wrong
-    seconds: float
+    seconds: float  # of the processors, for others may be at work
     memory: int  # bytes
 
 
@@ -84,22 +83,27 @@ class Worker:
         reader = self._readers[name]
         return self.read(reader, number, make_case(reader, number, self._seed))
 
-    def read(self, reader: Reader, number: int, files: dict[str, bytes], watched: bool = True) -> Outcome:
+    def read(
+        self, reader: Reader, number: int, files: dict[str, bytes], watched: bool = True
+    ) -> Outcome:
         shutil.rmtree(self._case, ignore_errors=True)
         self._case.mkdir()
         path = write_case(files, self._case)
         rng = Random(f'{self._seed}/{reader.name}/{number}/read')
         os.ftruncate(self._printed, 0)
-        start, before = time.monotonic(), _reset_peak()
+        start, before = time.process_time(), _reset_peak()
         if watched and not reader.is_process:
             self._watch.start()
         with _limited(reader.seconds), self._outputs() as printed:
             kind, text = _try(reader, path, rng, printed)
         faults = self._watch.stop() if watched else []
-        seconds, memory = time.monotonic() - start, _peak() - before
+        seconds, memory = time.process_time() - start, _peak() - before
         faults += self._traces(files, memory)
         if faults:
-            kind, text = FIND, '; '.join([*([text] if kind == FIND else []), *dict.fromkeys(faults)])
+            kind, text = (
+                FIND,
+                '; '.join([*([text] if kind == FIND else []), *dict.fromkeys(faults)]),
+            )
         return Outcome(number, kind, text.replace(str(self._case), 'case'), seconds, max(0, memory))
 
     @contextlib.contextmanager

@@ -14,6 +14,7 @@ from modules.animation.track_clips import clip_name
 from modules.animation.tracks import Rules, Track
 from modules.runtime.errors import UserError
 from modules.runtime.files import atomic_output
+from modules.runtime.json_text import parse_json
 from modules.runtime.messages import note
 from tools.dataset_preparing import jobs
 from tools.dataset_preparing.choosing import (
@@ -84,7 +85,7 @@ class Preparation:
     def _read(self, name: str) -> dict[str, Any] | None:
         """A record; None where there is none, or a damaged one, which is made anew."""
         try:
-            values = json.loads((self.state / f'{name}.json').read_text(encoding='utf-8'))
+            values = parse_json((self.state / f'{name}.json').read_text(encoding='utf-8'))
         except (OSError, ValueError):
             return None
         return values if isinstance(values, dict) else None

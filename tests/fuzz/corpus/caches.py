@@ -38,4 +38,8 @@ def programs() -> dict[str, Seed]:
     files = {name: name.encode() * 9 for name in PROGRAM}
     sums = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
     told = {'sums.json': json.dumps(sums).encode(), **files}
-    return {'entry': Seed({f'first-order-model/programs/{KEY}/{name}': data for name, data in told.items()})}
+    return {
+        'entry': Seed(
+            {f'first-order-model/programs/{KEY}/{name}': data for name, data in told.items()}
+        )
+    }

@@ -34,7 +34,8 @@ _LARGEST_HOSTILE = 100_000  # bytes
 def states(seed: int = 0) -> dict[str, dict[str, np.ndarray]]:
     """Networks by name, each with a few arrays under official names."""
     rng = np.random.default_rng(seed)
-    names = {'first.conv.weight': (2, 3, 3, 3), 'first.conv.bias': (2,), 'first.norm.running_mean': (2,),
+    names = {'first.conv.weight': (2, 3, 3, 3), 'first.conv.bias': (2,),
+        'first.norm.running_mean': (2,),
              'first.norm.num_batches_tracked': ()}  # fmt: skip
 
     def state(key: str) -> dict[str, np.ndarray]:
@@ -66,17 +67,30 @@ def _tensors(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | Non
 
 
 def _flat() -> dict[str, np.ndarray]:
-    return {f'{network}.{key}': array for network, state in states().items() for key, array in state.items()}
+    return {
+        f'{network}.{key}': array
+        for network, state in states().items()
+        for key, array in state.items()
+    }
 
 
 def own(**more: Any) -> bytes:
     """A checkpoint as training saves it."""
     arrays = {**_flat(), 'optimizer_generator.moment': np.arange(4, dtype=np.float32)}
-    meta = {'epoch': 3, 'progress': {'epoch': 3, 'batch': 0, 'samples': 24}, 'changes': ['from epoch 2 on'],
+    meta = {'epoch': 3, 'progress': {'epoch': 3, 'batch': 0, 'samples': 24},
+        'changes': ['from epoch 2 on'],
             'torn': None, 'loss': 0.25, **more}  # fmt: skip
     sums = {key: zlib.crc32(array.tobytes()) for key, array in arrays.items()}
-    told = {'format': 'first-order-model', 'version': '1', 'config': CONFIG, 'meta': meta, 'crc32': sums}
-    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in told.items()}
+    told = {
+        'format': 'first-order-model',
+        'version': '1',
+        'config': CONFIG,
+        'meta': meta,
+        'crc32': sums,
+    }
+    texts = {
+        key: value if isinstance(value, str) else json.dumps(value) for key, value in told.items()
+    }
     return _tensors(arrays, texts)
 
 
@@ -100,8 +114,13 @@ def checkpoints() -> dict[str, Seed]:
     boxed = np.empty((), object)
     boxed[()] = nets['generator']
     torch = _written(write_torch, nets, 3)
-    paddle_form = {name: {key: (f'p_{key}', array) for key, array in state.items()} for name, state in nets.items()}
-    half = crafted.network(crafted.tensor((4,), (1,), of=crafted.storage(kind='torch.BFloat16Storage')))
+    paddle_form = {
+        name: {key: (f'p_{key}', array) for key, array in state.items()}
+        for name, state in nets.items()
+    }
+    half = crafted.network(
+        crafted.tensor((4,), (1,), of=crafted.storage(kind='torch.BFloat16Storage'))
+    )
     with zipfile.ZipFile(io.BytesIO(torch)) as archive:
         unpacked = {f'folder/{name}': archive.read(name) for name in archive.namelist()}
     unpacked = {'folder/archive/data.pkl': unpacked.pop('folder/archive/data.pkl'), **unpacked}
@@ -109,7 +128,8 @@ def checkpoints() -> dict[str, Seed]:
         'own': {'a.safetensors': own()},
         'safetensors': {'a.safetensors': _tensors(_flat(), None)},
         'pdparams-2': {'a.pdparams': pickle.dumps(nets, 2)},
-        'pdparams-4': {'a.pdparams': pickle.dumps({**nets, 'epoch': 3, 'rest': [1, (2.5, None)]}, 4)},
+        'pdparams-4': {'a.pdparams': pickle.dumps({**nets, 'epoch': 3, 'rest': [1, (2.5, None)]},
+        4)},
         'pdparams-single': {'a.pdparams': pickle.dumps(paddle_form['generator'], 4)},
         'npz': {'a.npz': _npz(nets['generator'])},
         'npz-boxed': {'a.npz': _npz(boxed)},
@@ -117,7 +137,8 @@ def checkpoints() -> dict[str, Seed]:
         'torch-half': {'a.pth.tar': crafted.torch_zip(half, bytes(8))},
         'legacy': {'a.pth.tar': _legacy()},
         'unpacked': unpacked,
-        'folder': {'folder/G.npz': _npz(nets['generator']), 'folder/KP.npz': _npz(nets['kp_detector']),
+        'folder': {'folder/G.npz': _npz(nets['generator']),
+        'folder/KP.npz': _npz(nets['kp_detector']),
                    'folder/D.npz': _npz(nets['discriminator'])},
     }  # fmt: skip
     hostile = {
@@ -135,7 +156,9 @@ def motions() -> dict[str, Seed]:
     jacobian = rng.normal(size=(3, 2, 2, 2)).astype(np.float32)
     boxes = np.array([[1.0, 2.0, 30.0, 40.0]])
     slots = np.array([0, 1, 3])
-    whole = Motion(value, jacobian, slots, 5, Fraction(30000, 1001), (64, 64), 'ab' * 32, boxes, Fraction(1, 2))
+    whole = Motion(
+        value, jacobian, slots, 5, Fraction(30000, 1001), (64, 64), 'ab' * 32, boxes, Fraction(1, 2)
+    )
     plain = Motion(value, None, np.arange(3), 3, Fraction(25), (64, 64), 'ab' * 32)
     each = whole._replace(boxes=boxes.repeat(3, 0), speed=Fraction(2))
     return {
@@ -145,7 +168,7 @@ def motions() -> dict[str, Seed]:
 
 
 def runs() -> dict[str, Seed]:
-    """The newest checkpoint of a run, and the JSON that the folder of an animated test set holds."""
+    """The newest checkpoint of a run, and the JSON in the folder of an animated test set."""
     return {
         'checkpoint': Seed({'00000003-00000000-checkpoint.safetensors': own()}),
         'animation': Seed({'run.json': json.dumps(RUN, indent=1).encode()}),

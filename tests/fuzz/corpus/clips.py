@@ -52,14 +52,23 @@ def _encoded(path: Path, name: str) -> bytes:
     told = {**options, 'fflags': '+bitexact'}
     kind = 'h264' if suffix == '.h264' else None
     with av.open(str(path), 'w', format=kind, options=told) as container:
-        stream = container.add_stream(codec, rate=25, options={'threads': '1', **_SILENT.get(codec, {})})
+        stream = container.add_stream(
+            codec, rate=25, options={'threads': '1', **_SILENT.get(codec, {})}
+        )
         stream.width = stream.height = 32
         stream.pix_fmt = pixels
-        sound = container.add_stream(_SOUND[name], rate=48000, layout='mono') if name in _SOUND else None
+        sound = (
+            container.add_stream(_SOUND[name], rate=48000, layout='mono')
+            if name in _SOUND
+            else None
+        )
         for number, pixels_of_frame in enumerate(_frames()):
             frame = av.VideoFrame.from_ndarray(pixels_of_frame, 'rgb24').reformat(format=pixels)
             # One frame is shown for longer than the others where a container can tell.
-            frame.pts, frame.time_base = number + (number > 3) * (suffix in ('.mp4', '.mkv')), Fraction(1, 25)
+            frame.pts, frame.time_base = (
+                number + (number > 3) * (suffix in ('.mp4', '.mkv')),
+                Fraction(1, 25),
+            )
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
         if sound is not None:
@@ -81,6 +90,10 @@ def clips() -> dict[str, Seed]:
             except (av.FFmpegError, ValueError):
                 continue
             seeds[name] = Seed({f'a{suffix}': data})
-    moving = {name: seed for name, seed in pictures().items() if name.endswith('moving') and 'TIFF' not in name}
+    moving = {
+        name: seed
+        for name, seed in pictures().items()
+        if name.endswith('moving') and 'TIFF' not in name
+    }
     joined = seeds['ts'].files['a.ts']
     return {**seeds, **moving, 'ts-joined': Seed({'a.ts': joined + joined})}

@@ -40,7 +40,8 @@ def _all() -> Iterator[tuple[str, str, bytes]]:
         'PNG': ('RGB', 'RGBA', 'L', 'LA', 'P', '1', 'I;16'),
         'TIFF': ('RGB', 'RGBA', 'L', 'P', '1', 'I;16', 'F', 'CMYK'),
         'JPEG': ('RGB', 'L', 'CMYK'),
-        'WEBP': ('RGB', 'RGBA'), 'GIF': ('P',), 'BMP': ('RGB', 'L', 'P', '1'), 'PPM': ('RGB', 'L', '1', 'I;16'),
+        'WEBP': ('RGB', 'RGBA'), 'GIF': ('P',), 'BMP': ('RGB', 'L', 'P', '1'), 'PPM': ('RGB',
+        'L', '1', 'I;16'),
         'TGA': ('RGB', 'RGBA', 'L', 'P'), 'JPEG2000': ('RGB', 'RGBA', 'L'), 'AVIF': ('RGB', 'RGBA'),
     }  # fmt: skip
     suffixes = {'JPEG': '.jpg', 'JPEG2000': '.jp2', 'TIFF': '.tif'}
@@ -65,7 +66,11 @@ def _all() -> Iterator[tuple[str, str, bytes]]:
     for kind in ('WEBP', 'GIF', 'PNG', 'AVIF', 'TIFF'):
         suffix = suffixes.get(kind, f'.{kind.lower()}')
         options = {} if kind == 'TIFF' else {'duration': 100}
-        yield f'{kind}-moving', suffix, _saved(colour, kind, save_all=True, append_images=turned, **options)
+        yield (
+            f'{kind}-moving',
+            suffix,
+            _saved(colour, kind, save_all=True, append_images=turned, **options),
+        )
 
 
 def pictures() -> dict[str, Seed]:

@@ -29,7 +29,12 @@ def configs() -> dict[str, Seed]:
     more = _EVERYTHING.replace('defaults: &kp\n', '')
     model = re.sub(r'(?ms)^dataset_params:.*?(?=^\S|\Z)', '', tiny)
     merged = model.replace('common_params:', 'common_params: &c', 1)
-    texts = {'tiny': tiny, 'published': published, 'everything': more + _without(model, more), 'anchors': merged}
+    texts = {
+        'tiny': tiny,
+        'published': published,
+        'everything': more + _without(model, more),
+        'anchors': merged,
+    }
     seeds = {name: Seed({'a.yaml': text.encode()}) for name, text in texts.items()}
     return {**seeds, 'words': Seed({'a.yaml': b'a: [1, "b", {c: .inf}]\n'}, False)}
 
@@ -44,7 +49,7 @@ def _without(text: str, other: str) -> str:
 def pairs() -> dict[str, Seed]:
     texts = {
         'plain': 'source,driving\na.mp4,b.mp4\nb.mp4,a.mp4\n',
-        'official': 'distance,source,driving,frame\r\n0.5,a.mp4,é.mp4,0\r\n0.25,b.mp4,missing.mp4,1\r\n',
+        'official': 'distance,source,driving,frame\r\n0.5,a.mp4,é.mp4,0\r\n0.25,b.mp4,no.mp4,1\r\n',
         'quoted': 'driving,source\n"a.mp4","b.mp4"\n"b.mp4","a, b.mp4"\n',
     }
     return {name: Seed({'a.csv': text.encode()}) for name, text in texts.items()}

@@ -11,7 +11,8 @@ from typing import NamedTuple
 from tests.fuzz.mutating.plain import NUMBERS
 
 _HOLDERS = (
-    b'moov trak mdia minf stbl dinf edts udta meta moof traf mvex iprp ipco tref ilst avc1 hev1 av01 mp4a'
+    b'moov trak mdia minf stbl dinf edts udta meta moof traf mvex iprp ipco tref ilst '
+    b'avc1 hev1 av01 mp4a'
 ).split()
 _EBML_HOLDERS = (
     0x1A45DFA3, 0x18538067, 0x114D9B74, 0x1549A966, 0x1654AE6B, 0xAE, 0xE0, 0xE1, 0x1F43B675, 0xA0,
@@ -41,7 +42,9 @@ def _iso(data: bytes, at: int = 0, end: int | None = None, deep: int = 0) -> Ite
             return
         yield Part(at, at + head, stop, at, 4, '>')
         if name in _HOLDERS and deep < 9:
-            skip = {b'meta': 4, b'mp4a': 28}.get(name, 78 if name in (b'avc1', b'hev1', b'av01') else 0)
+            skip = {b'meta': 4, b'mp4a': 28}.get(
+                name, 78 if name in (b'avc1', b'hev1', b'av01') else 0
+            )
             yield from _iso(data, at + head + skip, stop, deep + 1)
         at = stop
 

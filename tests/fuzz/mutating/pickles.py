@@ -16,9 +16,19 @@ _SNIPPETS = [
 ]
 _GLOBALS = (
     *('os.system', 'builtins.eval', 'builtins.getattr', 'numpy.core.multiarray._reconstruct'),
-    *('numpy._core.multiarray._reconstruct', 'numpy.core.multiarray.scalar', 'numpy.ndarray', 'numpy.dtype'),
+    *(
+        'numpy._core.multiarray._reconstruct',
+        'numpy.core.multiarray.scalar',
+        'numpy.ndarray',
+        'numpy.dtype',
+    ),
     *('collections.OrderedDict', '_codecs.encode', 'torch._utils._rebuild_tensor_v2', 'a.b'),
-    *('torch._utils._rebuild_parameter', 'torch.FloatStorage', 'torch.BFloat16Storage', 'torch.Size'),
+    *(
+        'torch._utils._rebuild_parameter',
+        'torch.FloatStorage',
+        'torch.BFloat16Storage',
+        'torch.Size',
+    ),
     *('copy_reg._reconstructor', 'builtins.object', 'builtins.set', 'argparse.Namespace'),
 )
 _BARE = [op.code.encode('latin1') for op in pickletools.opcodes if op.arg is None]
@@ -73,7 +83,9 @@ def _change(rng: Random, ops: list[bytes]) -> None:
         places = [i for i, op in enumerate(ops) if op[:1] in b'XBTUC\x8c\x8d\x8e'] or [at]
         chosen = rng.choice(places)
         if len(ops[chosen]) > 5:
-            ops[chosen] = ops[chosen][:1] + struct.pack('<I', rng.choice(NUMBERS) % 2**32) + ops[chosen][5:]
+            ops[chosen] = (
+                ops[chosen][:1] + struct.pack('<I', rng.choice(NUMBERS) % 2**32) + ops[chosen][5:]
+            )
     else:
         end = min(len(ops), at + rng.choice((2, 5, 20)))
         ops[at:at] = ops[at:end]
@@ -84,6 +96,8 @@ def _value(rng: Random) -> bytes:
         b'N', b'\x88', b'\x89', b')', b']', b'}', b'\x8f', integer(rng.choice(NUMBERS)), text('0'),
         text('a' * rng.choice((0, 1, 30, 3000))), b'G' + struct.pack('>d', 1e300), text('\x1b[31m'),
         b'h' + bytes([rng.randrange(256)]), b'q' + bytes([rng.randrange(256)]), b'B\x04\0\0\0abcd',
-        b'r' + rng.randbytes(4), b'(', b't', b'R', b'b', b'Q', b'P1\n', b'I1\n', b'L12L\n', b"S'a'\n",
-        b'V\\u0041\n', b'F1.5\n', b'g1\n', b'p1\n', b'ios\nsystem\n', b'o', b'\x81', b'\x92', b'\x93',
+        b'r' + rng.randbytes(4), b'(', b't', b'R', b'b', b'Q', b'P1\n', b'I1\n', b'L12L\n',
+            b"S'a'\n",
+        b'V\\u0041\n', b'F1.5\n', b'g1\n', b'p1\n', b'ios\nsystem\n', b'o', b'\x81', b'\x92',
+            b'\x93',
     ))  # fmt: skip

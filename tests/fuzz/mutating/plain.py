@@ -50,7 +50,9 @@ def _flip(rng: Random, data: bytes) -> bytes:
 
 
 def _byte(rng: Random, data: bytes) -> bytes:
-    return _put(data, place(rng, data), bytes([rng.choice((0, 1, 127, 128, 255, rng.randrange(256)))]))
+    return _put(
+        data, place(rng, data), bytes([rng.choice((0, 1, 127, 128, 255, rng.randrange(256)))])
+    )
 
 
 def _number(rng: Random, data: bytes) -> bytes:

@@ -9,8 +9,10 @@ from typing import Any
 from tests.fuzz.mutating import trees
 from tests.fuzz.mutating.plain import NUMBERS
 
-_SIZES = {'BOOL': 1, 'U8': 1, 'I8': 1, 'F8_E4M3': 1, 'F8_E5M2': 1, 'F8_E8M0': 1, 'I16': 2, 'U16': 2, 'F16': 2,
-          'BF16': 2, 'I32': 4, 'U32': 4, 'F32': 4, 'F64': 8, 'I64': 8, 'U64': 8, 'C64': 8}  # fmt: skip
+_SIZES = {'BOOL': 1, 'U8': 1, 'I8': 1, 'F8_E4M3': 1, 'F8_E5M2': 1, 'F8_E8M0': 1, 'I16': 2,
+    'U16': 2, 'F16': 2,
+          'BF16': 2, 'I32': 4, 'U32': 4, 'F32': 4, 'F64': 8, 'I64': 8, 'U64': 8,
+          'C64': 8}  # fmt: skip
 _JSON = ('config', 'meta', 'crc32')  # values of our own metadata that are JSON
 
 

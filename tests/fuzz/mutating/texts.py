@@ -10,17 +10,26 @@ from tests.fuzz.mutating import trees
 from tests.fuzz.mutating.plain import NUMBERS
 
 _TOKENS = (
-    '!!int ', '!!float ', '!!bool ', '!!binary ', '!!set ', '!!omap ', '!!pairs ', '!!timestamp ', '!!null ',
-    '!!str ', '!!seq ', '!!map ', '!!merge ', '!!python/object/apply:os.system ', '!!python/name:os.system ',
-    '!!python/tuple ', '!x ', '! ', '!<tag:yaml.org,2002:int> ', '&a ', '*a', '&a *a', '<<: *a', '<<: ', '? ',
-    '- ', ': ', '| ', '> ', '|9 ', '# ', '[', ']', '{', '}', '---\n', '...\n', '%YAML 9.9\n', '%TAG ! x\n',
-    "'", '"', '"\\ud800"', '"\\x00"', '"\\U00110000"', '\\', '\t', '\x85', '\u2028', '\ufeff', '\0', '\x1b[31m',
-    '0x10', '0b1', '0o7', '017', '1_000', '1:59', '1:59.5', '190:20:30', '.inf', '-.inf', '.nan', '1e400',
-    '1e-400', '9' * 5000, '2001-12-14', '2001-99-99', '2001-12-14t21:59:43.10-05:00', 'yes', 'NO', '~', '=',
-    '@', '`', '[' * 3000, '{a: ' * 2000, '- ' * 3000, 'a' * 5000, '\ud800', '&a [*a]', '{*a : 1}', '? [1]\n: 2',
+    '!!int ', '!!float ', '!!bool ', '!!binary ', '!!set ', '!!omap ', '!!pairs ',
+    '!!timestamp ', '!!null ',
+    '!!str ', '!!seq ', '!!map ', '!!merge ', '!!python/object/apply:os.system ',
+    '!!python/name:os.system ',
+    '!!python/tuple ', '!x ', '! ', '!<tag:yaml.org,2002:int> ', '&a ', '*a', '&a *a', '<<: *a',
+    '<<: ', '? ',
+    '- ', ': ', '| ', '> ', '|9 ', '# ', '[', ']', '{', '}', '---\n', '...\n', '%YAML 9.9\n',
+    '%TAG ! x\n',
+    "'", '"', '"\\ud800"', '"\\x00"', '"\\U00110000"', '\\', '\t', '\x85', '\u2028', '\ufeff',
+    '\0', '\x1b[31m',
+    '0x10', '0b1', '0o7', '017', '1_000', '1:59', '1:59.5', '190:20:30', '.inf', '-.inf', '.nan',
+    '1e400',
+    '1e-400', '9' * 5000, '2001-12-14', '2001-99-99', '2001-12-14t21:59:43.10-05:00', 'yes',
+    'NO', '~', '=',
+    '@', '`', '[' * 3000, '{a: ' * 2000, '- ' * 3000, 'a' * 5000, '\ud800', '&a [*a]',
+    '{*a : 1}', '? [1]\n: 2',
 )  # fmt: skip
 _CELLS = (
-    *trees.TEXTS, '"', '""', '"a', 'a"b', '"a""b"', 'a,b', 'a\rb', 'a\n\nb', '\0', 'source', 'driving',
+    *trees.TEXTS, '"', '""', '"a', 'a"b', '"a""b"', 'a,b', 'a\rb', 'a\n\nb', '\0', 'source',
+    'driving',
     'a' * 140_000, ',' * 5000, '\n' * 5000, 'sep=;', '\xa0', '\udcff', "'", '\t',
 )  # fmt: skip
 
@@ -61,15 +70,19 @@ def mutate_yaml(rng: Random, data: bytes) -> bytes:
 
 def _laughs(rng: Random) -> str:
     """Sections and lists that hold one another over and over."""
-    of = rng.choice(('[*a{0}, *a{0}, *a{0}, *a{0}]', '{{<<: [*a{0}, *a{0}, *a{0}]}}', '{{x: *a{0}, y: *a{0}}}'))
+    of = rng.choice(
+        ('[*a{0}, *a{0}, *a{0}, *a{0}]', '{{<<: [*a{0}, *a{0}, *a{0}]}}', '{{x: *a{0}, y: *a{0}}}')
+    )
     count = rng.choice((3, 12, 40))
-    return 'a0: &a0 {k: 1}\n' + ''.join(f'a{i + 1}: &a{i + 1} {of.format(i)}\n' for i in range(count))
+    return 'a0: &a0 {k: 1}\n' + ''.join(
+        f'a{i + 1}: &a{i + 1} {of.format(i)}\n' for i in range(count)
+    )
 
 
 def mutate_table(rng: Random, data: bytes) -> bytes:
     text = data.decode('utf-8-sig', 'surrogateescape')
     delimiter = rng.choice((',', ',', ',', ';', '\t', '|', ' '))
-    rows = [row for row in csv.reader(io.StringIO(text, newline=''))] or [[]]
+    rows = list(csv.reader(io.StringIO(text, newline=''))) or [[]]
     row, way = rng.choice(rows), rng.randrange(9)
     if way < 3 and row:
         row[rng.randrange(len(row))] = rng.choice(_CELLS)
@@ -82,11 +95,13 @@ def mutate_table(rng: Random, data: bytes) -> bytes:
     elif way == 6:
         rows += [list(row) for _ in range(rng.choice((1, 10, 3000)))]
     elif way == 7:
-        return text.replace(rng.choice((',', '\n', '\r\n', 'source', 'picture')), rng.choice(_CELLS)).encode(
-            'utf-8', 'surrogatepass'
-        )[: 2**20]
+        return text.replace(
+            rng.choice((',', '\n', '\r\n', 'source', 'picture')), rng.choice(_CELLS)
+        ).encode('utf-8', 'surrogatepass')[: 2**20]
     else:
-        coding = rng.choice(('utf-16', 'utf-16-le', 'utf-32', 'utf-8-sig', 'utf-7', 'cp1252', 'utf-16-be'))
+        coding = rng.choice(
+            ('utf-16', 'utf-16-le', 'utf-32', 'utf-8-sig', 'utf-7', 'cp1252', 'utf-16-be')
+        )
         return text.encode(coding, 'replace')
     quoting = rng.choice((csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONE))
     file = io.StringIO(newline='')

@@ -8,18 +8,33 @@ from typing import Any
 from tests.fuzz.mutating.plain import NUMBERS
 
 TEXTS = (
-    '', ' ', 'a', 'a' * 300, 'a' * 5000, '\0', 'a\0b', '\n', 'a\nb', '\r\n', '\x1b[31m', '\x85', '\u2028',
+    '', ' ', 'a', 'a' * 300, 'a' * 5000, '\0', 'a\0b', '\n', 'a\nb', '\r\n', '\x1b[31m', '\x85',
+    '\u2028',
     '\u202e', '\ufeff', 'é', '😀', '\ud800', 'null', 'true', 'None', 'nan', 'inf', '-1', '1.5',
-    '1e999', '0x10', '1:30', '٣', '²', '../x', '..', '/', '/dev/zero', '/etc/passwd', 'c:\\x', '%s%n',
-    '{0}', '$HOME', '~', '*', '[', ']', '{', '}', '"', "'", '\\', ',', ';', '=1+1', 'F32', 'F64', 'BF16',
-    'F8_E4M3', 'F8_E5M2', 'I64', 'U8', 'U32', 'BOOL', 'C64', 'F4', '<f4', '>f8', '|O', '|V8', '<U4', '<c8',
+    '1e999', '0x10', '1:30', '٣', '²', '../x', '..', '/', '/dev/zero', '/etc/passwd', 'c:\\x',
+    '%s%n',
+    '{0}', '$HOME', '~', '*', '[', ']', '{', '}', '"', "'", '\\', ',', ';', '=1+1', 'F32', 'F64',
+    'BF16',
+    'F8_E4M3', 'F8_E5M2', 'I64', 'U8', 'U32', 'BOOL', 'C64', 'F4', '<f4', '>f8', '|O', '|V8',
+    '<U4', '<c8',
 )  # fmt: skip
 FLOATS = (0.0, -0.0, 0.5, -1.5, 1e-320, 1e-4, 1e10, 1e300, 1.7e308, float('inf'), float('nan'))
 # What stands in the text in place of a value that no tree can hold.
 _RAW = '@raw@'
 _RAW_TEXTS = (
     *('[' * 100_000, '{"a":' * 50_000, '1' * 5000, '-' + '9' * 400, '1e999', '-1e-999', 'NaN'),
-    *('Infinity', '"\\ud800"', '"\\udc00\\ud800"', '{"a":1,"a":2}', '', '01', '"', '+1', '1.', "'a'"),
+    *(
+        'Infinity',
+        '"\\ud800"',
+        '"\\udc00\\ud800"',
+        '{"a":1,"a":2}',
+        '',
+        '01',
+        '"',
+        '+1',
+        '1.',
+        "'a'",
+    ),
     *('"' + 'b' * 70_000 + '"', '[' + '0,' * 40_000 + '0]', '\\', '/**/1', '\0', '\xff', '1_000'),
 )
 
@@ -65,9 +80,13 @@ def mutate(rng: Random, tree: Any) -> Any:
             value = [value] if rng.random() < 0.7 else {'a': value}
         holder[key] = value
     elif way == 8 and type(value) in (int, float):
-        holder[key] = rng.choice((value + 1, value - 1, -value, value * 2, value * 1000, str(value)))
+        holder[key] = rng.choice(
+            (value + 1, value - 1, -value, value * 2, value * 1000, str(value))
+        )
     elif way == 9 and isinstance(holder, dict):
-        holder[rng.choice((str(odd(rng)), f'{key}.', str(key)[:-1], str(key).upper()))] = holder.pop(key)
+        holder[rng.choice((str(odd(rng)), f'{key}.', str(key)[:-1], str(key).upper()))] = (
+            holder.pop(key)
+        )
     else:
         holder[key] = _RAW
     return tree

@@ -13,7 +13,8 @@ from tests.support.crafted import raw_zip
 
 Member = tuple[str, int, bytes]  # name, method, content
 _NAMES = (
-    '../x', '/x', 'c:x', '..\\x', '', 'a' * 300, 'é', 'a\0b', '\x1b[31m', 'arr_0.npy', 'a/data.pkl', 'data.pkl',
+    '../x', '/x', 'c:x', '..\\x', '', 'a' * 300, 'é', 'a\0b', '\x1b[31m', 'arr_0.npy',
+    'a/data.pkl', 'data.pkl',
     'a/data/0', 'a/data/', 'a/byteorder', 'a/version', 'x.npy', '.npy', 'a/code/__torch__.py',
 )  # fmt: skip
 _METHODS = (0, 0, 8, 8, 9, 12, 14, 93, 97, 99, 65535)
@@ -22,7 +23,9 @@ _METHODS = (0, 0, 8, 8, 9, 12, 14, 93, 97, 99, 65535)
 def mutate(rng: Random, data: bytes) -> bytes:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = [(i.filename, i.compress_type, archive.read(i)) for i in archive.infolist()[:50]]
+            members = [
+                (i.filename, i.compress_type, archive.read(i)) for i in archive.infolist()[:50]
+            ]
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, zlib.error) as error:
         raise ValueError from error
     if not members or rng.random() < 0.15:
@@ -74,7 +77,23 @@ def mutate_npy(rng: Random, data: bytes) -> bytes:
     if way < 2 and "'|O'" in header:
         return data[: 10 + size] + pickles.mutate(rng, body)
     if way == 0:
-        code = rng.choice(('<f4', '>f8', '|O', '<U4', '|V8', '<c8', '<f2', '<u8', 'f4', '<i1', '|b1', '', '<M8[s]'))
+        code = rng.choice(
+            (
+                '<f4',
+                '>f8',
+                '|O',
+                '<U4',
+                '|V8',
+                '<c8',
+                '<f2',
+                '<u8',
+                'f4',
+                '<i1',
+                '|b1',
+                '',
+                '<M8[s]',
+            )
+        )
         header = re.sub(r"'descr': '[^']*'", f"'descr': '{code}'", header)
     elif way == 1:
         shape = ', '.join(str(rng.choice(NUMBERS)) for _ in range(rng.choice((0, 1, 2, 3, 17, 40))))
@@ -83,7 +102,11 @@ def mutate_npy(rng: Random, data: bytes) -> bytes:
         header = header.replace('False', rng.choice(('True', '0', '', 'None', '[]' * 9000)))
     elif way == 3:
         at = rng.randrange(len(header))
-        header = header[:at] + rng.choice(('(', "'", '\\x', '9' * 9, 'é', ',', ' ' * 30_000)) + header[at:]
+        header = (
+            header[:at]
+            + rng.choice(('(', "'", '\\x', '9' * 9, 'é', ',', ' ' * 30_000))
+            + header[at:]
+        )
     elif way == 4:
         return data[:6] + rng.choice((b'\1\0', b'\2\0', b'\3\0', b'\xff\0')) + data[8:]
     else:
