@@ -21,6 +21,7 @@ READERS = 'tests.fuzz.readers:READERS'
 BLOCK = 250  # cases of a reader that a process does at a time
 _SMALL = 5  # likewise where each is a process of its own
 _STARTING = 300  # seconds that a process may take until its first case
+_PATIENCE = 10  # times a reader's limit: others may be at work
 _PROGRESS = 'progress.jsonl'
 
 
@@ -83,7 +84,7 @@ class Process:
 
     def _answers(self, name: str, numbers: list[int]) -> Iterator[Outcome]:
         """Those to `numbers`, which are taken out; up to one that ends the process."""
-        patience = 3 * self._readers[name].seconds
+        patience = _PATIENCE * self._readers[name].seconds
         while numbers:
             try:
                 outcome = self._connection.recv() if self._answers_within(patience) else None
@@ -176,7 +177,7 @@ class Campaign:
         return record
 
     def _done(self, cases: int) -> list[dict[str, Any]]:
-        """The records of an earlier run of the same cases; a line cut short by its end is left out."""
+        """The records of an earlier run of the same cases; a line cut short is left out."""
         records = []
         with contextlib.suppress(FileNotFoundError):
             for line in (self.out / _PROGRESS).read_text(encoding='utf-8').splitlines():

@@ -110,5 +110,5 @@ def run_door(path: Path, rng: Random) -> bool:
 DOORS = Reader(
     'doors', 'commands, as processes', _seeds,
     (boxes.mutate, tensors.mutate, zips.mutate, pickles.mutate, _text),
-    run_door, 0.05, seconds=2 * _SECONDS, is_process=True,
+    run_door, 0.05, seconds=_SECONDS // 2, is_process=True,
 )  # fmt: skip

@@ -37,11 +37,11 @@ class Watch:
     """Of this process; it can't be taken away again.
 
     Args:
-        folder: where writing is allowed.
+        folders: where writing is allowed.
     """
 
-    def __init__(self, folder: Path):
-        self._folder = os.path.realpath(folder)
+    def __init__(self, *folders: Path):
+        self._folders = tuple(map(os.path.realpath, folders))
         self._trusted = tuple(
             filter(None, map(os.path.realpath, (sys.prefix, sys.base_prefix, *sys.path)))
         )
@@ -50,12 +50,16 @@ class Watch:
         sys.addaudithook(self._hook)
 
     def start(self) -> None:
+        self._modules = set(sys.modules)
         self._faults, self._is_on = [], True
 
     def stop(self) -> list[str]:
         """What was noticed since `start`."""
         self._is_on = False
-        return self._faults
+        # Some ways to import raise no event.
+        new = [] if len(sys.modules) == len(self._modules) else set(sys.modules) - self._modules
+        told = (f'imports {name!r}' for name in sorted(new) if not name.startswith(_LATE))
+        return [*self._faults, *(line for line in told if line not in self._faults)]
 
     def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
         if not self._is_on:
@@ -93,7 +97,7 @@ class Watch:
         if isinstance(path, int) or path in ('/dev/null', os.devnull):
             return True
         real = os.path.realpath(os.fsdecode(path))
-        return real == self._folder or real.startswith(self._folder + os.sep)
+        return any(real == place or real.startswith(place + os.sep) for place in self._folders)
 
     def _is_of_a_module(self, name: Any) -> bool:
         text = os.fsdecode(name) if isinstance(name, (str, bytes)) else ''

@@ -54,7 +54,7 @@ class Worker:
         tempfile.tempdir = str(self._temporary)
         os.chdir(self._around)
         self._printed = os.open(scratch / 'printed', os.O_RDWR | os.O_CREAT | os.O_APPEND)
-        self._watch = Watch(scratch)
+        self._watch = Watch(self._case, self._temporary)
         self._warm: set[str] = set()
         show_warnings_in_lines()
 

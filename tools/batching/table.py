@@ -1,5 +1,6 @@
 """The table of a batch: a row for each animation, as spreadsheets and people write it."""
 
+import contextlib
 import csv
 import difflib
 import io
@@ -77,8 +78,10 @@ def _records(path: Path, text: str) -> list[list[str]]:
     known = _known_names()
 
     def understood(delimiter: str) -> int:
-        cells = next(csv.reader([head], delimiter=delimiter), [])
-        return sum(_normal(cell) in known for cell in cells)
+        with contextlib.suppress(csv.Error):  # which is told when all of it is read
+            cells = next(csv.reader([head], delimiter=delimiter), [])
+            return sum(_normal(cell) in known for cell in cells)
+        return 0
 
     return _split(path, text, max(_DELIMITERS, key=understood))
 
