@@ -212,7 +212,7 @@ READERS = {
         Reader('configs', 'configs', texts.configs, (mutate_yaml,), read_config, 9),
         Reader('pictures', 'pictures: 10 formats', pictures.pictures, (boxes.mutate,),
             read_picture, 19, _SUFFIXES),
-        Reader('clips', 'clips: 20 formats', clips.clips, (boxes.mutate,), read_clip, 18,
+        Reader('clips', 'clips: 18 formats', clips.clips, (boxes.mutate,), read_clip, 18,
             _SUFFIXES),
         Reader('pairs', 'lists of pairs', texts.pairs, _TEXTS, read_pairs, 6),
         Reader('jobs', 'tables of jobs', texts.jobs, _TEXTS, read_jobs, 6),
