@@ -186,41 +186,25 @@ def read_program_cache(path: Path, rng: Random) -> bool:
 
 
 _SUFFIXES = (
-    '.png',
-    '.jpg',
-    '.webp',
-    '.avif',
-    '.gif',
-    '.tif',
-    '.mp4',
-    '.mkv',
-    '.avi',
-    '.ts',
-    '.apng',
-)
-_TEXTS = (mutate_table,)
-READERS = {
-    reader.name: reader
-    for reader in (
-        Reader(
-            'checkpoints', 'checkpoints: six formats', checkpoints.checkpoints,
-            (tensors.mutate, pickles.mutate, pickles.mutate, zips.mutate, zips.mutate),
-            read_checkpoint_file, 28, ('.safetensors', '.npz', '.pth', '.tar', ''),
-        ),
-        Reader('runs', 'checkpoints of runs, run.json', checkpoints.runs,
-               (tensors.mutate, trees.mutate_json), read_run, 6),
-        Reader('configs', 'configs', texts.configs, (mutate_yaml,), read_config, 9),
-        Reader('pictures', 'pictures: 10 formats', pictures.pictures, (boxes.mutate,),
-            read_picture, 19, _SUFFIXES),
-        Reader('clips', 'clips: 18 formats', clips.clips, (boxes.mutate,), read_clip, 18,
-            _SUFFIXES),
-        Reader('pairs', 'lists of pairs', texts.pairs, _TEXTS, read_pairs, 6),
-        Reader('jobs', 'tables of jobs', texts.jobs, _TEXTS, read_jobs, 6),
-        Reader('motions', 'motion files', checkpoints.motions, (tensors.mutate,),
-            read_motion_file, 5),
-        Reader('frames', 'entries of the frame cache', caches.frames, (), read_frame_cache, 2),
-        Reader('programs', 'entries of the program cache', caches.programs, (trees.mutate_json,),
-               read_program_cache, 1),
-        doors.DOORS,
-    )
-}  # fmt: skip
+    *('.png', '.jpg', '.webp', '.avif', '.gif', '.tif', '.mp4', '.mkv', '.avi', '.ts', '.apng'),
+)  # fmt: skip
+_OF_CHECKPOINTS = (tensors.mutate, pickles.mutate, pickles.mutate, zips.mutate, zips.mutate)
+_OF_RUNS = (tensors.mutate, trees.mutate_json)
+_ALL = (
+    # what it is called, its seeds, mutations, what reads them, its share, other suffixes
+    Reader('checkpoints', 'checkpoints: six formats', checkpoints.checkpoints, _OF_CHECKPOINTS,
+           read_checkpoint_file, 40, ('.safetensors', '.npz', '.pth', '.tar', '')),
+    Reader('runs', 'checkpoints of runs, run.json', checkpoints.runs, _OF_RUNS, read_run, 8),
+    Reader('configs', 'configs', texts.configs, (mutate_yaml,), read_config, 5),
+    Reader('pictures', 'pictures: 10 formats', pictures.pictures, (boxes.mutate,),
+           read_picture, 20, _SUFFIXES),
+    Reader('clips', 'clips: 18 formats', clips.clips, (boxes.mutate,), read_clip, 10, _SUFFIXES),
+    Reader('pairs', 'lists of pairs', texts.pairs, (mutate_table,), read_pairs, 3),
+    Reader('jobs', 'tables of jobs', texts.jobs, (mutate_table,), read_jobs, 3),
+    Reader('motions', 'motion files', checkpoints.motions, (tensors.mutate,), read_motion_file, 8),
+    Reader('frames', 'entries of the frame cache', caches.frames, (), read_frame_cache, 2),
+    Reader('programs', 'entries of the program cache', caches.programs, (trees.mutate_json,),
+           read_program_cache, 1),
+    doors.DOORS,
+)  # fmt: skip
+READERS = {reader.name: reader for reader in _ALL}

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +79,7 @@ class Watch:
             writes = flags & _WRITE_FLAGS if flags is not None else set(mode or '') & set('wax+')
             return f'writes {path!r}' if writes and not self._may_write(path) else None
         if event in _CHANGING:
-            paths = [
-                value for value in arguments[:2] if isinstance(value, (str, bytes, os.PathLike))
-            ]
-            away = [path for path in paths if not self._may_write(path)]
+            away = [path for path in _changed(arguments) if not self._may_write(path)]
             return f'{event} {away[0]!r}' if away else None
         if event == 'import':
             return None if arguments[0].startswith(_LATE) else f'imports {arguments[0]!r}'
@@ -102,3 +100,12 @@ class Watch:
     def _is_of_a_module(self, name: Any) -> bool:
         text = os.fsdecode(name) if isinstance(name, (str, bytes)) else ''
         return text.startswith(('<frozen', *self._trusted))
+
+
+def _changed(arguments: tuple[Any, ...]) -> Iterator[str]:
+    """The paths, one or two, that are changed; they may be told from open folders on."""
+    paths = [value for value in arguments[:2] if isinstance(value, (str, bytes, os.PathLike))]
+    folders = arguments[-len(paths) :] if paths else ()
+    for path, folder in zip(paths, folders):
+        is_open = isinstance(folder, int) and folder >= 0
+        yield os.path.join(f'/proc/self/fd/{folder}' if is_open else '', os.fsdecode(path))

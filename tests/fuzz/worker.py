@@ -9,7 +9,6 @@ import resource
 import shutil
 import signal
 import tempfile
-import time
 import traceback
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
@@ -91,13 +90,14 @@ class Worker:
         path = write_case(files, self._case)
         rng = Random(f'{self._seed}/{reader.name}/{number}/read')
         os.ftruncate(self._printed, 0)
-        start, before = time.process_time(), _reset_peak()
-        if watched and not reader.is_process:
+        start, before = _used(), _reset_peak()
+        watched = watched and not reader.is_process
+        if watched:
             self._watch.start()
         with _limited(reader.seconds), self._outputs() as printed:
             kind, text = _try(reader, path, rng, printed)
         faults = self._watch.stop() if watched else []
-        seconds, memory = time.process_time() - start, _peak() - before
+        seconds, memory = _used() - start, _peak() - before
         faults += self._traces(files, memory)
         if faults:
             kind, text = (
@@ -168,6 +168,11 @@ def _limited(seconds: int) -> Iterator[None]:
         yield
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def _used() -> float:
+    """Seconds of the processors, with those of the processes that were waited for."""
+    return sum(os.times()[:4])
 
 
 def _status(key: str) -> int:
