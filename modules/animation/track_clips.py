@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from modules.animation.boxes import Box, cut
 from modules.animation.tracks import FindBoxes, Look, Rules, Track, fault, link_looks, look_through
-from modules.runtime.errors import UserError
+from modules.runtime.errors import UserError, shortened
 from modules.runtime.files import PathLike, atomic_output, file_hash
 from modules.runtime.json_text import parse_json
 from modules.runtime.locks import folder_of_one_run
@@ -158,7 +158,7 @@ class Record:
             self._take(there)
         except FileNotFoundError:
             return
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             raise UserError(f'{path}: damaged; {mend}') from error
         for key, value in self._settings.items():
             if there.get(key) != value:
@@ -170,14 +170,11 @@ class Record:
 
     def _take(self, there: Mapping[str, Any]) -> None:
         looks = {int(number): boxes for number, boxes in there['looks'].items()}
-        self._looks = {
-            n: tuple(Box(*map(float, box)) for box in found) for n, found in looks.items()
-        }
+        self._looks = {n: tuple(map(_told_box, found)) for n, found in looks.items()}
         self._claimed = bool(there['claimed'])
         if there['tracks'] is not None:
             self.tracks = [
-                Track(int(start), int(end), Box(*map(float, box)))
-                for start, end, box in there['tracks']
+                Track(int(start), int(end), _told_box(box)) for start, end, box in there['tracks']
             ]
 
     def find(self, find: FindBoxes, number: int, frame: np.ndarray) -> tuple[Box, ...]:
@@ -219,6 +216,14 @@ class Record:
         self._saved = time.monotonic()
 
 
+def _told_box(numbers: Iterable[float]) -> Box:
+    """Raises ValueError or TypeError unless they are a box in a frame."""
+    box = Box(*map(float, numbers))
+    if not all(abs(number) < 1e6 for number in box):  # nor NaN
+        raise ValueError(f'no box: {box}')
+    return box
+
+
 def _as_boxes(boxes: Iterable[Iterable[float]]) -> tuple[Box, ...]:
     return tuple(Box(*map(float, box)) for box in boxes)
 
@@ -228,9 +233,9 @@ def _difference(clip: str, key: str, there: Any, here: Any) -> str:
     if key == 'sha256':
         return f'another {clip}'
     if isinstance(there, dict) and isinstance(here, dict):
-        key = next(key for key in here if there.get(key) != here[key])
-        return _difference(clip, key, there.get(key), here[key])
-    return f'{clip} made with {key} {there}, not {here}'
+        key = next(key for key in {**here, **there} if there.get(key) != here.get(key))
+        return _difference(clip, key, there.get(key), here.get(key))
+    return f'{clip} made with {shortened(key)} {shortened(str(there))}, not {here}'
 
 
 class Frames(Protocol):

@@ -14,6 +14,7 @@ from PIL import Image
 from modules.animation.job_options import JobError, job_options
 from modules.animation.motion_file import check_config, check_detector, read_motion
 from modules.animation.results import AnimationFolder
+from modules.animation.track_clips import Record
 from modules.checkpoints.reading import (
     content_hash,
     read_checkpoint,
@@ -26,6 +27,7 @@ from modules.data.frame_cache import _HEAD as HEAD
 from modules.data.frame_cache import FrameCache, read_entry
 from modules.data.pairs import listed_pairs
 from modules.inference.program_cache import ProgramCache
+from modules.training.held_state import check_held_state
 from modules.training.resuming import changes_of_run
 from modules.video import VideoReader, first_frame, is_moving, open_frames, read_image
 from modules.video.pictures import stored_size
@@ -35,7 +37,6 @@ from tests.fuzz.cases import Reader, Wrong
 from tests.fuzz.corpus import caches, checkpoints, clips, pictures, texts
 from tests.fuzz.mutating import boxes, pickles, tensors, trees, zips
 from tests.fuzz.mutating.texts import mutate_table, mutate_yaml
-from tests.support.tiny_checkpoint import CONFIG
 from tools.batching.places import place_rows
 from tools.batching.table import read_table
 
@@ -67,12 +68,15 @@ def read_checkpoint_file(path: Path, rng: Random) -> bool:
 
 
 def read_run(path: Path, rng: Random) -> bool:
-    if path.suffix == '.json':
+    if path.name == 'run.json':
         folder = AnimationFolder(path.parent, ('result',), '.mp4')
         with folder.open(checkpoints.RUN):
             return True
-    need = ('dataset_params', 'train_params')
-    changes_of_run(CONFIG, path, need if rng.random() < 0.5 else ())
+    if path.suffix == '.json':
+        Record(path, checkpoints.TRACK_SETTINGS, '--out')
+        return True
+    changes_of_run(checkpoints.RUN_CONFIG, path, ('dataset_params', 'train_params'))
+    check_held_state(path, read_run_state(path)[1])
     return True
 
 
@@ -189,12 +193,12 @@ _SUFFIXES = (
     *('.png', '.jpg', '.webp', '.avif', '.gif', '.tif', '.mp4', '.mkv', '.avi', '.ts', '.apng'),
 )  # fmt: skip
 _OF_CHECKPOINTS = (tensors.mutate, pickles.mutate, pickles.mutate, zips.mutate, zips.mutate)
-_OF_RUNS = (tensors.mutate, trees.mutate_json)
+_OF_RUNS = (tensors.mutate, tensors.mutate_metadata, trees.mutate_json)
 _ALL = (
     # what it is called, its seeds, mutations, what reads them, its share, other suffixes
     Reader('checkpoints', 'checkpoints: six formats', checkpoints.checkpoints, _OF_CHECKPOINTS,
            read_checkpoint_file, 40, ('.safetensors', '.npz', '.pth', '.tar', '')),
-    Reader('runs', 'checkpoints of runs, run.json', checkpoints.runs, _OF_RUNS, read_run, 8),
+    Reader('runs', 'states of runs and of tools', checkpoints.runs, _OF_RUNS, read_run, 8),
     Reader('configs', 'configs', texts.configs, (mutate_yaml,), read_config, 5),
     Reader('pictures', 'pictures: 10 formats', pictures.pictures, (boxes.mutate,),
            read_picture, 20, _SUFFIXES),

@@ -15,9 +15,11 @@ import numpy as np
 
 from modules.animation.motion_file import Motion, write_motion
 from modules.checkpoints.torch_file import write_torch
+from modules.config import load_config
 from tests.fuzz.cases import Seed
 from tests.support import crafted
 from tests.support.hostile import hostile_files
+from tests.support.places import ROOT
 from tests.support.tiny_checkpoint import CONFIG
 
 # Networks, and a weight by which each is known.
@@ -28,6 +30,8 @@ RUN = {  # of an animated test set
     'dataset_params': {'root_dir': 'data', 'frame_shape': [64, 64, 3]}, 'weights_sha256': 'ab' * 32,
     'model_params': CONFIG['model_params'], 'pairs': ['b-a', 'a-b'],
 }  # fmt: skip
+RUN_CONFIG = load_config(ROOT / 'config' / 'demo-64.yaml')
+TRACK_SETTINGS = {'clip': 'a.mp4', 'sha256': 'ab' * 32, 'rules': {'margin': 0.5, 'every': 8}}
 _LARGEST_HOSTILE = 100_000  # bytes
 
 
@@ -74,7 +78,7 @@ def _flat() -> dict[str, np.ndarray]:
     }
 
 
-def own(**more: Any) -> bytes:
+def own(config: dict[str, Any] = CONFIG, **more: Any) -> bytes:
     """A checkpoint as training saves it."""
     arrays = {**_flat(), 'optimizer_generator.moment': np.arange(4, dtype=np.float32)}
     meta = {'epoch': 3, 'progress': {'epoch': 3, 'batch': 0, 'samples': 24},
@@ -84,7 +88,7 @@ def own(**more: Any) -> bytes:
     told = {
         'format': 'first-order-model',
         'version': '1',
-        'config': CONFIG,
+        'config': config,
         'meta': meta,
         'crc32': sums,
     }
@@ -168,8 +172,26 @@ def motions() -> dict[str, Seed]:
 
 
 def runs() -> dict[str, Seed]:
-    """The newest checkpoint of a run, and the JSON in the folder of an animated test set."""
+    """The newest checkpoint of a run; the JSON in the folder of an animated test set, and beside
+    clips that were cut out of another.
+    """
+    state = {
+        'step_count': 24,
+        'seed': 0,
+        'schedules': {'generator': {'last_epoch': 3, 'last_lr': 0.001}},
+        'scaler': {'scale': 2.0, 'incr_count': 1},
+    }
+    progress = {'epoch': 3, 'batch': 1, 'loss_sums': {'pixel': 0.5}, 'epoch_steps': 8}
+    progress['validation'] = {'compared': ['l1', 10, None], 'figures': {'l1': 0.1}, 'epoch': 3}
+    checkpoint = own(RUN_CONFIG, trainer=state, progress=progress)
+    tracks = {
+        **TRACK_SETTINGS,
+        'tracks': [[0, 40, [1.5, 2.5, 30.0, 30.0]]],
+        'claimed': True,
+        'looks': {'0': [[1.5, 2.5, 30.0, 30.0]], '8': []},
+    }
     return {
-        'checkpoint': Seed({'00000003-00000000-checkpoint.safetensors': own()}),
+        'checkpoint': Seed({'00000003-00000000-checkpoint.safetensors': checkpoint}),
         'animation': Seed({'run.json': json.dumps(RUN, indent=1).encode()}),
+        'tracks': Seed({'tracks.json': json.dumps(tracks).encode()}),
     }

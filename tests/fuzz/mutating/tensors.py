@@ -48,6 +48,14 @@ def mutate(rng: Random, data: bytes) -> bytes:
     return struct.pack('<Q', len(text)) + text + bytes(body)
 
 
+def mutate_metadata(rng: Random, data: bytes) -> bytes:
+    size = int.from_bytes(data[:8], 'little')
+    header = json.loads(data[8 : 8 + size])
+    _change_metadata(rng, header['__metadata__'])
+    text = json.dumps(header).encode()
+    return struct.pack('<Q', len(text)) + text + data[8 + size :]
+
+
 def _change_entry(rng: Random, entry: dict[str, Any]) -> None:
     shape, (start, end) = entry['shape'], entry['data_offsets']
     way = rng.randrange(6)
