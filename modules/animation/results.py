@@ -25,6 +25,7 @@ from modules.video import VideoWriter, write_picture
 OUTPUTS = ('result', 'png', 'grid')  # kinds of output
 RUN_FILE = 'run.json'
 UNFINISHED = '.unfinished'  # ends the names of the hidden folders in which outputs grow
+_ABSENT = 'left out'  # stands for a value of which only one of two runs has the key
 LONGEST_NAME = 230  # bytes of a pair's name; file systems take 255, with an extension and more
 
 
@@ -168,8 +169,7 @@ def _difference(there: Any, here: Any, path: str = '') -> str | None:
     if there == here:
         return None
     if isinstance(there, dict) and isinstance(here, dict):
-        keys = [key for key in {**here, **there} if there.get(key) != here.get(key)]
-        return _difference(
-            there.get(keys[0]), here.get(keys[0]), f'{path}.{shortened(keys[0])}'.lstrip('.')
-        )
+        pairs = {key: (there.get(key, _ABSENT), here.get(key, _ABSENT)) for key in (*here, *there)}
+        key = next(key for key, (before, now) in pairs.items() if before != now)
+        return _difference(*pairs[key], f'{path}.{shortened(key)}'.lstrip('.'))
     return f'{path or RUN_FILE} is {reprlib.repr(there)} there and {reprlib.repr(here)} now'

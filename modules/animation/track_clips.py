@@ -233,8 +233,9 @@ def _difference(clip: str, key: str, there: Any, here: Any) -> str:
     if key == 'sha256':
         return f'another {clip}'
     if isinstance(there, dict) and isinstance(here, dict):
-        key = next(key for key in {**here, **there} if there.get(key) != here.get(key))
-        return _difference(clip, key, there.get(key), here.get(key))
+        pairs = {key: (there.get(key, 'left out'), here.get(key)) for key in (*here, *there)}
+        key = next(key for key, (before, now) in pairs.items() if before != now)
+        return _difference(clip, key, *pairs[key])
     return f'{clip} made with {shortened(key)} {shortened(str(there))}, not {here}'
 
 

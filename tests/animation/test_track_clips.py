@@ -51,7 +51,13 @@ def test_no_record(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    'changes', [{'rules': {'every': 8, 'odd': 1}}, {'rules': [0] * 50_000}, {'rules': 'a' * 9000}]
+    'changes',
+    [
+        {'rules': {'every': 8, 'odd': 1}},
+        {'rules': {'every': 8, 'odd': None}},
+        {'rules': [0] * 50_000},
+        {'rules': 'a' * 9000},
+    ],
 )
 def test_other_settings_are_told_in_a_line(tmp_path, changes):
     with pytest.raises(UserError, match=r'holds clips of a\.mp4 made with') as caught:

@@ -95,9 +95,10 @@ def mutate_table(rng: Random, data: bytes) -> bytes:
     elif way == 6:
         rows += [list(row) for _ in range(rng.choice((1, 10, 3000)))]
     elif way == 7:
-        return text.replace(
-            rng.choice((',', '\n', '\r\n', 'source', 'picture')), rng.choice(_CELLS)
-        ).encode('utf-8', 'surrogatepass')[: 2**20]
+        before, after = rng.choice((',', '\n', '\r\n', 'source', 'picture')), rng.choice(_CELLS)
+        if text.count(before) * len(after) > 2**24:
+            raise ValueError
+        return text.replace(before, after).encode('utf-8', 'surrogatepass')[: 2**20]
     else:
         coding = rng.choice(
             ('utf-16', 'utf-16-le', 'utf-32', 'utf-8-sig', 'utf-7', 'cp1252', 'utf-16-be')
