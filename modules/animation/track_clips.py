@@ -233,7 +233,8 @@ def _difference(clip: str, key: str, there: Any, here: Any) -> str:
     if key == 'sha256':
         return f'another {clip}'
     if isinstance(there, dict) and isinstance(here, dict):
-        pairs = {key: (there.get(key, 'left out'), here.get(key)) for key in (*here, *there)}
+        absent = 'left out'
+        pairs = {key: (there.get(key, absent), here.get(key, absent)) for key in (*here, *there)}
         key = next(key for key, (before, now) in pairs.items() if before != now)
         return _difference(clip, key, *pairs[key])
     return f'{clip} made with {shortened(key)} {shortened(str(there))}, not {here}'

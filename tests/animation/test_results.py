@@ -128,7 +128,7 @@ def test_folders_that_are_no_runs(whole, tmp_path):
         with pytest.raises(UserError, match=r'run\.json: damaged'):
             run(config, tmp_path / 'run')
     (tmp_path / 'run' / 'run.json').write_text('{"a": null}')
-    with pytest.raises(UserError, match='a is None there and .left out. now'):
+    with pytest.raises(UserError, match=r'a is None there and .left out. now'):
         AnimationFolder(tmp_path / 'run', ['png'], '.mp4')._check({})
     (tmp_path / 'run' / 'run.json').write_text('{"' + 'a' * 9000 + '": 1}')
     with pytest.raises(UserError, match='holds another run') as caught:
