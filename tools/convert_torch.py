@@ -58,7 +58,7 @@ def list_outputs(checkpoint: Checkpoint, form: str, stem: str) -> list[Output]:
     if form == 'torch':
         counted = {name: with_counters(state) for name, state in networks.items()}
         epoch = checkpoint.meta.get('epoch')
-        epoch = epoch if type(epoch) is int else 0
+        epoch = epoch if type(epoch) is int and abs(epoch) < 2**63 else 0
         return [(f'{stem}.pth.tar', lambda path: write_torch(path, counted, epoch))]
     if form == 'paddle':
         return [(f'{stem}.pdparams', lambda path: save_pdparams(path, networks))]

@@ -8,7 +8,6 @@
 official code from a clone of its repository (PyTorch needed).
 """
 
-import json
 import struct
 import sys
 import zipfile
@@ -30,6 +29,7 @@ from modules.inference.options import ENGINES
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.errors import UserError
 from modules.runtime.gpu import switch_tf32_off
+from modules.runtime.json_text import parse_json
 from modules.runtime.process import prepare_process
 
 Arrays = dict[str, np.ndarray]
@@ -106,7 +106,7 @@ def read_golden(path: Path) -> tuple[dict, Arrays]:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        meta = json.loads(str(arrays.pop('meta')))
+        meta = parse_json(str(arrays.pop('meta')))
     except (*UNUSABLE, EOFError, zipfile.BadZipFile, zlib.error, struct.error) as problem:
         raise UserError(f'{path}: not a readable golden file ({problem})') from problem
     if not isinstance(meta, dict) or meta.get('set') not in BARS:

@@ -14,7 +14,6 @@ Nothing here needs Paddle, so that an unfit file is told at once.
 
 from __future__ import annotations
 
-import json
 import re
 import zlib
 from collections.abc import Mapping, Sequence
@@ -29,6 +28,7 @@ from modules.checkpoints.safe_pickle import RefusedError, shorten
 from modules.checkpoints.safetensors_file import TensorFile, checksums, write_tensors
 from modules.runtime.errors import UserError
 from modules.runtime.files import PathLike, open_file
+from modules.runtime.json_text import parse_json
 
 FORMAT, VERSION = 'first-order-model motion', 1
 # What a keypoint can be at most: it is a mean of coordinates in [-1, 1], rounded.
@@ -174,8 +174,8 @@ def _read(tensors: TensorFile) -> Motion:
     told = {'start': '0/1', 'speed': '1/1', **told}  # where nothing is said: the clip's own
     rate, count, size, start, speed = (_match(told, *item) for item in patterns.items())
     try:
-        sums = json.loads(told.get('crc32', ''))
-    except (ValueError, RecursionError) as error:
+        sums = parse_json(told.get('crc32', ''))
+    except ValueError as error:
         raise RefusedError(f'its metadata is damaged; {_DAMAGED}') from error
     if not isinstance(sums, dict):
         raise RefusedError(f'its metadata is damaged; {_DAMAGED}')

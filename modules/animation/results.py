@@ -16,14 +16,16 @@ from typing import Any
 import numpy as np
 
 from frames_dataset import Pair
-from modules.runtime.errors import UserError
+from modules.runtime.errors import UserError, shortened
 from modules.runtime.files import PathLike, atomic_output
+from modules.runtime.json_text import parse_json
 from modules.runtime.locks import folder_of_one_run
 from modules.video import VideoWriter, write_picture
 
 OUTPUTS = ('result', 'png', 'grid')  # kinds of output
 RUN_FILE = 'run.json'
 UNFINISHED = '.unfinished'  # ends the names of the hidden folders in which outputs grow
+_ABSENT = 'left out'  # stands for a value of which only one of two runs has the key
 LONGEST_NAME = 230  # bytes of a pair's name; file systems take 255, with an extension and more
 
 
@@ -123,7 +125,7 @@ class AnimationFolder:
         """Compares the run with the folder's; writes it down in an empty folder."""
         file = self.path / RUN_FILE
         try:
-            there = json.loads(file.read_text(encoding='utf-8'))
+            there = parse_json(file.read_text(encoding='utf-8'))
         except FileNotFoundError:
             if any(not entry.name.startswith('.') for entry in self.path.iterdir()):
                 raise UserError(
@@ -167,6 +169,7 @@ def _difference(there: Any, here: Any, path: str = '') -> str | None:
     if there == here:
         return None
     if isinstance(there, dict) and isinstance(here, dict):
-        keys = [key for key in {**here, **there} if there.get(key) != here.get(key)]
-        return _difference(there.get(keys[0]), here.get(keys[0]), f'{path}.{keys[0]}'.lstrip('.'))
+        pairs = {key: (there.get(key, _ABSENT), here.get(key, _ABSENT)) for key in (*here, *there)}
+        key = next(key for key, (before, now) in pairs.items() if before != now)
+        return _difference(*pairs[key], f'{path}.{shortened(key)}'.lstrip('.'))
     return f'{path or RUN_FILE} is {reprlib.repr(there)} there and {reprlib.repr(here)} now'

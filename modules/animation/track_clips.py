@@ -24,8 +24,9 @@ from tqdm import tqdm
 
 from modules.animation.boxes import Box, cut
 from modules.animation.tracks import FindBoxes, Look, Rules, Track, fault, link_looks, look_through
-from modules.runtime.errors import UserError
+from modules.runtime.errors import UserError, shortened
 from modules.runtime.files import PathLike, atomic_output, file_hash
+from modules.runtime.json_text import parse_json
 from modules.runtime.locks import folder_of_one_run
 from modules.video import VideoReader, VideoWriter
 from modules.video.levels import to_bytes
@@ -153,11 +154,11 @@ class Record:
         self.tracks: list[Track] | None = None
         mend = f'take another {option}, or remove {path} and its clips'
         try:
-            there = json.loads(path.read_text(encoding='utf-8'))
+            there = parse_json(path.read_text(encoding='utf-8'))
             self._take(there)
         except FileNotFoundError:
             return
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             raise UserError(f'{path}: damaged; {mend}') from error
         for key, value in self._settings.items():
             if there.get(key) != value:
@@ -169,14 +170,11 @@ class Record:
 
     def _take(self, there: Mapping[str, Any]) -> None:
         looks = {int(number): boxes for number, boxes in there['looks'].items()}
-        self._looks = {
-            n: tuple(Box(*map(float, box)) for box in found) for n, found in looks.items()
-        }
+        self._looks = {n: tuple(map(_told_box, found)) for n, found in looks.items()}
         self._claimed = bool(there['claimed'])
         if there['tracks'] is not None:
             self.tracks = [
-                Track(int(start), int(end), Box(*map(float, box)))
-                for start, end, box in there['tracks']
+                Track(int(start), int(end), _told_box(box)) for start, end, box in there['tracks']
             ]
 
     def find(self, find: FindBoxes, number: int, frame: np.ndarray) -> tuple[Box, ...]:
@@ -218,6 +216,14 @@ class Record:
         self._saved = time.monotonic()
 
 
+def _told_box(numbers: Iterable[float]) -> Box:
+    """Raises ValueError or TypeError unless they are a box in a frame."""
+    box = Box(*map(float, numbers))
+    if not all(abs(number) < 1e6 for number in box):  # nor NaN
+        raise ValueError(f'no box: {box}')
+    return box
+
+
 def _as_boxes(boxes: Iterable[Iterable[float]]) -> tuple[Box, ...]:
     return tuple(Box(*map(float, box)) for box in boxes)
 
@@ -227,9 +233,11 @@ def _difference(clip: str, key: str, there: Any, here: Any) -> str:
     if key == 'sha256':
         return f'another {clip}'
     if isinstance(there, dict) and isinstance(here, dict):
-        key = next(key for key in here if there.get(key) != here[key])
-        return _difference(clip, key, there.get(key), here[key])
-    return f'{clip} made with {key} {there}, not {here}'
+        absent = 'left out'
+        pairs = {key: (there.get(key, absent), here.get(key, absent)) for key in (*here, *there)}
+        key = next(key for key, (before, now) in pairs.items() if before != now)
+        return _difference(clip, key, *pairs[key])
+    return f'{clip} made with {shortened(key)} {shortened(str(there))}, not {here}'
 
 
 class Frames(Protocol):

@@ -7,7 +7,6 @@ decides, not its name; and nothing in it is ever executed.
 
 import contextlib
 import hashlib
-import json
 import os
 import re
 import warnings
@@ -39,6 +38,7 @@ from modules.checkpoints.weight_names import (
 )
 from modules.runtime.errors import UserError, reason_of
 from modules.runtime.files import PathLike, file_hash, open_file
+from modules.runtime.json_text import parse_json
 
 FORMAT, VERSION = 'first-order-model', 1  # of our own files, in their metadata
 NPZ_FILES = {'generator': 'G.npz', 'discriminator': 'D.npz', 'kp_detector': 'KP.npz'}
@@ -320,9 +320,9 @@ def _read_metadata(
             f'is of version {shorten(version)}, and this program reads version {VERSION}: update it'
         )
     try:
-        config, meta = json.loads(metadata['config']), json.loads(metadata['meta'])
-        sums = json.loads(metadata.get('crc32', '{}'))  # the first files of ours had none
-    except (KeyError, ValueError, RecursionError) as error:
+        config, meta = parse_json(metadata['config']), parse_json(metadata['meta'])
+        sums = parse_json(metadata.get('crc32', '{}'))  # the first files of ours had none
+    except (KeyError, ValueError) as error:
         raise RefusedError(f'its metadata is damaged ({shorten(error)})') from error
     if not (
         isinstance(config, (dict, type(None))) and isinstance(meta, dict) and isinstance(sums, dict)

@@ -16,6 +16,7 @@ from safetensors.numpy import save
 from modules.checkpoints.numpy_pickle import MAX_AXES
 from modules.checkpoints.safe_pickle import RefusedError, shorten
 from modules.runtime.files import PathLike, atomic_output
+from modules.runtime.json_text import parse_json
 
 
 class TensorFile:
@@ -35,7 +36,8 @@ class TensorFile:
             self.keys: list[str] = list(self._tensors.keys())
         self._file: BinaryIO = open(path, 'rb')  # noqa: SIM115 (until __exit__)
         size = struct.unpack('<Q', self._file.read(8))[0]
-        self._header: dict[str, Any] = json.loads(self._file.read(size))
+        with _telling_damage():  # of what the package passes over
+            self._header: dict[str, Any] = parse_json(self._file.read(size))
         self._start = 8 + size
 
     def __enter__(self) -> TensorFile:

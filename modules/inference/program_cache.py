@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from modules.runtime.files import file_hash
+from modules.runtime.json_text import parse_json
 from modules.runtime.user_cache import private_folder
 
 FOLDER = 'programs'
@@ -42,7 +43,7 @@ class ProgramCache:
             return None
         entry = self.folder / key
         try:
-            if json.loads((entry / SUMS).read_text(encoding='utf-8')) != _sums(entry):
+            if parse_json((entry / SUMS).read_text(encoding='utf-8')) != _sums(entry):
                 return None
             os.utime(entry / SUMS)
         except (OSError, ValueError):

@@ -2,8 +2,6 @@
 
 import contextlib
 import json
-import os
-import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -15,6 +13,7 @@ from paddle import nn
 from paddle.inference import Config, create_predictor
 from paddle.static import InputSpec
 
+from modules.runtime.chatter import without_chatter
 from modules.runtime.process import num_threads
 
 _TIMED = 5  # runs; busy neighbours disturb some of them
@@ -38,7 +37,7 @@ def compile_program(layer: nn.Layer, shapes: Sequence[Sequence[int]], folder: Pa
     """Writes a layer's `forward` for float32 inputs of these shapes into a folder."""
     layer.eval()
     specs = [InputSpec(list(shape), 'float32') for shape in shapes]
-    with _without_chatter():
+    with _quiet():
         static = paddle.jit.to_static(layer, full_graph=True, input_spec=specs)
         paddle.jit.save(static, str(folder / _NAME))
     (folder / _SHAPES).write_text(json.dumps([list(shape) for shape in shapes]), encoding='utf-8')
@@ -68,7 +67,7 @@ class Program:
             _use_onednn(config, shapes_kept)
         else:
             _use_gpu(config, gpu)
-        with _without_chatter():
+        with _quiet():
             if bf16:
                 config.enable_mkldnn_bfloat16()
             self._predictor = create_predictor(config)
@@ -123,19 +122,8 @@ def _use_gpu(config: Config, number: int) -> None:
 
 
 @contextlib.contextmanager
-def _without_chatter() -> Iterator[None]:
+def _quiet() -> Iterator[None]:
     """Keeps away what Paddle says on stderr about its passes, unless they fail."""
-    with tempfile.TemporaryFile() as chatter, warnings.catch_warnings():
+    with warnings.catch_warnings(), without_chatter(shown_on_failure=True):
         warnings.simplefilter('ignore')
-        stderr = os.dup(2)
-        os.dup2(chatter.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            os.dup2(stderr, 2)
-            chatter.seek(0)
-            os.write(2, chatter.read())
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
+        yield

@@ -8,6 +8,7 @@ from modules.checkpoints.reading import read_run_state
 from modules.config import check_config
 from modules.runtime.errors import UserError
 from modules.runtime.messages import note
+from modules.training.held_state import check_held_state
 
 # Keys, or sections of keys, that leave networks, losses and the order of samples what they are.
 CHANGEABLE = (
@@ -61,6 +62,7 @@ def changes_of_run(
     held, meta = read_run_state(checkpoint)
     if held is None or 'progress' not in meta:  # no checkpoint of a run: `resume` says so
         return dict(config), []
+    check_held_state(checkpoint, meta)
     before = check_config(held, f'{checkpoint}: its config', need)
     if config['ckpt_model'] != before['ckpt_model']:
         note('ckpt_model has no effect: a run that is resumed has its own weights')

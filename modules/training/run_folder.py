@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,10 +14,12 @@ from modules.checkpoints.models import load_checkpoint
 from modules.checkpoints.places import find_checkpoints
 from modules.checkpoints.reading import read_checkpoint, read_run_state
 from modules.checkpoints.writing import save_checkpoint
-from modules.runtime.errors import UserError
+from modules.runtime.errors import UserError, shortened
 from modules.runtime.files import atomic_output, remove_leftovers
 from modules.runtime.locks import folder_of_one_run
 from modules.runtime.messages import note, warn
+from modules.runtime.shortage import memory_shortage
+from modules.training.held_state import check_held_state
 from modules.training.standing import Standing
 from modules.training.trainer import Trainer
 from modules.video import write_picture
@@ -34,6 +37,7 @@ class Progress(NamedTuple):
 
 
 START = Progress(0, 0, {})
+_EPOCH = re.compile(r'(\d{1,9})\)')  # begins a line of the log
 
 
 class RunFolder:
@@ -145,9 +149,10 @@ class RunFolder:
         if not self.best.exists():
             return 0
         try:
-            return int(read_run_state(self.best)[1].get('epoch', 0))
+            epoch = read_run_state(self.best)[1].get('epoch')
         except UserError:
             return 0
+        return epoch if type(epoch) is int else 0
 
     def log_epoch(
         self, epoch: int, losses: Mapping[str, float], others: Mapping[str, float]
@@ -158,8 +163,9 @@ class RunFolder:
             others: numbers beside the losses, which may be small: rates, figures of validation.
         """
         log = self.path / 'log.txt'
-        lines = log.read_text().splitlines() if log.exists() else []
-        kept = [line for line in lines if int(line.partition(')')[0]) < epoch]
+        text = log.read_text('utf-8', 'surrogateescape') if log.exists() else ''
+        told = [(_EPOCH.match(line), line) for line in text.splitlines()]
+        kept = [line for number, line in told if number is None or int(number[1]) < epoch]
         values = '; '.join(
             [
                 *(f'{name} - {value:.5f}' for name, value in losses.items()),
@@ -167,7 +173,8 @@ class RunFolder:
             ]
         )
         with atomic_output(log) as path:
-            path.write_text('\n'.join([*kept, f'{epoch:08d}) {values}']) + '\n')
+            lines = [*kept, f'{epoch:08d}) {values}']
+            path.write_text('\n'.join(lines) + '\n', 'utf-8', 'surrogateescape')
 
     def save_picture(self, epoch: int, picture: np.ndarray, place: str = 'train-vis') -> None:
         (self.path / place).mkdir(exist_ok=True)
@@ -213,16 +220,20 @@ def resume(path: Path, trainer: Trainer) -> Progress:
     models = trainer.models._asdict()
     checkpoint = load_checkpoint(path, **models, required=tuple(models), training_state=True)
     meta: dict[str, Any] | None = checkpoint.meta.get('trainer')
-    if meta is None:
+    if meta is None or 'progress' not in checkpoint.meta:
         raise UserError(
             f'{path}: holds weights and no state of a training run; give it as --checkpoint to '
             'start a new run from them'
         )
+    check_held_state(path, checkpoint.meta)
     try:
         absent = trainer.load_state(checkpoint.tensors, meta)
-    except ValueError as error:
+    except (ValueError, KeyError, TypeError, AssertionError, RuntimeError) as error:
+        if memory_shortage(error) is not None:
+            raise
+        reason = shortened(' '.join(str(error).split()))
         raise UserError(
-            f'{path}: its training state is damaged ({error}); resume another checkpoint'
+            f'{path}: its training state is damaged ({reason}); resume another checkpoint'
         ) from error
     if absent:
         raise UserError(f'{path}: holds no optimizer of {", ".join(absent)}, which are trained')

@@ -16,6 +16,7 @@ from typing import (
 import numpy as np
 from PIL import Image, ImageFile, JpegImagePlugin, UnidentifiedImageError
 
+from modules.runtime.chatter import without_chatter
 from modules.runtime.errors import UserError, reason_of
 from modules.runtime.files import PathLike, open_file
 from modules.video.colour_profiles import to_srgb
@@ -262,7 +263,10 @@ def _decode(file: ImageFile.ImageFile, path: PathLike, bare: Bare | None = None)
     if key is not None and file.format == 'PNG':
         in_8_bits = _KEYS.get(str(file.tile[0][3]))
         key = file.info['transparency'] = in_8_bits(key) if in_8_bits else key
-    file.load()
+    # libtiff prints what it finds odd.
+    prints = any(part[0] == 'libtiff' for part in file.tile)
+    with without_chatter(shown_on_failure=False) if prints else contextlib.nullcontext():
+        file.load()
     # A copy has a palette where the file lacks one.
     image: Image.Image = file.copy() if file.mode == 'P' else file
     lies = _orientation(image, bare)

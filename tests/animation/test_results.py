@@ -123,9 +123,17 @@ def test_folders_that_are_no_runs(whole, tmp_path):
     with pytest.raises(UserError, match='holds something else'):
         run(config, tmp_path)
     (tmp_path / 'run').mkdir()
-    (tmp_path / 'run' / 'run.json').write_text('{')
-    with pytest.raises(UserError, match=r'run\.json: damaged'):
-        run(config, tmp_path / 'run')
+    for damaged in ('{', '[' * 100_000, '{"a":' * 100_000, '1' * 10_000):
+        (tmp_path / 'run' / 'run.json').write_text(damaged)
+        with pytest.raises(UserError, match=r'run\.json: damaged'):
+            run(config, tmp_path / 'run')
+    (tmp_path / 'run' / 'run.json').write_text('{"a": null}')
+    with pytest.raises(UserError, match=r'a is None there and .left out. now'):
+        AnimationFolder(tmp_path / 'run', ['png'], '.mp4')._check({})
+    (tmp_path / 'run' / 'run.json').write_text('{"' + 'a' * 9000 + '": 1}')
+    with pytest.raises(UserError, match='holds another run') as caught:
+        AnimationFolder(tmp_path / 'run', ['png'], '.mp4')._check({})
+    assert len(str(caught.value)) < 300 + len(str(tmp_path))
 
 
 def test_two_runs_do_not_share_a_folder(whole, tmp_path):

@@ -80,8 +80,8 @@ def raw_zip(members):
 def zipped(members, compression=zipfile.ZIP_STORED):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, 'w', compression) as archive:
-        for member, data in members:
-            archive.writestr(member, data)
+        for member, data in members:  # with one date: the same files every time
+            archive.writestr(zipfile.ZipInfo(member), data, compression)
     return buffer.getvalue()
 
 

@@ -34,7 +34,7 @@ def checkpoint(tmp_path):
     path = tmp_path / '00000002-00000001-checkpoint.safetensors'
     networks = {'generator': {'weight': [0.0]}}
     progress = {'epoch': 2, 'batch': 1, 'loss_sums': {}}
-    meta = {'trainer': {}, 'progress': progress, 'changes': ['earlier']}
+    meta = {'progress': progress, 'changes': ['earlier']}
     save_checkpoint(path, networks, config_with({}), extra_meta=meta)
     return path
 

@@ -1,6 +1,7 @@
 """Pictures whose pixels are sound and whose other parts are not, and what Pillow raises at all."""
 
 import io
+import os
 import struct
 import zlib
 
@@ -182,6 +183,23 @@ def test_tiff_with_broken_metadata(tmp_path, kind):
         place = data.index(struct.pack('<HH', tag, before))
         broken = data[:place] + struct.pack('<HHI', tag, kind, 3) + data[place + 8 :]
         np.testing.assert_array_equal(read(tmp_path, broken, 'tif'), np.rot90(PIXELS, -1))
+
+
+def test_libtiff_prints_nothing(tmp_path, capfd):
+    data = saved('TIFF', compression='tiff_lzw')
+    start = struct.unpack('<I', data[4:8])[0] + 2  # of the entries
+    damaged = 0
+    for place in range(start, start + 12 * data[start - 2], 12):
+        for kind in (2, 12):
+            broken = data[: place + 2] + struct.pack('<HI', kind, 9) + data[place + 8 :]
+            try:
+                read(tmp_path, broken, 'tif')
+            except UserError as error:
+                damaged += 'damaged picture' in str(error)
+    assert damaged > 2
+    assert capfd.readouterr() == ('', '')
+    os.write(2, b'heard')  # stderr is where it was
+    assert capfd.readouterr().err == 'heard'
 
 
 ENDLESS_JPEGS = {

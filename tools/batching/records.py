@@ -20,6 +20,7 @@ from modules.checkpoints.places import find_weights, listed_weights
 from modules.checkpoints.reading import content_hash
 from modules.config import load_config
 from modules.runtime.files import atomic_output, file_hash
+from modules.runtime.json_text import parse_json
 from tools.batching.places import RECORDS, REPORTS
 
 _SCRATCH = re.compile(r'\..{0,40}\.[a-z0-9_]{8}', re.DOTALL)  # of modules/runtime/files.py
@@ -143,7 +144,7 @@ class Record:
 def _read(path: Path) -> dict[str, Any]:
     """What a record holds; nothing where there is none, or a damaged one."""
     try:
-        held = json.loads(path.read_text(encoding='utf-8'))
+        held = parse_json(path.read_text(encoding='utf-8'))
     except (OSError, ValueError):
         return {}
     outputs = held.get('outputs') if isinstance(held, dict) else None

@@ -1,5 +1,6 @@
 """The table of a batch: a row for each animation, as spreadsheets and people write it."""
 
+import contextlib
 import csv
 import difflib
 import io
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from modules.animation.job_options import option_actions
-from modules.runtime.errors import UserError, reason_of
+from modules.runtime.errors import UserError, reason_of, shortened
 
 # Columns with names of their own; all others have those of demo.py's options.
 ALIASES = {'picture': 'source_image', 'clip': 'driving_video', 'result': 'result_video'}
@@ -77,8 +78,10 @@ def _records(path: Path, text: str) -> list[list[str]]:
     known = _known_names()
 
     def understood(delimiter: str) -> int:
-        cells = next(csv.reader([head], delimiter=delimiter), [])
-        return sum(_normal(cell) in known for cell in cells)
+        with contextlib.suppress(csv.Error):  # which is told when all of it is read
+            cells = next(csv.reader([head], delimiter=delimiter), [])
+            return sum(_normal(cell) in known for cell in cells)
+        return 0
 
     return _split(path, text, max(_DELIMITERS, key=understood))
 
@@ -121,8 +124,8 @@ def _column_names(path: Path, cells: Sequence[str]) -> list[str | None]:
             near = difflib.get_close_matches(name, known, 1)
             meant = f'did you mean {near[0]}? ' if near else ''
             raise UserError(
-                f'{path}: no column {cell!r}; {meant}columns are picture, clip, result, and '
-                'options of demo.py by their names'
+                f'{path}: no column {shortened(repr(cell))}; {meant}columns are picture, clip, '
+                'result, and options of demo.py by their names'
             )
         option = ALIASES.get(name, name)
         if option in names:
@@ -143,8 +146,8 @@ def _values(
         name = names[position] if position < len(names) else None
         if cell and name is None:
             raise UserError(
-                f'{path}: row {number}: {cell!r} is in a column without a name; name it, or quote '
-                'a cell that holds a separator, such as "1280,720"'
+                f'{path}: row {number}: {shortened(repr(cell))} is in a column without a name; '
+                'name it, or quote a cell that holds a separator, such as "1280,720"'
             )
         if cell and name is not None:
             values[name] = cell

@@ -12,8 +12,9 @@ from typing import Any
 from modules.animation.faces import INSTALL, has_face_detector
 from modules.animation.track_clips import clip_name
 from modules.animation.tracks import Rules, Track
-from modules.runtime.errors import UserError
+from modules.runtime.errors import UserError, shortened
 from modules.runtime.files import atomic_output
+from modules.runtime.json_text import parse_json
 from modules.runtime.messages import note
 from tools.dataset_preparing import jobs
 from tools.dataset_preparing.choosing import (
@@ -73,18 +74,19 @@ class Preparation:
             self.state.mkdir(exist_ok=True)
             self._write('settings', wanted)
             return
+        rules = there.get('rules')
         for key, value in {**wanted, **wanted['rules']}.items():
-            before = {**there, **there.get('rules', {})}.get(key)
+            before = {**there, **(rules if isinstance(rules, dict) else {})}.get(key)
             if key != 'rules' and before != value:
                 raise UserError(
-                    f'{self.out}: holds a data set made with --{key} {before}, not {value}; take '
-                    'another --out, or remove it'
+                    f'{self.out}: holds a data set made with --{key} {shortened(str(before))}, not '
+                    f'{value}; take another --out, or remove it'
                 )
 
     def _read(self, name: str) -> dict[str, Any] | None:
         """A record; None where there is none, or a damaged one, which is made anew."""
         try:
-            values = json.loads((self.state / f'{name}.json').read_text(encoding='utf-8'))
+            values = parse_json((self.state / f'{name}.json').read_text(encoding='utf-8'))
         except (OSError, ValueError):
             return None
         return values if isinstance(values, dict) else None

@@ -77,6 +77,10 @@ def test_a_motion_in_place_of_a_clip(tmp_path):
         (b'picture,clip\n\xe4.png,b\n', 'not UTF-8'),
         (b'picture,clip\na\0,b\n', 'no text'),
         (b'PK\x03\x04picture', 'workbook'),
+        (b'picture,clip\na,' + b'b' * 140_000, 'line 2: field larger than field limit'),
+        (b'picture,"' + b'b' * 140_000 + b'",clip\na,b,c', 'line 1: field larger than'),
+        (b'picture,clip,' + b'b' * 9000 + b'\na,b,c', 'no column'),
+        (b'picture,clip\na,b,' + b'c' * 9000, 'row 2'),
     ],
 )
 def test_what_is_no_table(tmp_path, data, words):
@@ -85,6 +89,7 @@ def test_what_is_no_table(tmp_path, data, words):
     with pytest.raises(UserError, match=words) as caught:
         read_table(path)
     assert str(path) in str(caught.value)
+    assert len(str(caught.value)) < 300 + len(str(path))
 
 
 def test_the_table_of_the_document(tmp_path):

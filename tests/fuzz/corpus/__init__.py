@@ -1,0 +1,1 @@
+"""Sound files, made by code, from which cases are made."""

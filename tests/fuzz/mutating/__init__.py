@@ -1,0 +1,1 @@
+"""Ways to make a sound file lie."""
