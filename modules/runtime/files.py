@@ -16,8 +16,10 @@ from typing import BinaryIO
 from filelock import FileLock, Timeout
 
 from modules.runtime.errors import OUTPUT_ERRORS, UserError, reason_of
+from modules.runtime.locks import output_of_one_run
 
 _IN_USE = '.in-use'  # the lock within such a hidden folder
+_TAKEN = '{}: exists already; remove it or choose another name'
 _ABANDONED = 24 * 3600  # seconds after which one without a lock has been left by a dead process
 
 PathLike = str | os.PathLike[str]
@@ -28,7 +30,8 @@ def atomic_output(path: PathLike, folder: bool = False) -> Iterator[Path]:
     """Yields a temporary path that becomes `path` when the block succeeds and goes when it fails.
 
     It lies in a hidden folder beside `path` and keeps the name, whose extension encoders look at.
-    With `folder` it is an existing empty folder, which may replace an empty folder at `path` only.
+    With `folder` it is an existing empty folder, which may replace an empty folder at `path` only:
+    so no two runs write the same one. What a killed one has left of it is removed.
 
     Raises:
         UserError: the parent folder does not exist or can't be written, or `path` is taken.
@@ -36,15 +39,26 @@ def atomic_output(path: PathLike, folder: bool = False) -> Iterator[Path]:
     path = Path(path)
     scratch = _make_scratch(path, folder)
     in_use = FileLock(scratch / _IN_USE, fallback_to_soft=False, thread_local=False)
+    alone = contextlib.ExitStack()
     try:
         with contextlib.suppress(OSError, Timeout):  # where there are no locks, or no space for one
             in_use.acquire(blocking=False)
         target = scratch / path.name
         if folder:
+            alone.enter_context(output_of_one_run(path))
+            remove_leftovers(path.parent, path.name)
             target.mkdir()
         yield target
         os.replace(target, path)
-    except OSError as error:
+    except (OSError, UserError) as error:
+        if not scratch.is_dir():
+            raise UserError(
+                f'{path.parent}: was removed while {path.name} was being written; start again'
+            ) from error
+        if isinstance(error, UserError):
+            raise
+        if folder and error.errno in (errno.ENOTEMPTY, errno.EEXIST):  # it has come meanwhile
+            raise UserError(_TAKEN.format(path)) from error
         # write() doesn't say where the disk is full, and ours would be a place unknown to the user.
         inside = str(error.filename or scratch).startswith(str(scratch))
         if inside and error.errno in OUTPUT_ERRORS:
@@ -53,6 +67,7 @@ def atomic_output(path: PathLike, folder: bool = False) -> Iterator[Path]:
     finally:
         in_use.release(force=True)
         shutil.rmtree(scratch, ignore_errors=True)
+        alone.close()
 
 
 def check_output(path: PathLike, folder: bool = False) -> None:
@@ -99,7 +114,7 @@ def _make_scratch(path: Path, folder: bool) -> Path:
             raise UserError(f'{path.parent}: no such folder for {path.name}; create it first')
         is_folder = present is not None and stat.S_ISDIR(present.st_mode)
         if folder and present and not (is_folder and path.name and not os.listdir(path)):
-            raise UserError(f'{path}: exists already; remove it or choose another name')
+            raise UserError(_TAKEN.format(path))
         if not folder and is_folder:
             raise UserError(f'{path}: is a folder; give the output a file name')
         # A part of the name tells whose it is; all of it might be too long.

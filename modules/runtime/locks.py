@@ -18,7 +18,7 @@ def folder_of_one_run(folder: Path, option: str = '--save_dir') -> Iterator[None
         option: that names the folder, for the messages.
 
     Raises:
-        UserError: another run is writing there, or it is no folder.
+        UserError: another run is writing there, it is no folder, or it is removed meanwhile.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -30,6 +30,30 @@ def folder_of_one_run(folder: Path, option: str = '--save_dir') -> Iterator[None
             _acquire(folder / '.lock', stack, blocking=False)
         except Timeout:
             raise UserError(taken) from None
+        try:
+            yield
+        except FileNotFoundError as error:
+            if folder.is_dir():
+                raise
+            raise UserError(
+                f'{folder}: was removed while it was being written to; start again'
+            ) from error
+
+
+@contextlib.contextmanager
+def output_of_one_run(path: Path) -> Iterator[None]:
+    """Keeps other runs that write the same output out for the while; its folder must exist.
+
+    Raises:
+        UserError: another run is writing it.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            _acquire(path.parent / f'.{path.name[:40]}.lock', stack, blocking=False)
+        except Timeout:
+            raise UserError(
+                f'{path}: another run is writing it; wait for it, or choose another name'
+            ) from None
         yield
 
 

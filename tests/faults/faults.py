@@ -186,11 +186,13 @@ def torn_checkpoint(trial: Trial) -> list[str]:
     done = ended(torn.start())
     if done.status:
         return [f'{what}: it ends with {done.status}: {done.errors[-300:]}']
-    wrong = torn.wrong_results(what) + torn.left_behind('at once')
-    told = done.printed + done.errors
+    told = done.errors
     if trial.command.name == 'batch':  # notes stand in the report
         told += (trial.place.out / 'batch' / 'report.csv').read_text(encoding='utf-8-sig')
-    return wrong + ([] if 'before is taken' in told else [f'{what}: nothing is said of it'])
+    if 'before is taken' in told:
+        return torn.wrong_results(what) + torn.left_behind('at once')
+    # Its optimizers are hit, for which nobody asks here, or a place that means nothing.
+    return [f'{line}, and nothing is said' for line in trial.wrong_results(what)]
 
 
 def _torn_run(trial: Trial) -> list[str]:

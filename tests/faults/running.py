@@ -22,6 +22,8 @@ from tests.faults.commands import (
     write_material,
 )
 from tests.faults.faults import FAULTS
+from tests.faults.page import TRIALS as OF_PAGE
+from tests.faults.page import PageTrial, undisturbed
 from tests.faults.trials import SkippedError, Trial
 from tools.markdown import table
 
@@ -55,6 +57,7 @@ class Faults:
         self._seed = seed
         self._folder = folder
         self._expected: dict[str, Undisturbed] = {}
+        self._of_page = b''
 
     def run(self, rounds: int, only: Sequence[str] = ()) -> list[Result]:
         folder = self._folder or Path(tempfile.mkdtemp(prefix='faults-'))
@@ -90,24 +93,40 @@ class Faults:
     def _try(
         self, fault: str, command: str, material: Material, place: Path, cache: Path
     ) -> list[str]:
+        if command == PAGE:
+            return self._try_page(fault, material, place, cache)
         if command not in self._expected:
             first = Place(cache.parent / command, cache)
             self._expected[command] = measure(COMMANDS[command], material, first)
-        random_state = random.Random(f'{self._seed} {place.name}')
         own = None if fault in OWN_CACHE else cache
         trial = Trial(
-            COMMANDS[command], material, self._expected[command], Place(place, own), random_state
+            COMMANDS[command],
+            material,
+            self._expected[command],
+            Place(place, own),
+            self._chance(place),
         )
         return FAULTS[fault].make(trial)
 
+    def _try_page(self, fault: str, material: Material, place: Path, cache: Path) -> list[str]:
+        if not self._of_page:
+            self._of_page = undisturbed(material, Place(cache.parent / PAGE, cache))
+        own = Place(place, None if fault in OWN_CACHE else cache)
+        return OF_PAGE[fault](PageTrial(material, self._of_page, own, self._chance(place)))
 
+    def _chance(self, place: Path) -> random.Random:
+        return random.Random(f'{self._seed} {place.name}')
+
+
+PAGE = 'page'
+# Faults for which programs are compiled anew, and frames decoded.
 OWN_CACHE = ('one-cache', 'cache', 'full-cache', 'read-only-cache', 'clock')
 
 
 def chosen(only: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Pairs of fault and command; `only` as on the command line."""
     for fault in FAULTS.values():
-        for command in fault.commands:
+        for command in (*fault.commands, *([PAGE] if fault.name in OF_PAGE else ())):
             names = (fault.name, command, f'{command}:{fault.name}')
             if not only or any(name in only for name in names):
                 yield fault.name, command
@@ -115,7 +134,7 @@ def chosen(only: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def markdown(results: Sequence[Result]) -> str:
     """The table: faults by commands."""
-    commands = list(dict.fromkeys(result.command for result in results))
+    commands = [name for name in (*COMMANDS, PAGE) if name in {r.command for r in results}]
     found = {(result.fault, result.command): result.text for result in results}
     rows = [
         [FAULTS[fault].title, *(found.get((fault, command), '') for command in commands)]
