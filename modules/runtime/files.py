@@ -16,7 +16,6 @@ from typing import BinaryIO
 from filelock import FileLock, Timeout
 
 from modules.runtime.errors import OUTPUT_ERRORS, UserError, reason_of
-from modules.runtime.locks import output_of_one_run
 
 _IN_USE = '.in-use'  # the lock within such a hidden folder
 _TAKEN = '{}: exists already; remove it or choose another name'
@@ -37,16 +36,16 @@ def atomic_output(path: PathLike, folder: bool = False) -> Iterator[Path]:
         UserError: the parent folder does not exist or can't be written, or `path` is taken.
     """
     path = Path(path)
+    if folder:
+        remove_leftovers(path.parent, path.name)
+        _refuse_second(path)
     scratch = _make_scratch(path, folder)
     in_use = FileLock(scratch / _IN_USE, fallback_to_soft=False, thread_local=False)
-    alone = contextlib.ExitStack()
     try:
         with contextlib.suppress(OSError, Timeout):  # where there are no locks, or no space for one
             in_use.acquire(blocking=False)
         target = scratch / path.name
         if folder:
-            alone.enter_context(output_of_one_run(path))
-            remove_leftovers(path.parent, path.name)
             target.mkdir()
         yield target
         os.replace(target, path)
@@ -67,7 +66,6 @@ def atomic_output(path: PathLike, folder: bool = False) -> Iterator[Path]:
     finally:
         in_use.release(force=True)
         shutil.rmtree(scratch, ignore_errors=True)
-        alone.close()
 
 
 def check_output(path: PathLike, folder: bool = False) -> None:
@@ -86,24 +84,47 @@ def remove_leftovers(folder: Path, name: str | None = None) -> None:
     Args:
         name: of the output; None: whatever it was.
     """
+    with contextlib.suppress(OSError):
+        for place in _scratches(folder, name):
+            if _is_abandoned(place):
+                shutil.rmtree(place, ignore_errors=True)
+
+
+def _scratches(folder: Path, name: str | None) -> Iterator[Path]:
+    """The hidden folders in which an output of this name grows; None: any output."""
     wanted = '.{1,40}' if name is None else re.escape(name[:40])
     pattern = re.compile(rf'\.{wanted}\.[a-z0-9_]{{8}}', re.DOTALL)
-    with contextlib.suppress(OSError):
-        for place in folder.iterdir():
-            if pattern.fullmatch(place.name) and place.is_dir() and _is_abandoned(place):
-                shutil.rmtree(place, ignore_errors=True)
+    return (p for p in folder.iterdir() if pattern.fullmatch(p.name) and p.is_dir())
 
 
 def _is_abandoned(scratch: Path) -> bool:
     """Whether no process is writing there. The system frees the locks of one that ends."""
-    place = scratch / _IN_USE
     try:
-        if not place.exists():  # it is not locked yet, or can't be
+        if not (scratch / _IN_USE).exists():  # it is not locked yet, or can't be
             return time.time() - scratch.stat().st_mtime > _ABANDONED
-        with FileLock(place, fallback_to_soft=False).acquire(blocking=False):
-            return True
-    except (OSError, Timeout):
+        return not _is_locked(scratch)
+    except OSError:
         return False
+
+
+def _is_locked(scratch: Path) -> bool:
+    try:
+        with FileLock(scratch / _IN_USE, fallback_to_soft=False).acquire(blocking=False):
+            return False
+    except Timeout:
+        return True
+
+
+def _refuse_second(path: Path) -> None:
+    """Raises UserError where another process writes the same folder. Two that begin at the very
+    same moment both go on, and the second to end finds the place taken.
+    """
+    with contextlib.suppress(OSError):
+        places = _scratches(path.parent, path.name)
+        if any((place / _IN_USE).exists() and _is_locked(place) for place in places):
+            raise UserError(
+                f'{path}: another run is writing it; wait for it, or choose another name'
+            )
 
 
 def _make_scratch(path: Path, folder: bool) -> Path:

@@ -41,23 +41,6 @@ def folder_of_one_run(folder: Path, option: str = '--save_dir') -> Iterator[None
 
 
 @contextlib.contextmanager
-def output_of_one_run(path: Path) -> Iterator[None]:
-    """Keeps other runs that write the same output out for the while; its folder must exist.
-
-    Raises:
-        UserError: another run is writing it.
-    """
-    with contextlib.ExitStack() as stack:
-        try:
-            _acquire(path.parent / f'.{path.name[:40]}.lock', stack, blocking=False)
-        except Timeout:
-            raise UserError(
-                f'{path}: another run is writing it; wait for it, or choose another name'
-            ) from None
-        yield
-
-
-@contextlib.contextmanager
 def taking_turns(path: Path, what: str | None = None) -> Iterator[None]:
     """Lets one process at a time into the block.
 

@@ -173,6 +173,7 @@ class Command(NamedTuple):
     again: Callable[[Material, Path], Sequence[object]]  # of the times after a fault
     output: str  # what it writes, within the folder of outputs
     growing: Callable[[str], bool] = lambda name: False  # files that change while it works
+    once: bool = False  # its output is not made again
     ends_with: int = 0  # if a part of the work was lost: tools/batch.py goes on with other rows
 
     def start(
@@ -265,7 +266,7 @@ COMMANDS: Mapping[str, Command] = {
             lambda name: name == 'run/log.txt',
         ),
         Command('animate', 'animate.py', _animating, _animating, 'pairs'),
-        Command('evaluate', 'tools/evaluate.py', _evaluating, _evaluating, 'figures'),
+        Command('evaluate', 'tools/evaluate.py', _evaluating, _evaluating, 'figures', once=True),
         Command('demo', 'demo.py', _demo, _demo, 'a.mp4'),
         Command('batch', 'tools/batch.py', _batch, _batch, 'batch', ends_with=1),
     )
