@@ -128,8 +128,8 @@ class Place:
 
     def hidden(self) -> list[str]:
         """What a run has left among the outputs that is none."""
-        found = (path for path in self.out.rglob('.*') if path.name not in MINE)
-        return sorted(str(path.relative_to(self.out)) for path in found)
+        found = [path for path in entries(self.out) if path.name.startswith('.')]
+        return sorted(str(p.relative_to(self.out)) for p in found if p.name not in MINE)
 
     def files(self) -> dict[str, bytes]:
         """All outputs, by their names, but hidden ones."""
@@ -306,8 +306,14 @@ def measure(command: Command, material: Material, place: Place) -> Undisturbed:
 
 def _used(folder: Path) -> int | None:
     """Bytes in a folder; None where nothing is in it."""
-    sizes = [_blocks(path) for path in folder.rglob('*')]
+    sizes = [_blocks(path) for path in entries(folder)]
     return sum(sizes) if sizes else None
+
+
+def entries(folder: Path) -> list[Path]:
+    """All that is in a folder while it changes."""
+    walked = list(os.walk(folder))
+    return [Path(top, name) for top, folders, files in walked for name in folders + files]
 
 
 def _blocks(path: Path) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from modules.inference.program_cache import SUMS, _sums
-from tests.faults.commands import COMMANDS, Place, children, ended, write_rows
+from tests.faults.commands import COMMANDS, Place, children, ended, entries, write_rows
 from tests.faults.damage import damage
 from tests.faults.machine import Clock, change_disk, dated, small_disk
 from tests.faults.trials import (
@@ -213,7 +213,7 @@ def _torn_run(trial: Trial) -> list[str]:
 def two_at_once(trial: Trial) -> list[str]:
     """The second is refused; of two that write one file both may, each of them a whole one."""
     first = trial.start()
-    while first.poll() is None and not any(trial.place.out.rglob('*')):
+    while first.poll() is None and not entries(trial.place.out):
         time.sleep(0.01)
     time.sleep(trial.chance.uniform(0, 0.5))
     os.killpg(first.pid, signal.SIGSTOP)  # else it might be done before the second begins

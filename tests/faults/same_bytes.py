@@ -19,6 +19,7 @@ import numpy as np
 from modules.checkpoints.reading import read_checkpoint
 from modules.video import VideoReader, read_image
 from tests.faults.commands import COMMANDS, Command, Material, Place, to_json, write_material
+from tests.support.phone_clips import OPTIONS, write_phone_clips
 from tests.support.places import ROOT
 from tools.markdown import table
 
@@ -48,7 +49,7 @@ class Found(NamedTuple):
 
 
 def _prepare(material: Material, out: Path) -> Sequence[object]:
-    return [material.data / 'train', '--out', out / 'set', '--size', 32, '--min_frames', 4]
+    return [material.folder / 'phone', '--out', out / 'set', *OPTIONS, '--crop', 'object']
 
 
 def _export(material: Material, out: Path) -> Sequence[object]:
@@ -198,6 +199,7 @@ def main() -> int:
         folder = Path(name)
         material = write_material(folder / 'material')
         _write_creatures(material)
+        write_phone_clips(material.folder / 'phone')
         found = [
             each
             for case in options.only

@@ -7,7 +7,7 @@ import subprocess
 import time
 from typing import NamedTuple
 
-from tests.faults.commands import Command, Ended, Material, Place, Undisturbed, children
+from tests.faults.commands import Command, Ended, Material, Place, Undisturbed, children, entries
 from tests.support.processes import PATIENCE, alive
 
 _EARLY = 0.2  # part of the moments that lie before anything is written
@@ -36,7 +36,7 @@ class Trial(NamedTuple):
         if self.chance.random() < _EARLY:
             _sleep(process, self.chance.uniform(0.1, max(first, 0.5)))
             return
-        while process.poll() is None and not any(self.place.out.rglob('*')):
+        while process.poll() is None and not entries(self.place.out):
             if time.monotonic() - begun > 2 * PATIENCE:
                 return
             time.sleep(0.01)
