@@ -97,15 +97,16 @@ CASES = {
 
 def compare(case: Case, material: Material, folder: Path, cache: Path) -> list[Found]:
     """Runs a case in all its ways."""
-    first = _results(case, Way(), material, Place(folder / 'first', cache))
+    here, first = folder / 'here', folder / 'first'  # the same place, which some outputs name
+    expected = _results(case, Way(), material, Place(here, cache))
+    here.rename(first)
     found = []
     for name, way in case.ways.items():
-        place = Place(folder / name.replace(' ', '-'), cache)
-        results = _results(case, way, material, place)
-        told = differences(Place(folder / 'first', cache), place, first, results)
+        results = _results(case, way, material, Place(here, cache))
+        told = differences(first / 'out', here / 'out', expected, results)
         found.append(Found(case.title, name, not told, told))
         print(f'{case.title}: {name}: {told or "the same bytes"}', flush=True)
-        shutil.rmtree(place.folder)
+        shutil.rmtree(here)
     shutil.rmtree(folder)
     return found
 
@@ -120,7 +121,7 @@ def _results(case: Case, way: Way, material: Material, place: Place) -> dict[str
 
 
 def differences(
-    one: Place, other: Place, first: Mapping[str, bytes], second: Mapping[str, bytes]
+    one: Path, other: Path, first: Mapping[str, bytes], second: Mapping[str, bytes]
 ) -> str:
     """Which files are not the same, and by how much at most; '' if all are."""
     if first.keys() != second.keys():
@@ -128,10 +129,11 @@ def differences(
     other_ones = [name for name in first if first[name] != second[name]]
     if not other_ones:
         return ''
-    told = [f'{len(other_ones)} of {len(first)} files differ']
+    named = ', '.join(name.rpartition('/')[2] for name in other_ones[:2])
+    told = [f'{len(other_ones)} of {len(first)} files differ ({named})']
     levels, weights = [], []
     for name in other_ones:
-        paths = one.out / name, other.out / name
+        paths = one / name, other / name
         if name.endswith('.png'):
             levels.append(_level(*map(read_image, paths)))
         elif name.endswith('.mp4'):
