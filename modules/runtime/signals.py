@@ -39,5 +39,5 @@ def _is_news() -> bool:
 
 def end_by_interrupt() -> None:
     """SIGINT ends this process as `end` says, unless it is ignored (nohup) or in other hands."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    if signal.getsignal(signal.SIGINT) in (signal.default_int_handler, signal.SIG_DFL):
         signal.signal(signal.SIGINT, end)

@@ -54,3 +54,23 @@ def test_a_second_signal_changes_nothing(interruptible, first, second):
 
 def test_one_that_cleans_up_for_too_long_is_ended(interruptible):
     assert end([signal.SIGINT, signal.SIGTERM], grace=0) == (128 + signal.SIGTERM, '')
+
+
+def test_ctrl_c_while_modules_are_loaded(tmp_path, interruptible):
+    """No traceback; a program that imports a door keeps its own way."""
+    (tmp_path / 'numpy.py').write_text(
+        'import os, time\nos.write(1, b"loading\\n")\ntime.sleep(60)\n'
+    )
+    (tmp_path / 'mine.py').write_text('import demo')
+    ends = {}
+    for script in (ROOT / 'demo.py', tmp_path / 'mine.py'):
+        with subprocess.Popen(
+            [sys.executable, str(script)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, 'PYTHONPATH': f'{tmp_path}:{ROOT}'},
+        ) as process:  # fmt: skip
+            assert process.stdout.readline() == 'loading\n'
+            process.send_signal(signal.SIGINT)
+            ends[script.name] = process.communicate(timeout=60)[1], process.returncode
+    assert ends['demo.py'] == ('', -signal.SIGINT)
+    assert 'KeyboardInterrupt' in ends['mine.py'][0]
