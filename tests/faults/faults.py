@@ -45,40 +45,26 @@ def killed(trial: Trial) -> list[str]:
     return wrong + trial.go_on()
 
 
-def asked_to_end(trial: Trial) -> list[str]:
+def asked_to_end(trial: Trial, number: int = signal.SIGTERM, times: int = 1) -> list[str]:
     process = trial.start()
     trial.wait_for_a_moment(process)
     others = family(process)
-    send(trial, process, signal.SIGTERM)
+    for _ in range(times):
+        send(trial, process, number)
+        time.sleep(trial.chance.choice((0, 0.01, 0.05, 0.3)))
     done = ended(process)
     wrong = survivors(others)
     if done.status == 0:
         wrong += trial.wrong_results('it was done, and')
-    elif done.status not in (128 + signal.SIGTERM, -signal.SIGTERM):
+    elif done.status not in (128 + number, -number):
         wrong.append(f'it ended with {done.status}: {done.errors[-300:]}')
-    return wrong + _after_a_signal(trial, done.errors)
+    wrong += ['a traceback: ' + done.errors[-200:]] if 'Traceback' in done.errors else []
+    wrong += trial.half_written() + trial.left_behind('at once') + trial.left_in_temporary()
+    return wrong + trial.go_on()
 
 
 def interrupted_twice(trial: Trial) -> list[str]:
-    process = trial.start()
-    trial.wait_for_a_moment(process)
-    others = family(process)
-    send(trial, process, signal.SIGINT)
-    time.sleep(trial.chance.choice((0, 0.01, 0.05, 0.3)))
-    send(trial, process, signal.SIGINT)
-    done = ended(process)
-    wrong = survivors(others)
-    if done.status == 0:
-        wrong += trial.wrong_results('it was done, and')
-    elif done.status not in (128 + signal.SIGINT, -signal.SIGINT):
-        wrong.append(f'it ended with {done.status}: {done.errors[-300:]}')
-    return wrong + _after_a_signal(trial, done.errors)
-
-
-def _after_a_signal(trial: Trial, errors: str) -> list[str]:
-    wrong = ['a traceback: ' + errors[-200:]] if 'Traceback' in errors else []
-    wrong += trial.half_written() + trial.left_behind('at once') + trial.left_in_temporary()
-    return wrong + trial.go_on()
+    return asked_to_end(trial, signal.SIGINT, 2)
 
 
 def full_disk(trial: Trial) -> list[str]:
