@@ -9,6 +9,7 @@ import logging
 import secrets
 import shutil
 import socket
+import sys
 from collections.abc import AsyncIterator
 from types import FrameType
 from typing import Any
@@ -138,7 +139,10 @@ def serve(app: FastAPI, options: argparse.Namespace) -> None:
         ws_max_queue=4,
         ws_per_message_deflate=False,  # pictures are compressed already
     )
-    _Server(config, options.host, listener.getsockname()[1], options.share).run([listener])
+    server = _Server(config, options.host, listener.getsockname()[1], options.share)
+    server.run([listener])
+    if server.ended_by is not None:  # whatever has become of the signal on its way
+        sys.exit(128 + server.ended_by)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -155,10 +159,12 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, host: str, port: int, share: bool) -> None:
         super().__init__(config)
         self._host, self._port, self._share = host, port, share
+        self.ended_by: int | None = None  # the signal
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A second signal, by which Uvicorn would leave all as it is, changes nothing."""
         if not self.should_exit:
+            self.ended_by = sig
             super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
