@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 from modules.animation.results import OUTPUTS, AnimationFolder
-from modules.checkpoints.places import find_weights
+from modules.checkpoints.places import is_run
 from modules.config import load_config
 from modules.inference.options import add_engine_options
 from modules.runtime.commands import ArgumentParser, run_command
@@ -58,7 +58,8 @@ def parse_arguments() -> argparse.Namespace:
     if options.save_dir is None:
         run = Path('log') / options.config.stem
         if options.checkpoint is not None and Path(options.checkpoint).exists():
-            run = find_weights(options.checkpoint).parent
+            given = Path(options.checkpoint)
+            run = given if is_run(given) else given.parent
         options.save_dir = run / 'animation'
     return options
 

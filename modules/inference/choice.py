@@ -2,6 +2,8 @@
 is missing is told in a line.
 """
 
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -23,6 +25,7 @@ _PIXELS = 256 * 256
 # That a run takes for each pixel of each of its frames, at most. Programs of vox-256 take 500 on a
 # CPU; what networks take on GPUs is not measured.
 _BYTES = 4096
+_LEAST_ROOM = 2**20  # bytes; where fewer are free, that is why a compiler fails
 _SHARE = 4  # a batch may take so large a part of the memory: one of so many
 
 
@@ -147,8 +150,8 @@ def _engine_on_cpu(wanted: _Wanted) -> Engine:
         batch = _batch_of(wanted, bf16=bf16)
         try:
             return CompiledEngine(models, model_params, size, bf16, explain, batch=batch)
-        except COMPILER_ERRORS as error:
-            if engine == 'onednn':
+        except (*COMPILER_ERRORS, OSError) as error:
+            if engine == 'onednn' or not _is_of_engine(error):
                 raise
             lacks = _failure(error)
     if engine == 'onednn':
@@ -157,9 +160,17 @@ def _engine_on_cpu(wanted: _Wanted) -> Engine:
     return EagerEngine(loaded_models(models), batch=_batch_of(wanted))
 
 
+def _is_of_engine(error: Exception) -> bool:
+    """Whether an engine without programs may do better."""
+    return not isinstance(error, OSError) or error.errno in OUTPUT_ERRORS
+
+
 def _failure(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in OUTPUT_ERRORS:
         return f'its programs can not be written ({reason_of(error)})'
+    # Paddle goes on where it could write a part of a program alone, and fails to load it.
+    if shutil.disk_usage(tempfile.gettempdir()).free < _LEAST_ROOM:
+        return f'its programs can not be written to {tempfile.gettempdir()}; free space there'
     return f'its compiler failed ({" ".join(str(error).split())[:200]})'
 
 

@@ -14,8 +14,10 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from modules.runtime.errors import OUTPUT_ERRORS, reason_of
 from modules.runtime.files import file_hash
 from modules.runtime.json_text import parse_json
+from modules.runtime.messages import note
 from modules.runtime.user_cache import private_folder
 
 FOLDER = 'programs'
@@ -36,6 +38,7 @@ class ProgramCache:
 
     def __init__(self) -> None:
         self.folder: Path | None = private_folder(FOLDER)
+        self._told = False
 
     def find(self, key: str) -> Path | None:
         """The folder of an entry; None if there is none or it is damaged."""
@@ -60,7 +63,7 @@ class ProgramCache:
         """An empty folder to write an entry into.
 
         What is written there can be used until the block ends. Then it becomes the entry, or goes
-        if it can't: another run was faster, or there is no space.
+        if it can't: another run was faster, or there is no space, which is told in a line.
         """
         scratch = self._scratch(key)
         try:
@@ -71,16 +74,25 @@ class ProgramCache:
 
     def _scratch(self, key: str) -> Path:
         if self.folder is not None:
-            with contextlib.suppress(OSError):
+            try:
                 if shutil.disk_usage(self.folder).free >= ROOM:
                     return Path(tempfile.mkdtemp(prefix=f'{_UNFINISHED}{key}-', dir=self.folder))
+                self._tell(f'less than {ROOM // 2**30} GiB is free')
+            except OSError as error:
+                self._tell(reason_of(error))
         return Path(tempfile.mkdtemp())
+
+    def _tell(self, problem: str) -> None:
+        """Says, once, why programs are not kept."""
+        if not self._told:
+            note(f'{self.folder}: {problem}; programs are not kept')
+        self._told = True
 
     def _adopt(self, scratch: Path, key: str) -> None:
         if self.folder is None or scratch.parent != self.folder or self.find(key) is not None:
             return
         entry = self.folder / key
-        with contextlib.suppress(OSError):  # next time it is compiled again
+        try:
             (scratch / SUMS).write_text(json.dumps(_sums(scratch)), encoding='utf-8')
             try:
                 os.replace(scratch, entry)
@@ -91,6 +103,9 @@ class ProgramCache:
                     os.replace(entry, Path(away) / 'damaged')
                 os.replace(scratch, entry)
             self._trim(self.folder, key)
+        except OSError as error:  # next time it is compiled again
+            if error.errno in OUTPUT_ERRORS:  # else runs have met
+                self._tell(reason_of(error))
 
     def _trim(self, folder: Path, newest: str) -> None:
         """Removes what is beyond the limit, and what dead processes left."""

@@ -89,18 +89,28 @@ def call_apart(function: Callable[..., Result], *arguments: Any) -> Result:
 
     It starts with the first call, and stays for the next ones. Function, arguments and result are
     pickled; the function must stand in a module. Where no process can be started, it runs in this
-    one.
+    one. A process that somebody kills, as systems do that are short of memory, is replaced once.
 
     Raises:
         ChildDiedError: the process ended.
         RuntimeError: what was raised there, with its traceback; errors of the user and of the
             operating system are raised as they are.
     """
+    try:
+        return _call(function, *arguments)
+    except ChildDiedError as error:
+        if str(error) != signal.Signals.SIGKILL.name:  # no library ends itself so
+            raise
+    result: Result = _call(function, *arguments)
+    return result
+
+
+def _call(function: Callable[..., Any], *arguments: Any) -> Any:
     child = _take()
     if child is None:
         return function(*arguments)
     try:
-        result: Result = child.call(function, *arguments)
+        result = child.call(function, *arguments)
     except ChildDiedError:
         _all.remove(child)
         raise

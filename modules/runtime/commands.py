@@ -17,6 +17,7 @@ from typing import Any, NoReturn, TextIO
 
 from modules.runtime.errors import OUTPUT_ERRORS, UserError, output_error_text
 from modules.runtime.messages import printable, warn
+from modules.runtime.signals import end_by_interrupt
 
 # What it says when nobody reads our messages any more: a closed pipe, a closed terminal.
 _READER_LEFT = (errno.EPIPE, errno.EIO)
@@ -68,6 +69,7 @@ def run_command(main: Callable[[], None]) -> NoReturn:
     Warnings are shown in one line, too. The work goes on if nobody reads what is printed, as in
     `python demo.py | true`, or can read it (`2>&-`).
     """
+    end_by_interrupt()
     show_warnings_in_lines()
     _open_closed_streams()
     for name in ('stdout', 'stderr'):

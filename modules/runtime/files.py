@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from modules.runtime.errors import OUTPUT_ERRORS, UserError, reason_of
 
 _IN_USE = '.in-use'  # the lock within such a hidden folder
+_TAKEN = '{}: exists already; remove it or choose another name'
 _ABANDONED = 24 * 3600  # seconds after which one without a lock has been left by a dead process
 
 PathLike = str | os.PathLike[str]
@@ -28,12 +29,16 @@ def atomic_output(path: PathLike, folder: bool = False) -> Iterator[Path]:
     """Yields a temporary path that becomes `path` when the block succeeds and goes when it fails.
 
     It lies in a hidden folder beside `path` and keeps the name, whose extension encoders look at.
-    With `folder` it is an existing empty folder, which may replace an empty folder at `path` only.
+    With `folder` it is an existing empty folder, which may replace an empty folder at `path` only:
+    so no two runs write the same one. What a killed one has left of it is removed.
 
     Raises:
         UserError: the parent folder does not exist or can't be written, or `path` is taken.
     """
     path = Path(path)
+    if folder:
+        remove_leftovers(path.parent, path.name)
+        _refuse_second(path)
     scratch = _make_scratch(path, folder)
     in_use = FileLock(scratch / _IN_USE, fallback_to_soft=False, thread_local=False)
     try:
@@ -44,7 +49,15 @@ def atomic_output(path: PathLike, folder: bool = False) -> Iterator[Path]:
             target.mkdir()
         yield target
         os.replace(target, path)
-    except OSError as error:
+    except (OSError, UserError) as error:
+        if not scratch.is_dir():
+            raise UserError(
+                f'{path.parent}: was removed while {path.name} was being written; start again'
+            ) from error
+        if isinstance(error, UserError):
+            raise
+        if folder and error.errno in (errno.ENOTEMPTY, errno.EEXIST):  # it has come meanwhile
+            raise UserError(_TAKEN.format(path)) from error
         # write() doesn't say where the disk is full, and ours would be a place unknown to the user.
         inside = str(error.filename or scratch).startswith(str(scratch))
         if inside and error.errno in OUTPUT_ERRORS:
@@ -71,24 +84,47 @@ def remove_leftovers(folder: Path, name: str | None = None) -> None:
     Args:
         name: of the output; None: whatever it was.
     """
+    with contextlib.suppress(OSError):
+        for place in _scratches(folder, name):
+            if _is_abandoned(place):
+                shutil.rmtree(place, ignore_errors=True)
+
+
+def _scratches(folder: Path, name: str | None) -> Iterator[Path]:
+    """The hidden folders in which an output of this name grows; None: any output."""
     wanted = '.{1,40}' if name is None else re.escape(name[:40])
     pattern = re.compile(rf'\.{wanted}\.[a-z0-9_]{{8}}', re.DOTALL)
-    with contextlib.suppress(OSError):
-        for place in folder.iterdir():
-            if pattern.fullmatch(place.name) and place.is_dir() and _is_abandoned(place):
-                shutil.rmtree(place, ignore_errors=True)
+    return (p for p in folder.iterdir() if pattern.fullmatch(p.name) and p.is_dir())
 
 
 def _is_abandoned(scratch: Path) -> bool:
     """Whether no process is writing there. The system frees the locks of one that ends."""
-    place = scratch / _IN_USE
     try:
-        if not place.exists():  # it is not locked yet, or can't be
+        if not (scratch / _IN_USE).exists():  # it is not locked yet, or can't be
             return time.time() - scratch.stat().st_mtime > _ABANDONED
-        with FileLock(place, fallback_to_soft=False).acquire(blocking=False):
-            return True
-    except (OSError, Timeout):
+        return not _is_locked(scratch)
+    except OSError:
         return False
+
+
+def _is_locked(scratch: Path) -> bool:
+    try:
+        with FileLock(scratch / _IN_USE, fallback_to_soft=False).acquire(blocking=False):
+            return False
+    except Timeout:
+        return True
+
+
+def _refuse_second(path: Path) -> None:
+    """Raises UserError where another process writes the same folder. Two that begin at the very
+    same moment both go on, and the second to end finds the place taken.
+    """
+    with contextlib.suppress(OSError):
+        places = _scratches(path.parent, path.name)
+        if any((place / _IN_USE).exists() and _is_locked(place) for place in places):
+            raise UserError(
+                f'{path}: another run is writing it; wait for it, or choose another name'
+            )
 
 
 def _make_scratch(path: Path, folder: bool) -> Path:
@@ -99,7 +135,7 @@ def _make_scratch(path: Path, folder: bool) -> Path:
             raise UserError(f'{path.parent}: no such folder for {path.name}; create it first')
         is_folder = present is not None and stat.S_ISDIR(present.st_mode)
         if folder and present and not (is_folder and path.name and not os.listdir(path)):
-            raise UserError(f'{path}: exists already; remove it or choose another name')
+            raise UserError(_TAKEN.format(path))
         if not folder and is_folder:
             raise UserError(f'{path}: is a folder; give the output a file name')
         # A part of the name tells whose it is; all of it might be too long.

@@ -18,7 +18,7 @@ def folder_of_one_run(folder: Path, option: str = '--save_dir') -> Iterator[None
         option: that names the folder, for the messages.
 
     Raises:
-        UserError: another run is writing there, or it is no folder.
+        UserError: another run is writing there, it is no folder, or it is removed meanwhile.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -30,7 +30,14 @@ def folder_of_one_run(folder: Path, option: str = '--save_dir') -> Iterator[None
             _acquire(folder / '.lock', stack, blocking=False)
         except Timeout:
             raise UserError(taken) from None
-        yield
+        try:
+            yield
+        except FileNotFoundError as error:
+            if folder.is_dir():
+                raise
+            raise UserError(
+                f'{folder}: was removed while it was being written to; start again'
+            ) from error
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ Imported, and called, before any of them; by an old Python, too.
 
 import importlib.util
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -23,6 +24,9 @@ def require_packages(paddle: bool = True) -> None:
     Args:
         paddle: whether PaddlePaddle is needed, too.
     """
+    if _is_command() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Until `run_command` is reached: Ctrl+C while modules are loaded is worth no traceback.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     problem = None
     version = sys.version_info[:2]
     if not VERSIONS[0] <= version <= VERSIONS[1]:
@@ -37,6 +41,12 @@ def require_packages(paddle: bool = True) -> None:
     if problem:
         print(f'error: {sys.executable} {problem}: {_mend()}', file=sys.stderr)
         sys.exit(2)
+
+
+def _is_command() -> bool:
+    """Whether this process is one of the project's commands, not a program that imports it."""
+    started = getattr(sys.modules.get('__main__'), '__file__', None)
+    return started is not None and Path(started).resolve().parent in (ROOT, ROOT / 'tools')
 
 
 def _mend() -> str:

@@ -9,6 +9,7 @@ import signal
 import sys
 import warnings
 
+from modules.runtime import signals
 from modules.runtime.cgroups import cpu_quota
 from modules.runtime.gpu import hide_gpus, select_gpu
 from modules.runtime.user_cache import lend_home
@@ -42,7 +43,7 @@ def end_by_exception() -> None:
     behind.
     """
     for number in ending_signals():
-        signal.signal(number, lambda number, frame: sys.exit(128 + number))
+        signal.signal(number, signals.end)
 
 
 def prepare_library(cpu: bool = False) -> None:

@@ -7,7 +7,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from modules.runtime.errors import UserError
+from modules.runtime.errors import UserError, reason_of
 from modules.runtime.messages import note
 
 _lent_home: str | None = None
@@ -59,8 +59,8 @@ def private_folder(name: str) -> Path | None:
     """A folder in the cache in which nobody else may write, or read; created if need be.
 
     Returns:
-        None where there can be none: no permission, no space, or it belongs to somebody else;
-        that there is no home folder that may be written is told in a line.
+        None where there can be none, which is told in a line: no home folder that may be written,
+        no permission, no space, or it belongs to somebody else.
     """
     try:
         folder = user_cache() / name
@@ -69,14 +69,24 @@ def private_folder(name: str) -> Path | None:
         return None
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = folder.lstat()
-        if not stat.S_ISDIR(status.st_mode) or not os.access(folder, os.W_OK | os.X_OK):
-            return None
-        if hasattr(os, 'getuid'):
-            if status.st_uid != os.getuid():
-                return None
-            if status.st_mode & 0o077:
-                folder.chmod(0o700)
-    except OSError:
-        return None
-    return folder
+        problem = _lack(folder)
+    except OSError as error:
+        problem = reason_of(error)
+    if problem is None:
+        return folder
+    note(f'{folder}: {problem}; {name} are not kept')
+    return None
+
+
+def _lack(folder: Path) -> str | None:
+    """Why something is no private folder; None if it is one, or has been made one."""
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode):
+        return 'is no folder'
+    if hasattr(os, 'getuid') and status.st_uid != os.getuid():
+        return 'belongs to another user'
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return 'nothing can be written there'
+    if hasattr(os, 'getuid') and status.st_mode & 0o077:
+        folder.chmod(0o700)
+    return None

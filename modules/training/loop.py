@@ -15,6 +15,7 @@ from frames_dataset import FramesDataset
 from modules.data.loader import TrainingOrder, make_loader
 from modules.runtime import distributed
 from modules.runtime.process import cores_of_process, ending_signals
+from modules.runtime.signals import leave_if_asked, leave_once
 from modules.training.curves import Curves, Scalars
 from modules.training.loss_log import LossLog
 from modules.training.progress_bar import ProgressBar
@@ -42,7 +43,8 @@ class Stop:
 
     def _note(self, number: int, frame: Any) -> None:
         if self.signal is not None:  # asked twice: do not wait for the step
-            sys.exit(128 + number)
+            leave_once(number)
+            return
         self.signal = number
         if self._told:
             with contextlib.suppress(OSError):  # a print might interrupt another
@@ -61,6 +63,7 @@ def checked_step(trainer: Trainer, source: Tensor, driving: Tensor, log: LossLog
         log.fetch()
         raise log.diverged(trainer.step_count + 1) from error
     except Exception as error:
+        leave_if_asked()
         log.fetch()
         if trainer.has_finite_weights():
             raise

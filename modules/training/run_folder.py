@@ -11,13 +11,13 @@ import numpy as np
 import yaml
 
 from modules.checkpoints.models import load_checkpoint
-from modules.checkpoints.places import find_checkpoints
-from modules.checkpoints.reading import read_checkpoint, read_run_state
+from modules.checkpoints.places import find_checkpoints, newest_whole
+from modules.checkpoints.reading import read_run_state
 from modules.checkpoints.writing import save_checkpoint
 from modules.runtime.errors import UserError, shortened
 from modules.runtime.files import atomic_output, remove_leftovers
 from modules.runtime.locks import folder_of_one_run
-from modules.runtime.messages import note, warn
+from modules.runtime.messages import note
 from modules.runtime.shortage import memory_shortage
 from modules.training.held_state import check_held_state
 from modules.training.standing import Standing
@@ -195,20 +195,9 @@ def newest_checkpoint(place: Path) -> Path:
     """
     if place.is_file():
         return place
-    found = find_checkpoints(place)
-    if not found:
+    if not find_checkpoints(place):
         raise UserError(f'{place}: no checkpoint of a run here to resume; start without --resume')
-    problems = []
-    for path in reversed(found):
-        try:
-            read_checkpoint(path, training_state=True)
-        except UserError as error:
-            problems.append(str(error))
-            continue
-        for problem in problems:
-            warn(f'{problem}; the checkpoint before is taken')
-        return path
-    raise UserError(problems[0])
+    return newest_whole(place, training_state=True)
 
 
 def resume(path: Path, trainer: Trainer) -> Progress:

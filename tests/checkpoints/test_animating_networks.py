@@ -1,6 +1,7 @@
 """What an animation needs of a checkpoint, and where it is taken from."""
 
 import copy
+import json
 import shutil
 
 import numpy as np
@@ -10,6 +11,7 @@ from modules.build import build_models, build_network
 from modules.checkpoints.fitting import fitting_configs, shapes_of
 from modules.checkpoints.models import StoredModels, load_checkpoint, load_models
 from modules.checkpoints.places import find_weights
+from modules.checkpoints.reading import read_checkpoint
 from modules.checkpoints.writing import save_checkpoint
 from modules.config import load_config
 from modules.runtime.errors import UserError
@@ -59,6 +61,61 @@ def test_the_newest_checkpoint_of_a_run(tmp_path, capsys):
     )
     assert load_checkpoint(tmp_path, generator=models.generator).path.name.startswith('00000010')
     assert find_weights(LEGACY.parent) == LEGACY.parent
+
+
+@pytest.fixture
+def run(tmp_path):
+    """The folder of a run with three checkpoints, the oldest first among them."""
+    models = build_models(CONFIG)
+    for number in (1, 2, 3):
+        models.kp_detector.kp.bias.set_value(np.full(10, number, 'float32'))
+        place = tmp_path / f'{number:08d}-00000000-checkpoint.safetensors'
+        moments = {'optimizer.moment': np.ones(64, 'float32')}
+        save_checkpoint(place, models._asdict(), CONFIG, moments)
+    return tmp_path
+
+
+def damage(path, tensor):
+    """Flips a bit of a tensor."""
+    held = bytearray(path.read_bytes())
+    start = 8 + int.from_bytes(held[:8], 'little')
+    held[start + json.loads(held[8:start])[tensor]['data_offsets'][0]] ^= 1
+    path.write_bytes(held)
+
+
+def torn(path):
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def bias_of(run):
+    return StoredModels(CONFIG, run).load().kp_detector.kp.bias.numpy()[0]
+
+
+def test_where_the_newest_of_a_run_is_damaged_the_one_before_is_taken(run, capsys):
+    newest = sorted(run.iterdir())[::-1]
+    torn(newest[0])
+    assert bias_of(run) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].startswith(f'warning: {newest[0]}: the safetensors file is damaged or cut off')
+    assert told[0].endswith('; the checkpoint before is taken')
+    assert told[1:] == [f'note: {run}: its newest checkpoint is taken, {newest[1].name}']
+    newest[1].write_bytes(b'')
+    assert bias_of(run) == 1
+    assert capsys.readouterr().err.count('the checkpoint before is taken') == 2
+    newest[2].write_bytes(b'')
+    with pytest.raises(UserError, match=r'00000003-\S+: the safetensors file is damaged'):
+        bias_of(run)
+
+
+def test_weights_are_whole_though_an_optimizer_is_not(run, capsys):
+    newest = sorted(run.iterdir())[-1]
+    damage(newest, 'optimizer.moment')
+    assert bias_of(run) == 3
+    assert 'before' not in capsys.readouterr().err
+    with pytest.raises(UserError, match='damaged'):
+        read_checkpoint(newest, training_state=True)
+    damage(newest, 'generator.final.weight')
+    assert bias_of(run) == 2
 
 
 @pytest.mark.parametrize('config', ['demo-64.yaml', 'vox-256.yaml'])

@@ -20,7 +20,7 @@ from modules.ops.predictors import Program
 from modules.parity.record import seeded_models
 from modules.runtime.errors import UserError
 from tests.support.engines import CONFIGS, clip, entries, frames_of
-from tests.support.places import ROOT
+from tests.support.places import ROOT, full_disk
 
 
 def build(cache=None):
@@ -242,3 +242,32 @@ def test_the_least_recently_used_entries_go(cache, monkeypatch):
         (scratch / 'file').write_bytes(bytes(1000))
     (cache / 'a file of somebody else').unlink()
     assert entries(cache) == ['b', 'd']
+
+
+def test_why_programs_are_not_kept_is_told_once(cache, monkeypatch, capsys):
+    usage = shutil.disk_usage('.')._replace(free=program_cache.ROOM - 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, 'disk_usage', lambda path: usage)
+        build()
+    assert (
+        capsys.readouterr()
+        .err.splitlines()
+        .count(f'note: {cache}: less than 1 GiB is free; programs are not kept')
+        == 1
+    )
+    assert entries(cache) == []
+    shutil.rmtree(cache)
+    cache.write_text('a file is in the way')
+    assert ProgramCache().folder is None
+    assert capsys.readouterr().err == f'note: {cache}: file exists; programs are not kept\n'
+
+
+def test_a_disk_without_room_for_programs_is_what_is_told(cache, tmp_path, monkeypatch, capsys):
+    """And not that their compiler failed."""
+    config, size = CONFIGS['tiny']
+    models = seeded_models(config, 1, 'float32')
+    with full_disk(1000):
+        assert build_engine(models, config['model_params'], size).name == 'eager'
+    told = capsys.readouterr().err
+    assert 'the slow eager engine is used: its programs can not be written (file too large)' in told
+    assert 'compiler failed' not in told

@@ -1,6 +1,7 @@
 """Functions called in processes of their own."""
 
 import os
+import signal
 import threading
 
 import pytest
@@ -40,6 +41,21 @@ def test_its_end_is_noticed(function, arguments, how):
     with pytest.raises(ChildDiedError, match=how):
         call_apart(function, *arguments)
     assert call_apart(len, 'abc') == 3
+
+
+def be_killed(marker, times):
+    """Ends as a process that the system has chosen, being short of memory."""
+    with open(marker, 'a') as file:
+        file.write('x')
+    if os.path.getsize(marker) <= times:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 'done'
+
+
+def test_one_that_is_killed_is_replaced_once(tmp_path):
+    assert call_apart(be_killed, tmp_path / 'once', 1) == 'done'
+    with pytest.raises(ChildDiedError, match='SIGKILL'):
+        call_apart(be_killed, tmp_path / 'twice', 2)
 
 
 def test_what_can_not_be_sent_harms_no_later_call():

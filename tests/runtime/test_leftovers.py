@@ -1,12 +1,14 @@
 """What a killed process leaves of an output goes with the next one; that of a live one stays."""
 
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
 
 from modules.runtime import files
+from modules.runtime.errors import UserError
 from modules.runtime.files import atomic_output, check_output, remove_leftovers
 from tests.support.places import ROOT
 
@@ -66,3 +68,45 @@ def test_an_output_without_locks(tmp_path, monkeypatch):
     with atomic_output(tmp_path / 'a') as path:
         path.touch()
     assert os.listdir(tmp_path) == ['a']
+
+
+def test_one_run_at_a_time_writes_a_folder(tmp_path):
+    """The next one removes what it has left when it was killed."""
+    place = tmp_path / 'figures'
+    writer = subprocess.Popen(
+        [sys.executable, '-c', WRITER, str(place), 'folder'],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+    )  # fmt: skip
+    assert writer.stdout.readline() == 'writing\n'
+    with pytest.raises(UserError, match='figures: another run is writing it'):
+        atomic_output(place, folder=True).__enter__()
+    with atomic_output(tmp_path / 'others', folder=True):
+        pass
+    assert len(hidden(tmp_path)) == 1
+    writer.communicate('end\n')
+    with atomic_output(place, folder=True) as folder:
+        (folder / 'whole').touch()
+    assert sorted(os.listdir(tmp_path)) == ['figures', 'others']
+    assert os.listdir(place) == ['whole']
+
+
+def test_of_two_that_begin_at_the_same_moment_one_is_told(tmp_path):
+    with pytest.raises(UserError, match='figures: exists already; remove it'):  # noqa: SIM117
+        with atomic_output(tmp_path / 'figures', folder=True) as folder:
+            (folder / 'mine').touch()
+            (tmp_path / 'figures').mkdir()
+            (tmp_path / 'figures' / 'whole').touch()
+    assert os.listdir(tmp_path) == ['figures'] and os.listdir(tmp_path / 'figures') == ['whole']
+
+
+@pytest.mark.parametrize('folder', [False, True])
+def test_a_place_that_is_removed_meanwhile(tmp_path, folder):
+    place = tmp_path / 'results' / 'a.mp4'
+    place.parent.mkdir()
+    with pytest.raises(UserError) as error, atomic_output(place, folder):
+        shutil.rmtree(place.parent)
+    assert str(error.value) == (
+        f'{place.parent}: was removed while a.mp4 was being written; start again'
+    )
+    assert os.listdir(tmp_path) == []

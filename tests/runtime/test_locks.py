@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -79,3 +80,13 @@ def test_network_disks_without_locks(tmp_path, monkeypatch, capsys, number):
 def test_what_fails_inside_is_raised_as_it_is(tmp_path):
     with pytest.raises(FileNotFoundError), taking_turns(tmp_path / 'lock', 'works'):
         (tmp_path / 'absent').read_text()
+
+
+def test_a_folder_that_is_removed_meanwhile(tmp_path):
+    folder = tmp_path / 'run'
+    with pytest.raises(UserError, match='run: was removed while it was being written to'):  # noqa: SIM117
+        with folder_of_one_run(folder):
+            shutil.rmtree(folder)
+            (folder / 'log.txt').write_text('')
+    with pytest.raises(FileNotFoundError), folder_of_one_run(folder):
+        (folder / 'absent').read_text()

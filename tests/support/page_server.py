@@ -25,10 +25,10 @@ def chromium() -> str | None:
 class PageServer:
     """`tools/webui.py` on a free port; `address` tells where. Its files lie below `folder`."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, **environment: str) -> None:
         self.temporary = folder / 'temporary'
-        self.temporary.mkdir(parents=True)
-        self._options = options
+        self.temporary.mkdir(parents=True, exist_ok=True)
+        self._options, self._environment = options, environment
         self.errors = (folder / 'errors').open('w+b')
 
     def __enter__(self) -> 'PageServer':
@@ -36,7 +36,7 @@ class PageServer:
             [sys.executable, str(ROOT / 'tools/webui.py'), '--port', '0', '--cpu', *self._options],
             stdout=subprocess.PIPE,
             stderr=self.errors,
-            env={**os.environ, 'TMPDIR': str(self.temporary)},
+            env={**os.environ, 'TMPDIR': str(self.temporary), **self._environment},
             text=True,
         )
         lines: queue.Queue[str] = queue.Queue()
@@ -112,10 +112,12 @@ class Reader:
         body = {'data': values, 'fn_index': event['id'], 'session_hash': self.session}
         return self._client.post('/en/gradio_api/queue/join', json=body)
 
-    def choices(self, picture: str | None, clip: str | None, size: str = '') -> list:
+    def choices(
+        self, picture: str | None, clip: str | None, size: str = '', model: str = 'bundled'
+    ) -> list:
         """The values of all fields."""
         files = [None if path is None else described(path) for path in (picture, clip)]
-        return [*files, 'bundled', 'auto', 'relative', True, True, False, True, size]
+        return [*files, model, 'auto', 'relative', True, True, False, True, size]
 
     def messages(self, event: str | None = None):
         """What the page tells this reader, until it is over, or the event of this id is."""

@@ -1,8 +1,14 @@
 """Runs that end before they train, or in the middle of it."""
 
+import signal
+import types
+
+import paddle
 import pytest
 import yaml
 
+from modules.runtime import signals
+from modules.training.loop import checked_step
 from tests.support.training_runs import run, write_clips, write_config
 
 
@@ -35,3 +41,32 @@ def test_dry_run_checks_data_and_weights_and_writes_nothing(dataset, tmp_path):
         _, err = run('--config', tmp_path / 'c2.yaml', '--dry_run', status=2)
         assert message in err
     assert sorted(p.name for p in tmp_path.iterdir()) == ['c.yaml', 'c2.yaml']
+
+
+class EndedWithin(paddle.autograd.PyLayer):
+    """A gradient in which the second signal comes."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx, grad):
+        signals.leave_once(signal.SIGTERM)
+        return 2 * grad
+
+
+def test_a_second_signal_within_a_gradient_ends_it_as_elsewhere(monkeypatch):
+    """Of what is raised there Paddle makes an exception of its own."""
+    for name in ('_asked', '_leaving'):
+        monkeypatch.setattr(signals, name, None)
+    x = paddle.ones([2])
+    x.stop_gradient = False
+
+    def step(source, driving):
+        EndedWithin.apply(x).sum().backward()
+
+    trainer = types.SimpleNamespace(step=step)
+    with pytest.raises(SystemExit) as end:
+        checked_step(trainer, None, None, None)
+    assert end.value.code == 128 + signal.SIGTERM

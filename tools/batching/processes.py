@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from modules.runtime.commands import show_warnings_in_lines
 from modules.runtime.errors import OUTPUT_ERRORS, UserError, output_error_text
 from modules.runtime.locks import taking_turns
+from modules.runtime.messages import Lines, heard_by
 from modules.runtime.process import prepare_process
 from tools.batching.places import RECORDS
 from tools.batching.records import Fingerprints, Record
@@ -141,7 +142,8 @@ class _Process:
 
     def _outcome(self, order: Order, record: Record) -> Outcome:
         fingerprint = None
-        with contextlib.suppress(OSError, UserError):  # the job says what is wrong
+        with contextlib.suppress(OSError, UserError), heard_by(Lines()):
+            # What is wrong the job says.
             fingerprint = self._fingerprints.of_row(order.options)
         there = record.finished(fingerprint)
         if there is not None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import logging
 import secrets
 import shutil
-import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
+from types import FrameType
 from typing import Any
 
 import gradio as gr
@@ -23,7 +24,7 @@ from starlette.requests import ClientDisconnect
 
 from modules.runtime.errors import UserError, reason_of
 from modules.runtime.messages import warn
-from modules.runtime.process import ending_signals
+from modules.runtime.process import end_by_exception
 from tools.page.doors import Doors
 from tools.page.files import Files
 from tools.page.layout import appearance, build_page
@@ -125,8 +126,7 @@ def serve(app: FastAPI, options: argparse.Namespace) -> None:
         UserError: the address can't be had.
     """
     listener = _listen(options.host, options.port)
-    for number in ending_signals():  # Uvicorn raises them again when all is served
-        signal.signal(number, lambda number, frame: sys.exit(128 + number))
+    end_by_exception()  # Uvicorn raises its signals again when all is served
     config = uvicorn.Config(
         app,
         log_level='warning',
@@ -139,7 +139,10 @@ def serve(app: FastAPI, options: argparse.Namespace) -> None:
         ws_max_queue=4,
         ws_per_message_deflate=False,  # pictures are compressed already
     )
-    _Server(config, options.host, listener.getsockname()[1], options.share).run([listener])
+    server = _Server(config, options.host, listener.getsockname()[1], options.share)
+    server.run([listener])
+    if server.ended_by is not None:  # whatever has become of the signal on its way
+        sys.exit(128 + server.ended_by)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -156,6 +159,18 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, host: str, port: int, share: bool) -> None:
         super().__init__(config)
         self._host, self._port, self._share = host, port, share
+        self.ended_by: int | None = None  # the signal
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A second signal, by which Uvicorn would leave all as it is, changes nothing."""
+        if not self.should_exit:
+            self.ended_by = sig
+            super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # Readers who are still connected are cut off, which Uvicorn would tell by tracebacks.
+        logging.getLogger('uvicorn.error').setLevel(logging.CRITICAL)
+        await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

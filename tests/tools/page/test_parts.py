@@ -129,10 +129,14 @@ def test_what_a_killed_page_left_is_removed(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
-def test_ended_by_a_signal_it_leaves_nothing(tmp_path, number, interruptible):
+@pytest.mark.parametrize('times', [1, 2])
+def test_ended_by_a_signal_it_leaves_nothing(tmp_path, number, times, interruptible):
     pytest.importorskip('gradio', reason='the page needs the packages of requirements-web.txt')
     with PageServer(tmp_path) as server:
         assert server.files()
+        for _ in range(times - 1):
+            server.process.send_signal(number)
+            time.sleep(0.05)
         assert server.end(number) in (130, 143)
         assert not list(server.temporary.iterdir())
         assert 'Traceback' not in server.told()
