@@ -7,6 +7,8 @@
 # make test-all     likewise, with the optional extras, which it installs
 # make test-quick   checks the style and runs the quick tests of each room: under two minutes
 # make lint    checks the style and the types only
+# make coverage     how much of modules/ the tests reach, by branch: twice as long as make test
+# make mutation     how many small changes of the sources the tests notice: an hour or two
 # make lock    locks the requirements of the CPU anew, once one has changed; needs all four Pythons:
 #              PYTHONS='python3.10 ...'
 # make licences     lists the licences of all packages in doc/licences.md
@@ -53,7 +55,8 @@ NOTEBOOK := requirements-notebook.txt
 WEB_INSTALLED := $(VENV)/web-installed
 ARGS :=
 
-.PHONY: setup demo web web-setup demo-train test test-all test-quick lint lock licences clean
+.PHONY: setup demo web web-setup demo-train test test-all test-quick coverage mutation lint lock \
+    licences clean
 
 # The file $(INSTALLED) is written last and holds a checksum of all that an install depends on, so
 # that neither an interrupted nor an outdated one passes for done.
@@ -133,6 +136,17 @@ test-all: setup
 test-quick: lint
 	@$(RUN) -m pytest -q -m quick
 
+# Of what fails, make test tells; here it only counts what was reached.
+coverage: setup
+	@rm -rf .coverage
+	@$(RUN) -m coverage run -m pytest -q -n auto --maxprocesses 4 --dist worksteal || [ $$? -eq 1 ]
+	@$(RUN) -m coverage combine --quiet && $(RUN) -m coverage json --quiet -o .coverage/figures.json \
+	    && $(RUN) tools/coverage_table.py .coverage/figures.json
+
+mutation: setup
+	@$(RUN) -m pip install --disable-pip-version-check --quiet mutmut==3.8.1
+	@$(RUN) tools/mutation.py --sample 600 $(ARGS)
+
 lint: setup
 	@$(RUN) -m ruff check --quiet
 	@$(RUN) -m ruff format --check --quiet
@@ -145,5 +159,5 @@ licences: setup
 	@$(RUN) tools/licences.py
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .coverage mutants
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -28,7 +28,8 @@ _DEVICES = {k: v for k, v in os.environ.items() if k == 'CUDA_VISIBLE_DEVICES'}
 
 # What `make test-quick` runs of each room, beside the style and the types.
 QUICK = (
-    *('test_house.py', 'test_networks.py', 'test_losses.py', 'animation/test_animator.py'),
+    *('test_house.py', 'test_networks.py', 'test_losses.py', 'test_transform.py'),
+    *('animation/test_animator.py', 'animation/test_normalization.py'),
     *('checkpoints/test_reading.py', 'config/test_config.py', 'data/test_augmentation.py'),
     *('inference/test_folding.py', 'ops/test_linalg.py', 'ops/test_onednn.py'),
     *('runtime/test_commands.py', 'tools/test_metrics.py', 'training/test_loss_scaler.py'),

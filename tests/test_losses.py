@@ -1,4 +1,4 @@
-"""The losses' weights, the random transforms and VGG19's weights."""
+"""The losses' weights and VGG19's weights."""
 
 import numpy as np
 import paddle
@@ -117,20 +117,6 @@ def test_features_that_weigh_nothing_are_not_computed(models, frames, seeded_vgg
     monkeypatch.setattr(seeded_vgg, 'forward', lambda x, n: asked.append(n) or forward(x, n))
     step(models, frames, {'perceptual': [0, 1, 0, 0, 0]}, seeded_vgg)
     assert asked == [2] * 8  # both samples of both images at both scales
-
-
-def test_random_transforms_have_the_widths_asked_for():
-    transform = Transform.random(np.random.default_rng(0), 400, 0.05, sigma_tps=0.2, points_tps=5)
-    assert transform.affine_noise.shape == [400, 2, 3]
-    assert transform.control_params.shape == [400, 1, 25]
-    assert transform.affine_noise.numpy().std() == pytest.approx(0.05, rel=0.05)
-    assert transform.control_params.numpy().std() == pytest.approx(0.2, rel=0.05)
-    for sigma, points in ((None, 5), (0.2, None), (None, None)):
-        affine = Transform.random(np.random.default_rng(0), 1, 0.05, sigma, points)
-        assert affine.control_params is None
-    still = Transform.random(np.random.default_rng(0), 1, 0.0, sigma_tps=0.0, points_tps=5)
-    points = paddle.to_tensor([[[0.3, -0.6]]])
-    np.testing.assert_allclose(still.warp_coordinates(points), points, atol=1e-7)
 
 
 # ---- VGG19's weights ----

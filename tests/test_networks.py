@@ -10,7 +10,6 @@ from modules.model import frozen
 from modules.ops import convolution, device
 from modules.ops.convolution import upsample_nearest_x2
 from modules.ops.sampling import grid_sample, resize_bilinear
-from modules.transform import Transform
 from modules.util import (
     AntiAliasInterpolation2d,
     BatchNorm2D,
@@ -204,27 +203,6 @@ def test_grid_sample_where_only_the_grid_is_trained():
             - grid_sample(image, grid.detach(), True).sum()
         )
         assert abs(change.item() / step - gradient.numpy()[index]) < 1e-4
-
-
-@pytest.mark.parametrize('points', [None, 5])
-def test_transform_jacobian_is_the_derivative(points):
-    rng = np.random.RandomState(0)
-    control = None if points is None else paddle.to_tensor(rng.randn(2, 1, points**2) * 0.05)
-    transform = Transform(paddle.to_tensor(rng.randn(2, 2, 3) * 0.1), control)
-    z = paddle.to_tensor(rng.uniform(-0.9, 0.9, (2, 4, 2)))
-    jacobian = transform.jacobian(z).numpy()
-    step = 1e-6
-    for axis in (0, 1):
-        shift = np.zeros(2)
-        shift[axis] = step
-        ahead, behind = (transform.warp_coordinates(z + sign * shift) for sign in (1, -1))
-        slope = (ahead - behind).numpy() / (2 * step)
-        np.testing.assert_allclose(jacobian[..., axis], slope, atol=1e-6)
-
-
-def test_transform_of_no_noise_is_the_identity(frames):
-    transform = Transform(paddle.zeros([3, 2, 3]), paddle.zeros([3, 1, 25]))
-    np.testing.assert_allclose(transform.transform_frame(frames, True), frames, atol=1e-5)
 
 
 def test_frozen_network_passes_gradient_on_and_collects_none(models, frames):

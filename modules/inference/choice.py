@@ -175,6 +175,6 @@ def _failure(error: Exception) -> str:
 
 
 def _lack_of_onednn() -> str | None:
-    if not paddle.base.core.is_compiled_with_onednn():
+    if not paddle.base.core.is_compiled_with_mkldnn():
         return 'this PaddlePaddle has no oneDNN'
     return None

@@ -26,7 +26,7 @@ from modules.runtime.messages import note
 
 Shape = tuple[int, ...]
 
-_FLAG = 'FLAGS_use_onednn'
+_FLAG = 'FLAGS_use_mkldnn'
 _COPIES_KEPT = 16 * 2**20  # bytes
 
 
@@ -226,7 +226,7 @@ _copies = _Copies()
 @functools.cache
 def _works() -> bool:
     """Tries a convolution and its gradients once, beside Paddle's own."""
-    if not paddle.base.core.is_compiled_with_onednn():
+    if not paddle.base.core.is_compiled_with_mkldnn():
         return False
     try:
         with warnings.catch_warnings():

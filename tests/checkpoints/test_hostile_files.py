@@ -6,12 +6,15 @@ payloads would leave a file called `executed`.
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from modules.checkpoints.reading import read_checkpoint
+from modules.runtime.errors import UserError
 from tests.support.crafted import pdparams
 from tests.support.hostile import hostile_files
 from tests.support.hostile_pickles import EXECUTING
@@ -96,7 +99,8 @@ REASONS = {  # why the guard that is meant, and no other, refuses the files whos
     'safetensors-no-sum': "first.conv.bias' is damaged",
 }
 
-NAMES = [key for key, _ in hostile_files()]
+FILES = dict(hostile_files())
+NAMES = list(FILES)
 
 
 @pytest.fixture(scope='module')
@@ -106,7 +110,7 @@ def results(tmp_path_factory):
         pytest.skip('limits the memory as Linux can')
     folder = tmp_path_factory.mktemp('hostile')
     (folder / 'hostile_module.py').write_text("open('executed', 'w').close()")
-    for number, (_, data) in enumerate(hostile_files()):
+    for number, data in enumerate(FILES.values()):
         (folder / str(number)).write_bytes(data)
     environment = {**os.environ, 'PYTHONPATH': f'{ROOT}{os.pathsep}{folder}'}
     worker = subprocess.run(
@@ -120,7 +124,7 @@ def results(tmp_path_factory):
 
 
 def test_names_are_distinct():
-    assert len(set(NAMES)) == len(NAMES) > 300
+    assert len(NAMES) == len(list(hostile_files())) > 300
 
 
 @pytest.mark.parametrize('key', NAMES)
@@ -131,6 +135,21 @@ def test_is_refused_in_one_line(results, key):
     assert message.startswith(f'{NAMES.index(key)}: ')
     assert seconds < SECONDS
     assert next((reason for end, reason in REASONS.items() if key.endswith(end)), '') in message
+
+
+# What would take long, or much memory, if it were not refused, stays with the worker.
+GREEDY = re.compile('bomb|laughs|many|copied|deep|2\\*\\*')
+
+
+@pytest.mark.parametrize('key', [key for key in NAMES if not GREEDY.search(key)])
+def test_is_refused_in_this_process(tmp_path, key):
+    """Where coverage and mutation can see it."""
+    path = tmp_path / 'checkpoint'
+    path.write_bytes(FILES[key])
+    with pytest.raises(UserError) as caught:
+        read_checkpoint(path)
+    reason = next((reason for end, reason in REASONS.items() if key.endswith(end)), '')
+    assert reason in str(caught.value)
 
 
 def test_nothing_was_executed_or_imported(results):

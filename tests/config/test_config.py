@@ -208,6 +208,11 @@ CONTRADICTIONS = [  # what to change, the key blamed, what the message must say
         'model_params.kp_detector_params.max_features',
         'below block_expansion 32',
     ),
+    (
+        {'model_params.generator_params.dense_motion_params.max_features': 63},
+        'model_params.generator_params.dense_motion_params.max_features',
+        '63 is below block_expansion 64',
+    ),
 ]
 
 
@@ -242,6 +247,8 @@ LEGAL = [
         'train_params.loss_weights.equivariance_jacobian': 0,
     },
     {'reconstruction_params.num_videos': None},
+    {'model_params.generator_params.max_features': 64},  # no more than the first block's
+    {'train_params.scales': [1, 1 / 16]},  # 16 pixels, halved four times
 ]
 
 

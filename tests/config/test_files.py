@@ -147,3 +147,32 @@ def test_merged_keys_are_no_duplicates(tmp_path):
     assert model['kp_detector_params']['num_blocks'] == 3
     assert model['generator_params']['dense_motion_params']['num_blocks'] == 3
     assert model['generator_params']['dense_motion_params']['max_features'] == 32
+
+
+def test_limits_themselves_are_allowed(tmp_path):
+    """The longest text, number, list, section and file, and what is longer by one."""
+    path = tmp_path / 'c.yaml'
+    lines = (CONFIGS / 'vox-256.yaml').read_text(encoding='utf-8')
+
+    def told(text):
+        path.write_text(text, encoding='utf-8')
+        with pytest.raises(UserError) as caught:
+            load_config(path)
+        return str(caught.value)
+
+    folder, rate = 'x' * 4096, f'2.{"0" * 95}e-4'
+    lines = lines.replace('root_dir: data/vox-png', f'root_dir: {folder}')
+    lines = lines.replace('lr_generator: 2.0e-4', f'lr_generator: {rate}')
+    comment = '#' * (2**20 - len(lines.encode()))
+    path.write_text(lines + comment, encoding='utf-8')
+    config = load_config(path)
+    assert config['dataset_params']['root_dir'] == folder
+    assert config['train_params']['lr_generator'] == 2e-4 and len(rate) == 100
+    assert 'larger than 1 MB' in told(lines + comment + '#')
+    assert 'a text of 4097 characters' in told(lines.replace(folder, folder + 'x'))
+    assert 'more than' not in told('[' + 'a,' * 19_999 + ']')
+    own = ', '.join(f'b{n}: 1' for n in range(500))
+    for count, refused in ((500, False), (501, True)):
+        merged = ', '.join(f'a{n}: 1' for n in range(count))
+        text = f'x: &a {{{merged}}}\ny: {{<<: *a, {own}}}'
+        assert ('more than 1000 keys' in told(text)) == refused

@@ -85,7 +85,7 @@ def test_without_onednn_one_note_and_paddles_own(monkeypatch, capsys):
 
     onednn._works.cache_clear()
     monkeypatch.setattr(onednn, '_convolution', broken)
-    monkeypatch.setattr(paddle.base.core, 'is_compiled_with_onednn', lambda: True)
+    monkeypatch.setattr(paddle.base.core, 'is_compiled_with_mkldnn', lambda: True)
     try:
         x, weight = tensors((1, 2, 5, 5), (3, 2, 3, 3))
         found = [conv2d(x, weight, padding=1).numpy() for _ in range(2)][1]
