@@ -75,7 +75,8 @@ def test_killed_in_part_and_as_a_whole(tmp_path, config):
     out = tmp_path / 'out'
     finished = lambda: len(list(out.glob('png/*.png')))  # noqa: E731
     command = [sys.executable, ROOT / 'animate.py', '--config', config, '--checkpoint', LEGACY]
-    command += ['--cpu', '--engine', 'eager', '--processes', 2, '--save_dir', out, '--outputs', 'png']
+    command += ['--cpu', '--engine', 'eager', '--outputs', 'png']
+    command += ['--processes', 2, '--save_dir', out]
     with (
         open(tmp_path / 'said', 'wb') as said,
         subprocess.Popen(list(map(str, command)), stdout=said, stderr=said) as parent,
