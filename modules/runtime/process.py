@@ -16,10 +16,22 @@ from modules.runtime.errors import UserError
 from modules.runtime.gpu import hide_gpus, select_gpu
 from modules.runtime.user_cache import lend_home
 
-# As the user has set it; Paddle, once imported, puts a 1 where nothing was.
-_CHOSEN_THREADS = os.environ.get('OMP_NUM_THREADS')
-if 'paddle' in sys.modules and _CHOSEN_THREADS == '1':
-    _CHOSEN_THREADS = None
+
+def _chosen_threads() -> str | None:
+    """OMP_NUM_THREADS as the user has set it. Paddle, once imported, puts a 1 where nothing was; its
+    launcher hands that on to the processes that it starts.
+    """
+    chosen = os.environ.get('OMP_NUM_THREADS')
+    if chosen != '1':
+        return chosen
+    if 'PADDLE_LOCAL_SIZE' in os.environ:
+        with contextlib.suppress(OSError), open(f'/proc/{os.getppid()}/environ', 'rb') as file:
+            # As the launcher itself was started.
+            return chosen if b'OMP_NUM_THREADS=1' in file.read().split(b'\0') else None
+    return None if 'paddle' in sys.modules else chosen
+
+
+_CHOSEN_THREADS = _chosen_threads()
 
 
 def prepare_process(cpu: bool = False) -> None:

@@ -11,7 +11,7 @@ from modules.runtime import process
 from modules.runtime.errors import UserError
 from modules.runtime.messages import note
 from modules.runtime.pool import Alone, InTurn, Pool, gpu_of
-from tests.support.processes import PATIENCE
+from tests.support.processes import PATIENCE, wait_until
 
 
 class Order(NamedTuple):
@@ -34,6 +34,9 @@ class Work:
             raise UserError('a mistake')
         if order.does == 'defect':
             raise ValueError('a defect')
+        if order.does == 'meet':
+            (self._place.parent / f'{os.getpid()}.met').touch()
+            wait_until(lambda: len([*self._place.parent.glob('*.met')]) > 1)
         if order.does == 'wait':
             time.sleep(PATIENCE)
         return order.name, os.getpid(), process.num_threads()
@@ -54,19 +57,24 @@ def answers(tmp_path, waiting, processes=2):
 
 def test_each_order_is_answered_once(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv('PADDLE_LOCAL_SIZE', raising=False)
-    found = answers(tmp_path, orders(*[''] * 5))
+    found = answers(tmp_path, orders('meet', 'meet', *[''] * 3))
     assert [name for name, *_ in found] == ['0', '1', '2', '3', '4']
-    assert os.getpid() not in {pid for _, pid, _ in found}
+    assert len({os.getpid(), *(pid for _, pid, _ in found)}) == 3
     assert capsys.readouterr().err == 'note: made\n'  # by both
 
 
 def test_the_cores_are_shared(tmp_path, monkeypatch):
     """Whatever Paddle has made of OMP_NUM_THREADS here."""
     cores = process.available_cores()
-    for chosen, threads in ((None, max(1, cores // 2)), ('3', 3)):
+    for chosen, processes, threads in (
+        (None, 1, cores),
+        (None, 2, max(1, cores // 2)),
+        ('3', 1, 3),
+    ):
         monkeypatch.setattr(process, '_CHOSEN_THREADS', chosen)
         monkeypatch.setenv('OMP_NUM_THREADS', chosen or '1')
-        assert {count for *_, count in answers(tmp_path, orders('', ''))} == {threads}
+        found = answers(tmp_path, orders('', ''), processes)
+        assert {count for *_, count in found} == {threads}
         assert os.environ['OMP_NUM_THREADS'] == (chosen or '1')
     assert [gpu_of(number, ['0', '2']) for number in range(3)] == ['0', '2', '0']
     assert gpu_of(1, []) is None
