@@ -18,8 +18,10 @@ from modules.runtime.user_cache import lend_home
 
 
 def _chosen_threads() -> str | None:
-    """OMP_NUM_THREADS as the user has set it. Paddle, once imported, puts a 1 where nothing was; its
-    launcher hands that on to the processes that it starts.
+    """OMP_NUM_THREADS as the user has set it.
+
+    Paddle, once imported, puts a 1 where nothing was. Its launcher hands that on to the processes
+    that it starts.
     """
     chosen = os.environ.get('OMP_NUM_THREADS')
     if chosen != '1':

@@ -94,6 +94,7 @@ def test_killed_in_part_and_as_a_whole(tmp_path, config):
     assert parent.returncode == -signal.SIGKILL and finished() < 12
     run(config, out, '--outputs', 'png', '--processes', 2)
     assert files_of(out) == files_of(run(config, tmp_path / 'one', '--outputs', 'png'))
+    assert not list(out.glob('.*'))
 
 
 def test_the_launcher_is_for_training(tmp_path, config):

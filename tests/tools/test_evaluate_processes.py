@@ -6,12 +6,14 @@ import paddle
 import pytest
 import yaml
 
+from modules.data.clips import open_clip
 from modules.runtime import process
 from modules.runtime.errors import UserError
 from tests.support.animation_runs import driving_frames, files_of
 from tests.support.dataset_files import cut_short, write_folder, write_strip, write_video
 from tests.support.tiny_checkpoint import LEGACY, TINY
 from tools import evaluate
+from tools.evaluation import clips
 
 # Finds a point in the picture; in the third frame that it sees, its process is killed, once.
 DYING = """
@@ -80,3 +82,12 @@ def test_the_launcher_is_for_training(tmp_path, run, monkeypatch):
     with pytest.raises(UserError, match=r'start tools/evaluate.py by itself, with --processes 4'):
         run('out')
     assert not (tmp_path / 'out').exists()
+
+
+def test_what_a_dead_process_has_left_is_no_result(tmp_path):
+    clip = open_clip(write_folder(tmp_path / 'a.b', driving_frames()[:1]))
+    frames = tmp_path / 'frames'
+    for name in ('000007', '.000007.abcdefgh'):
+        (frames / name).mkdir(parents=True)
+    clips._name_frames(frames, [clips.Task(7, clip)])
+    assert [path.name for path in frames.iterdir()] == ['0000_a_b']
