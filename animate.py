@@ -10,13 +10,15 @@ require_packages()
 import argparse
 from pathlib import Path
 
+from modules.animation.option_values import at_least
 from modules.animation.results import OUTPUTS, AnimationFolder
 from modules.checkpoints.places import is_run
 from modules.config import load_config
 from modules.inference.options import add_engine_options
 from modules.runtime.commands import ArgumentParser, run_command
+from modules.runtime.gpu_choice import find_gpus
 from modules.runtime.messages import note
-from modules.runtime.process import choose_device, prepare_process
+from modules.runtime.process import choose_device, prepare_process, refuse_launcher
 from modules.runtime.shortage import ANIMATION_MEND, shortage_explained
 
 
@@ -50,6 +52,14 @@ def parse_arguments() -> argparse.Namespace:
         help='of the random pairs, where the config has no pairs_list; 0, as officially, if left '
         'out',
     )
+    parser.add_argument(
+        '--processes',
+        type=at_least(1),
+        default=1,
+        metavar='N',
+        help='that animate side by side, a pair at a time each; they share the cores, or take '
+        'turns at the GPUs; 1 if left out',
+    )
     parser.add_argument('--cpu', action='store_true', help='use the CPU even if there is a GPU')
     add_engine_options(parser)
     options = parser.parse_args()
@@ -67,6 +77,7 @@ def parse_arguments() -> argparse.Namespace:
 @shortage_explained(ANIMATION_MEND)
 def main() -> None:
     options = parse_arguments()
+    refuse_launcher('animate.py')
     config = load_config(options.config, need=('dataset_params', 'animate_params'))
     carried = config['animate_params']['normalization_params']
     if any(carried.values()) and not carried['use_relative_movement']:
@@ -74,21 +85,17 @@ def main() -> None:
             'use_relative_jacobian and adapt_movement_scale change nothing without '
             'use_relative_movement'
         )
-    prepare_process(options.cpu)
-    device = choose_device(options.cpu)
-    from modules.animation.pairs import animate_test_set
+    apart = options.processes > 1  # then this process computes nothing
+    gpus = find_gpus('auto') if apart and not options.cpu else []
+    prepare_process(options.cpu or apart)
+    device = choose_device(options.cpu or apart)
+    if apart:
+        device = f'{len(gpus)} GPUs' if gpus else f'{device}, {options.processes} processes'
+    from modules.animation.pairs import Means, animate_test_set
 
     folder = AnimationFolder(options.save_dir, options.outputs, config['animate_params']['format'])
-    done = animate_test_set(
-        config,
-        options.checkpoint,
-        folder,
-        options.seed,
-        options.engine,
-        options.precision,
-        options.batch,
-        device,
-    )
+    means = Means(config, options.checkpoint, options.engine, options.precision, options.batch)
+    done = animate_test_set(means, folder, options.seed, device, options.processes, gpus)
     left_out = f', {done.failed} left out' if done.failed else ''
     print(f'written: {done.written} of {done.total} pairs into {folder.path}{left_out}')
 

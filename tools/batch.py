@@ -32,15 +32,16 @@ from modules.animation.job_options import JobError, job_options
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.errors import UserError
 from modules.runtime.files import check_output
+from modules.runtime.gpu_choice import find_gpus
 from modules.runtime.locks import folder_of_one_run
 from modules.runtime.messages import Lines, heard_by
+from modules.runtime.pool import Pool
 from modules.runtime.process import end_by_exception
-from tools.batching.devices import find_gpus
 from tools.batching.places import RECORDS, REPORTS, outputs_of, place_rows
-from tools.batching.processes import FAILED, THERE, Order, Outcome
+from tools.batching.processes import FAILED, THERE, Order, Outcome, RowMaker
 from tools.batching.records import sweep
 from tools.batching.report import summary, write_report
-from tools.batching.running import Pool
+from tools.batching.running import Waiting
 from tools.batching.table import Row, read_table
 
 
@@ -102,14 +103,18 @@ class Batch:
 
     def run(self, processes: int, gpus: Sequence[str]) -> None:
         orders = self.orders()
+        waiting = Waiting(orders, self.folder, self.on_share)
+        count = min(processes, len(orders))
         form = '{percentage:3.0f}%|{bar}| {desc} [{elapsed}<{remaining}]'
         with (
             contextlib.closing(tqdm(total=len(self.rows), bar_format=form, disable=None)) as bar,
-            Pool(self.folder, processes, gpus) as pool,
+            waiting.swept(),
+            Pool(RowMaker, (self.folder, not gpus), count, gpus, paddle=False) as pool,
         ):
             self._bar = bar
             self._draw()
-            pool.run(orders, self.on_outcome, self.on_share)
+            for order, outcome in pool.run(waiting):
+                self.on_outcome(order.number, outcome)
 
     def on_share(self, number: int, share: float) -> None:
         self._shares[number] = share

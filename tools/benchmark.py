@@ -6,6 +6,8 @@ Prints Markdown tables. Sections, chosen by --only:
 
     loading    training samples per second by two worker processes, beside decoding whole clips
     training   time and peak memory of a training step, beside the official PyTorch code's
+    scaling    training samples per second by several processes, which share the cores and a batch,
+               beside one, and the memory of each
     animation  time and peak memory of the frames of an animation by each engine, beside the
                official PyTorch code's in the forms that are used where it is to be fast (as it is,
                compiled, by OpenVINO, ...), and how far the frames are from the reference engine's
@@ -33,6 +35,7 @@ from modules.runtime.packages import require_packages
 
 require_packages()
 
+from modules.animation.option_values import at_least
 from modules.config import load_config
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.files import atomic_output
@@ -42,6 +45,7 @@ from tools.benchmarking.live import compare_live
 from tools.benchmarking.loading import compare_loading
 from tools.benchmarking.ours import ENGINES
 from tools.benchmarking.runs import find_official
+from tools.benchmarking.scaling import compare_scaling
 from tools.benchmarking.start import compare_start
 from tools.benchmarking.training import compare_training
 from tools.markdown import table
@@ -49,7 +53,7 @@ from tools.official.forms import FORMS
 from tools.provenance import provenance
 
 CODE = 'modules', 'frames_dataset.py'  # that is measured
-SECTIONS = ('loading', 'training', 'animation', 'start', 'live')
+SECTIONS = ('loading', 'training', 'scaling', 'animation', 'start', 'live')
 NOISY = 0.25  # spread above which a warning is printed
 LEAST = {  # of the options that are numbers
     'repeats': 1, 'clips': 1, 'frames': 2, 'samples': 1,
@@ -90,6 +94,10 @@ def parse_arguments() -> argparse.Namespace:
     add = group.add_argument
     add('--batch_size', type=int, default=2)
     add('--steps', type=int, default=3, help='of each run, after a first one')
+    group = parser.add_argument_group('scaling', 'each run has as many --steps as one of training')
+    add = group.add_argument
+    add('--processes', type=at_least(1), nargs='+', default=[1, 2, 4], help='numbers of them')
+    add('--joint_batch', type=at_least(1), help="of all of them; the config's if left out")
     group = parser.add_argument_group('animation')
     add = group.add_argument
     add('--driving', type=int, default=10, help='driving frames')
@@ -151,6 +159,7 @@ def main() -> None:
     compare = {
         'loading': lambda: compare_loading(config, options),
         'training': lambda: compare_training(config, official, options),
+        'scaling': lambda: compare_scaling(config, options),
         'animation': lambda: compare_animation(config, official, options),
         'start': lambda: compare_start(config, official, options),
         'live': lambda: compare_live(config, options),

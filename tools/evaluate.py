@@ -16,11 +16,8 @@ tools/evaluation/detectors.py says what --detector and --embedder can be.
 """
 
 import argparse
-import contextlib
-import itertools
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,37 +27,19 @@ from modules.runtime.packages import require_packages
 
 require_packages()
 
-from tqdm import tqdm
-
 from frames_dataset import FramesDataset
+from modules.animation.option_values import at_least
 from modules.config import load_config
-from modules.data.clips import Clip
-from modules.evaluation.metrics import (
-    DEFINITIONS,
-    FIGURES,
-    EmbeddingMeasure,
-    KeypointMeasure,
-    Measure,
-    Tallies,
-    add,
-    measure_l1,
-    measure_psnr,
-    measure_ssim,
-)
-from modules.evaluation.whole_clips import DamagedClipError
+from modules.evaluation.metrics import DEFINITIONS, FIGURES
 from modules.inference.options import add_engine_options
 from modules.runtime.commands import ArgumentParser, run_command
-from modules.runtime.errors import UserError
-from modules.runtime.files import atomic_output
+from modules.runtime.files import atomic_output, check_output
+from modules.runtime.gpu_choice import find_gpus
 from modules.runtime.messages import warn
-from modules.runtime.process import choose_device, prepare_process
+from modules.runtime.process import choose_device, prepare_process, refuse_launcher
 from modules.runtime.shortage import ANIMATION_MEND, shortage_explained
-from modules.video import VideoWriter
-from tools.evaluation.detectors import build_detector, build_embedder
+from tools.evaluation.measures import build_measures, choose_metrics
 from tools.evaluation.report import (
-    NEEDS,
-    Evaluation,
-    Row,
     describe,
     figures_table,
     list_figures,
@@ -101,6 +80,14 @@ def parse_arguments() -> argparse.Namespace:
         metavar=('BACKBONE', 'LINEAR'),
         help="torchvision's AlexNet or VGG16, and the lpips package's alex.pth or vgg.pth",
     )
+    parser.add_argument(
+        '--processes',
+        type=at_least(1),
+        default=1,
+        metavar='N',
+        help='that work side by side, a clip at a time each; they share the cores, or take turns '
+        'at the GPUs; 1 if left out',
+    )
     parser.add_argument('--save_frames', action='store_true', help='keep the reconstructions')
     parser.add_argument('--cpu', action='store_true', help='use the CPU even if there is a GPU')
     add_engine_options(parser)
@@ -111,131 +98,33 @@ def parse_arguments() -> argparse.Namespace:
     return options
 
 
-def choose_metrics(options: argparse.Namespace) -> list[str]:
-    """The metrics to measure, in the order of FIGURES.
-
-    Raises:
-        UserError: one lacks what it needs, or an option is for none of them.
-    """
-    given = {
-        'lpips_weights': ('lpips',) if options.lpips_weights else (),
-        'detector': ('akd', 'mkr') if options.detector else (),
-        'embedder': ('aed',) if options.embedder else (),
-    }
-    possible = ['l1', 'psnr', 'ssim', *itertools.chain(*given.values())]
-    chosen = options.metrics or possible
-    for metric in chosen:
-        if metric not in possible and metric != 'lpips':  # which knows where to get its weights
-            raise UserError(f'--metrics {metric}: needs {NEEDS[metric]} (see --help)')
-    for option, metrics in given.items():
-        if metrics and not set(metrics) & set(chosen):
-            raise UserError(f'--{option}: is for {" and ".join(metrics)}; add it to --metrics')
-    return [metric for metric in FIGURES if metric in chosen]
-
-
-def build_measures(options: argparse.Namespace) -> list[Measure]:
-    """What computes the chosen metrics."""
-    simple = {'l1': measure_l1, 'psnr': measure_psnr, 'ssim': measure_ssim}
-    measures: list[Measure] = [simple[name] for name in options.metrics if name in simple]
-    if 'lpips' in options.metrics:
-        from tools.evaluation.perceptual_distance import LpipsMeasure, build_lpips
-
-        measures.append(LpipsMeasure(build_lpips(options.lpips_weights)))
-    if options.detector:
-        measures.append(KeypointMeasure(build_detector(options.detector)))
-    if options.embedder:
-        measures.append(EmbeddingMeasure(build_embedder(options.embedder)))
-    return measures
-
-
-def warn_above_bar(message: str) -> None:
-    with tqdm.external_write_mode(file=sys.stderr):
-        warn(message)
-
-
-def evaluate_clip(engine, clip: Clip, measures: Sequence[Measure], folder: Path | None) -> Row:
-    """A clip's figures; its reconstruction goes to `folder` unless that is None.
-
-    Raises:
-        DamagedClipError: it can't be read to its end; no folder is left behind.
-    """
-    from modules.evaluation.reconstruction import reconstruct
-
-    figures: Tallies = {}
-    count = 0
-    writer = None if folder is None else VideoWriter(folder, clip.fps)
-    with writer or contextlib.nullcontext():
-        for pair in reconstruct(engine, clip, tell=warn_above_bar):
-            for measure in measures:
-                add(figures, measure(pair))
-            if writer is not None:
-                writer.write(pair.result)
-            count += 1
-    return Row(clip.name, count, figures)
-
-
-def evaluate(
-    engine,
-    dataset: FramesDataset,
-    wanted: int | None,
-    measures: Sequence[Measure],
-    folder: Path | None = None,
-) -> Evaluation:
-    """Reconstructs and measures the first `wanted` clips that can be read; all if None.
-
-    Args:
-        folder: for the reconstructions; None: they are not kept.
-
-    Raises:
-        UserError: no clip can be read.
-    """
-    rows: list[Row] = []
-    broken = list(dataset.broken)
-    total = len(dataset.clips) if wanted is None else min(wanted, len(dataset.clips))
-    with tqdm(total=total, unit='clip', disable=None) as bar:
-        for clip in dataset.clips:
-            if len(rows) == wanted:
-                break
-            place = None if folder is None else folder / frames_name(len(rows), clip)
-            try:
-                rows.append(evaluate_clip(engine, clip, measures, place))
-            except DamagedClipError as error:
-                broken.append(str(error))
-                warn_above_bar(f'{error} (left out)')
-                continue
-            bar.update()
-    if not rows:
-        raise UserError(f'{dataset.root_dir}: no clip can be read to its end; {broken[-1]}')
-    return Evaluation(rows, broken)
-
-
-def frames_name(number: int, clip: Clip) -> str:
-    """The folder of a reconstruction: the line in videos.csv, and the name without dots."""
-    return f'{number:04d}_{clip.name.replace(".", "_")}'
-
-
 @shortage_explained(ANIMATION_MEND)
 def main() -> None:
     options = parse_arguments()
+    refuse_launcher('tools/evaluate.py')
     config = load_config(options.config, need=('dataset_params',))
     wanted = options.num_videos or config.get('reconstruction_params', {}).get('num_videos')
-    prepare_process(options.cpu)
-    choose_device(options.cpu)
-    measures = build_measures(options)
+    check_output(options.out, folder=True)
+    apart = options.processes > 1  # then this process computes nothing
+    gpus = find_gpus('auto') if apart and not options.cpu else []
+    prepare_process(options.cpu or apart)
+    choose_device(options.cpu or apart)
+    build_measures(options)  # what they lack is told, or downloaded, before anything is done
     with atomic_output(options.out, folder=True) as folder:
         dataset = FramesDataset(**config['dataset_params'], is_train=False)
         from modules.checkpoints.models import StoredModels
-        from modules.inference.choice import build_engine
+        from modules.runtime.pool import workers
+        from tools.evaluation.clips import evaluate, make_measurer
 
         models = StoredModels(config, options.checkpoint)
-        params, size = config['model_params'], config['dataset_params']['frame_shape'][:2]
-        engine = build_engine(
-            models, params, size, options.engine, options.precision, batch=options.batch
-        )
+        identity = models.identity() if apart else None
         frames = folder / 'frames' if options.save_frames else None
         if frames is not None:
             frames.mkdir()
-        evaluation = evaluate(engine, dataset, wanted, measures, frames)
+        settings = (options, config, models, identity, frames)
+        count = min(options.processes, wanted or len(dataset.clips), len(dataset.clips))
+        with workers(make_measurer, settings, count, gpus) as measuring:
+            evaluation = evaluate(measuring, dataset, wanted, frames)
         summary = describe(options, config, evaluation)
         write_csv(folder / 'videos.csv', evaluation.rows, list_figures(options.metrics))
         text = json.dumps(summary, indent=1, ensure_ascii=False)

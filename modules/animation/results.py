@@ -84,9 +84,11 @@ class AnimationFolder:
         """
         with folder_of_one_run(self.path):
             self._check(json.loads(json.dumps(run)))
-            for left in self.path.glob(f'.*{UNFINISHED}'):  # by a run that was killed
-                shutil.rmtree(left)
-            yield
+            self._sweep()  # what a run that was killed has left
+            try:
+                yield
+            finally:
+                self._sweep()  # what a process of this one has left
 
     def is_finished(self, name: str) -> bool:
         """Whether all wanted outputs of a pair are there."""
@@ -113,6 +115,10 @@ class AnimationFolder:
                 place = self._place(kind, name)
                 place.parent.mkdir(exist_ok=True)
                 os.replace(path, place)
+
+    def _sweep(self) -> None:
+        for left in self.path.glob(f'.*{UNFINISHED}'):
+            shutil.rmtree(left, ignore_errors=True)  # whose process may be ending just now
 
     def _suffix(self, kind: str) -> str:
         return '.png' if kind == 'png' else self.suffix

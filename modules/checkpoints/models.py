@@ -228,10 +228,14 @@ class StoredModels:
         """
         models = build_models(self._config)
         load_models(self._config, models, self._checkpoint, names=ANIMATING)
-        told = self._told
-        if told is not None and self.identity() != told:
-            raise UserError('the checkpoint has been changed while it was read; start again')
+        if self._told is not None:
+            self.must_be(self._told)
         return models
+
+    def must_be(self, identity: str) -> None:
+        """Raises UserError if the files hold something else by now than `identity` told of."""
+        if self.identity() != identity:
+            raise UserError('the checkpoint has been changed while it was read; start again')
 
 
 def weights_hash(models: Models) -> str:

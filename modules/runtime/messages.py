@@ -96,6 +96,13 @@ def warn(message: str) -> None:
     _tell('warning', message)
 
 
+@contextlib.contextmanager
+def above_bars() -> Iterator[None]:
+    """What is told within the block stands above the bars that are on the terminal."""
+    with tqdm.external_write_mode(file=sys.stderr):
+        yield
+
+
 def _tell(kind: str, message: str) -> None:
     listener = _listener.get()
     if listener is None:

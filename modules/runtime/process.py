@@ -4,20 +4,37 @@ Import this module, and call `prepare_process`, before Paddle is imported: Paddl
 environment once.
 """
 
+import contextlib
 import os
 import signal
 import sys
 import warnings
+from collections.abc import Iterator
 
 from modules.runtime import signals
 from modules.runtime.cgroups import cpu_quota
+from modules.runtime.errors import UserError
 from modules.runtime.gpu import hide_gpus, select_gpu
 from modules.runtime.user_cache import lend_home
 
-# As the user has set it; Paddle, once imported, puts a 1 where nothing was.
-_CHOSEN_THREADS = os.environ.get('OMP_NUM_THREADS')
-if 'paddle' in sys.modules and _CHOSEN_THREADS == '1':
-    _CHOSEN_THREADS = None
+
+def _chosen_threads() -> str | None:
+    """OMP_NUM_THREADS as the user has set it.
+
+    Paddle, once imported, puts a 1 where nothing was. Its launcher hands that on to the processes
+    that it starts.
+    """
+    chosen = os.environ.get('OMP_NUM_THREADS')
+    if chosen != '1':
+        return chosen
+    if 'PADDLE_LOCAL_SIZE' in os.environ:
+        with contextlib.suppress(OSError), open(f'/proc/{os.getppid()}/environ', 'rb') as file:
+            # As the launcher itself was started.
+            return chosen if b'OMP_NUM_THREADS=1' in file.read().split(b'\0') else None
+    return None if 'paddle' in sys.modules else chosen
+
+
+_CHOSEN_THREADS = _chosen_threads()
 
 
 def prepare_process(cpu: bool = False) -> None:
@@ -111,6 +128,35 @@ def local_processes() -> int:
     """How many processes of this machine work together: as many as Paddle's launcher started."""
     count = os.environ.get('PADDLE_LOCAL_SIZE', '')
     return max(1, int(count)) if count.isdigit() else 1
+
+
+@contextlib.contextmanager
+def users_environment() -> Iterator[None]:
+    """What is started within the block has OMP_NUM_THREADS as the user has set it, whatever Paddle
+    has made of it.
+    """
+    there = os.environ.get('OMP_NUM_THREADS')
+    if _CHOSEN_THREADS is None:
+        os.environ.pop('OMP_NUM_THREADS', None)
+    try:
+        yield
+    finally:
+        if there is not None:
+            os.environ['OMP_NUM_THREADS'] = there
+
+
+def refuse_launcher(command: str) -> None:
+    """For a command that starts its processes itself, by --processes.
+
+    Raises:
+        UserError: it is one of several that Paddle's launcher has started.
+    """
+    count = os.environ.get('PADDLE_TRAINERS_NUM', '')
+    if count.isdigit() and int(count) > 1:
+        raise UserError(
+            f'paddle.distributed.launch is for train.py; start {command} by itself, with '
+            f'--processes {count}'
+        )
 
 
 def cores_of_process() -> int:

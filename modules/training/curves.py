@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from paddle import Tensor
 
 from modules.runtime.errors import UserError
 from modules.runtime.files import atomic_output
@@ -165,11 +166,13 @@ class Curves:
         self._interval = max(1, steps // POINTS)
         self._speed = Speed()
 
-    def step(self, step: int, settings: Mapping[str, float]) -> None:
+    def step(self, step: int, settings: Mapping[str, float | Tensor]) -> None:
         """Counts a step that is done; `settings`: what it was taken with, such as its rates."""
         self._speed.add(self._batch_size)
         if step % self._interval == 0:
-            self._scalars.add(step, {'samples_per_second': self._speed.take(), **settings})
+            # A tensor is waited for, so at few steps alone.
+            values = {name: float(value) for name, value in settings.items()}
+            self._scalars.add(step, {'samples_per_second': self._speed.take(), **values})
 
     def losses(self, step: int, losses: Mapping[str, float]) -> None:
         """Takes the losses of a step; they may come later than the step."""

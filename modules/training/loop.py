@@ -124,7 +124,7 @@ def train(training: Training, progress: Progress) -> Progress:
             step = checked_step(trainer, source, driving, log)
             log.add(trainer.step_count, step.losses, step.skipped)
             bar.update(log.latest)
-            curves.step(trainer.step_count, trainer.settings())
+            curves.step(trainer.step_count, {**trainer.settings(), **trainer.gradient_norms})
             due = time.monotonic() - saved_at > 60 * params['checkpoint_minutes']
             stopping = distributed.any_process(stop.signal is not None)
             if number == len(order):

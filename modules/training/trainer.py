@@ -52,6 +52,7 @@ class Trainer:
         self.scaler = LossScaler(self.amp_dtype == 'float16' and precision.has_effect())
         self.statistics = statistics(models)
         self.clip_grad_norm = params['clip_grad_norm']
+        self.gradient_norms: dict[str, Tensor] = {}
         decay = params['ema_decay']
         self.average = None if decay is None else WeightAverage(models, decay)
         self.optimizers: dict[str, Adam] = {}
@@ -187,10 +188,13 @@ class Trainer:
         parameters = [p for optimizer in optimizers for p in optimizer._parameter_list]
         distributed.average_gradients(parameters)
         finite = self.scaler.unscale(parameters)
+        self.gradient_norms = {}
         if finite:
-            for optimizer in optimizers:
+            for name, optimizer in self.optimizers.items():
                 if self.clip_grad_norm is not None:
-                    nn.utils.clip_grad_norm_(optimizer._parameter_list, self.clip_grad_norm)
+                    self.gradient_norms[f'gradient_norm/{name}'] = nn.utils.clip_grad_norm_(
+                        optimizer._parameter_list, self.clip_grad_norm
+                    )
                 # The first step names the optimizer's tensors; names that count up with every
                 # trainer of the process would not fit those of a checkpoint.
                 with paddle.utils.unique_name.guard():

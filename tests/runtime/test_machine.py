@@ -146,3 +146,22 @@ def test_the_fast_engine_without_a_home(tmp_path):
     notes = [line for line in done.stderr.splitlines() if line.startswith('note: ')]
     assert len(notes) == 1 and 'no home folder' in notes[0]
     assert os.listdir(tmp_path) == ['out.mp4']
+
+
+@pytest.mark.skipif(not os.path.isdir('/proc/self'), reason='looks into /proc')
+@pytest.mark.parametrize(('chosen', 'threads'), [(None, 'all'), ('1', '1'), ('3', '3')])
+def test_threads_are_the_users_not_the_launchers(monkeypatch, chosen, threads):
+    """Paddle's launcher imports Paddle, which sets OMP_NUM_THREADS, and hands that on."""
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
+    if chosen is not None:
+        monkeypatch.setenv('OMP_NUM_THREADS', chosen)
+    show = 'from modules.runtime import process as p; print(p.num_threads(), p.available_cores())'
+    launch = (
+        'import os, subprocess, sys; os.environ.setdefault("OMP_NUM_THREADS", "1"); '
+        f'os.environ["PADDLE_LOCAL_SIZE"] = "1"; subprocess.run([sys.executable, "-c", {show!r}])'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', launch], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    found, cores = done.stdout.split()
+    assert found == (cores if threads == 'all' else threads)

@@ -180,7 +180,9 @@ def logged_means(folder):
 @pytest.mark.usefixtures('fakes')
 @pytest.mark.parametrize('kind', KINDS)
 def test_train_writes_its_curves_and_a_stopped_run_goes_on_with_them(kind, dataset, tmp_path):
-    config = write_config(tmp_path / 'c.yaml', dataset, scalars=kind, num_epochs=8)
+    config = write_config(
+        tmp_path / 'c.yaml', dataset, scalars=kind, num_epochs=8, clip_grad_norm=1.0
+    )
     folder = tmp_path / 'run'
     train(config, folder)
     curves = written(kind, folder / 'scalars')
@@ -200,7 +202,10 @@ def test_train_writes_its_curves_and_a_stopped_run_goes_on_with_them(kind, datas
         assert [curves['loss/total'][step] for step in steps] == totals
         saved = np.asarray(Image.open(folder / 'train-vis' / f'{epoch:08d}-rec.png'))
         np.testing.assert_array_equal(curves['picture'][steps[1]], saved)
-    assert len(curves) == 1 + 3 + 7 + 1  # speed, rates, losses and their sum, pictures
+    for name in NETWORKS:
+        norms = [value.expected for value in curves[f'gradient_norm/{name}'].values()]
+        assert len(norms) == 16 and min(norms) > 0 and max(norms) != 1
+    assert len(curves) == 1 + 3 + 3 + 7 + 1  # speed, rates, norms, losses and their sum, pictures
 
     # Stopped by SIGTERM after its second step and resumed: the same curves.
     again = tmp_path / 'again'
@@ -218,7 +223,7 @@ def test_train_writes_its_curves_and_a_stopped_run_goes_on_with_them(kind, datas
     resumed = written(kind, again / 'scalars')
     assert resumed.keys() == curves.keys()
     for name in curves:
-        if name.startswith(('loss/', 'learning_rate/')):
+        if name.startswith(('loss/', 'learning_rate/', 'gradient_norm/')):
             values = {step: value.expected for step, value in resumed[name].items()}
             assert values == curves[name], name
 

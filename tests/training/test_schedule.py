@@ -94,6 +94,15 @@ def test_gradients_of_a_network_are_no_longer_than_the_norm_that_is_set():
         assert clipped[name] == pytest.approx(min(norm, bar), rel=1e-5), name
 
 
+def test_the_norms_shown_are_those_before_gradients_are_clipped():
+    plain, trainer = make_trainer(tiny_config()), make_trainer(tiny_config(clip_grad_norm=0.01))
+    expected = norms_of_gradients(plain)
+    assert plain.gradient_norms == {}
+    trainer.step(*frames(4))
+    shown = {name: norm.item() for name, norm in trainer.gradient_norms.items()}
+    assert shown == pytest.approx({f'gradient_norm/{name}': n for name, n in expected.items()})
+
+
 def test_a_clipped_gradient_keeps_its_direction():
     states = [make_trainer(tiny_config(clip_grad_norm=norm)) for norm in (None, 0.1)]
     for trainer in states:

@@ -1,6 +1,7 @@
 """What the benchmark and the processes that it measures share. Needs NumPy only.
 
-A measured process gets its job as JSON on stdin and the path for its result as its argument.
+A measured process gets its job as JSON on stdin and the path for its result as its last argument;
+several that train together, which can't all read from stdin, get the job's path as the one before.
 """
 
 import json
@@ -69,7 +70,10 @@ def peak_memory() -> int:
 
 def read_job() -> tuple[dict[str, Any], Path]:
     """This process's job and the path for its result."""
-    return json.load(sys.stdin), Path(sys.argv[-1])
+    *files, result = sys.argv[1:]
+    if files:
+        return json.loads(Path(files[0]).read_text(encoding='utf-8')), Path(result)
+    return json.load(sys.stdin), Path(result)
 
 
 def write_result(path: Path, **values: Any) -> None:

@@ -13,8 +13,16 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from modules.runtime.heap import keep_freed_memory
-from modules.runtime.process import choose_device, prepare_process
-from tools.benchmarking.common import SEED, read_inputs, read_job, timed, write_frames, write_result
+from modules.runtime.process import choose_device, num_threads, prepare_process
+from tools.benchmarking.common import (
+    SEED,
+    peak_memory,
+    read_inputs,
+    read_job,
+    timed,
+    write_frames,
+    write_result,
+)
 
 ENGINES = {  # --engine and --precision of demo.py
     'eager': ('eager', 'fp32'),
@@ -49,6 +57,60 @@ def train(job: dict[str, Any], result: Path) -> None:
         losses.append({name: loss.item() for name, loss in step.losses.items()})
         seconds.append(time.perf_counter() - start)
     write_result(result, seconds=seconds, losses=losses, version=f'paddle {paddle.__version__}')
+
+
+def train_jointly(job: dict[str, Any], result: Path) -> None:
+    """Training steps on the same joint batch, by one of the processes that Paddle's launcher has
+    started; the first of them tells how long it took, and how much memory each of them.
+    """
+    import paddle
+
+    from modules.parity.record import seed_networks, to_tensor
+    from modules.runtime import distributed
+    from modules.training.setup import build_trainer
+
+    keep_freed_memory()
+    distributed.start()
+    trainer = build_trainer(job['config'], None, SEED)
+    seed_networks(trainer.models, SEED)
+    inputs = read_inputs(job['inputs'])
+    share = len(inputs['source']) // distributed.world_size()
+    mine = slice(distributed.rank() * share, (distributed.rank() + 1) * share)
+    frames = [to_tensor(inputs[name][mine], 'float32') for name in ('source', 'driving')]
+    waits = [0.0]  # for messages, of each step
+
+    def timed_call(call: Callable[..., Any]) -> Callable[..., Any]:
+        def wait(values: Any) -> Any:
+            start = time.perf_counter()
+            total = call(values)
+            total.numpy()  # it has come
+            waits[-1] += time.perf_counter() - start
+            return total
+
+        return wait
+
+    distributed.summed = timed_call(distributed.summed)
+    distributed.gathered = timed_call(distributed.gathered)
+    losses, seconds = [], []
+    for _ in range(1 + job['steps']):
+        start = time.perf_counter()
+        found = trainer.step(*frames).losses
+        means = distributed.mean_over_processes(paddle.stack(list(found.values())))
+        losses.append(dict(zip(found, means.tolist())))
+        seconds.append(time.perf_counter() - start)
+        waits.append(0.0)
+    peaks = paddle.to_tensor([float(peak_memory())], 'float64')
+    if distributed.world_size() > 1:
+        peaks = distributed.gathered(peaks)
+    if distributed.rank() == 0:
+        extra = {
+            'processes': distributed.world_size(),
+            'threads': num_threads(),
+            'waits': waits[: len(seconds)],
+            'peaks': peaks.flatten().tolist(),
+        }
+        version = f'paddle {paddle.__version__}'
+        write_result(result, seconds=seconds, losses=losses, extra=extra, version=version)
 
 
 def animate_frames(job: dict[str, Any], result: Path) -> None:
@@ -208,6 +270,7 @@ def main() -> None:
         choose_device(cpu=True)
     sections = {
         'training': train,
+        'scaling': train_jointly,
         'animation': animate_frames,
         'weights': write_weights,
         'start': first_frame,

@@ -31,6 +31,7 @@ class Contender(NamedTuple):
     name: str
     command: Sequence[str]
     job: dict[str, Any]
+    gpus: str = ''  # that it may see
 
 
 class Run(NamedTuple):
@@ -93,7 +94,7 @@ def run(contender: Contender, folder: Path, size: tuple[int, int]) -> Run:
         text=True,
         check=False,
         # Also where there is a GPU, the CPU is what is compared.
-        env={**os.environ, 'CUDA_VISIBLE_DEVICES': ''},
+        env={**os.environ, 'CUDA_VISIBLE_DEVICES': contender.gpus},
     )
     if done.returncode:
         print(done.stdout, file=sys.stderr)

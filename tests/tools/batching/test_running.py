@@ -6,14 +6,12 @@ import pytest
 
 from modules.animation import job
 from modules.animation.job_options import job_options
-from modules.runtime import process as runtime_process
 from tests.support.demo_runs import DATA
-from tests.support.processes import PATIENCE
 from tools.batching import processes
 from tools.batching.places import RECORDS
-from tools.batching.processes import DONE, FAILED, THERE, Order, Setup
+from tools.batching.processes import DONE, FAILED, THERE, Order, RowMaker
 from tools.batching.records import Record
-from tools.batching.running import Pool, Waiting
+from tools.batching.running import Waiting
 
 
 def order(number, checkpoint):
@@ -26,36 +24,28 @@ def taken(waiting, turns):
     return [None if order is None else order.number for order in got]
 
 
-def test_rows_of_one_engine_come_together():
-    waiting = Waiting(order(i, kind) for i, kind in enumerate('abcabba'))
+def test_rows_of_one_engine_come_together(tmp_path):
+    waiting = Waiting((order(i, kind) for i, kind in enumerate('abcabba')), tmp_path)
     assert taken(waiting, [0] * 8) == [0, 3, 6, 1, 4, 5, 2, None]
     assert not waiting
 
 
-def test_processes_share_the_engines():
+def test_processes_share_the_engines(tmp_path):
     """Each has its own while there are enough; then they help where most is left."""
-    waiting = Waiting(order(i, kind) for i, kind in enumerate('aababaaa'))
+    waiting = Waiting((order(i, kind) for i, kind in enumerate('aababaaa')), tmp_path)
     assert taken(waiting, [0, 1, 1, 0, 1, 1, 0, 0, 1]) == [0, 2, 4, 1, 3, 5, 6, 7, None]
-    waiting = Waiting(order(i, 'a') for i in range(4))
+    waiting = Waiting((order(i, 'a') for i in range(4)), tmp_path)
     assert taken(waiting, [0, 1, 0, 1]) == [0, 1, 2, 3]
-
-
-class Pipe:
-    """Keeps what is sent."""
-
-    def __init__(self):
-        self.sent = []
-
-    def send(self, what):
-        self.sent.append(what)
 
 
 @pytest.fixture
 def process(tmp_path, monkeypatch):
-    """A process of a batch, within this one."""
+    """What a process of a batch does, within this one: a function of an order."""
     monkeypatch.setattr(processes, 'prepare_process', lambda cpu: None)
+    monkeypatch.setattr(processes, 'end_once', lambda: None)
     (tmp_path / 'out' / RECORDS).mkdir(parents=True)
-    return processes._Process(Pipe(), Setup(tmp_path / 'out', 1, None))
+    maker = RowMaker(tmp_path / 'out', cpu=True)
+    return lambda order, tell=lambda share: None: maker(order, tell)
 
 
 @pytest.fixture
@@ -84,15 +74,15 @@ def test_an_engine_serves_several_rows(process, orders, monkeypatch):
 
     monkeypatch.setattr(job, 'build_engine', build)
     for number, more in enumerate([{}, {'relative': True}, {'batch': 2}]):
-        outcome = process.outcome(orders(number, f'{number}.mp4', **more))
+        outcome = process(orders(number, f'{number}.mp4', **more))
         assert outcome.status == DONE and outcome.frames == 8 and outcome.message == 'a note'
     assert len(built) == 2
 
 
 def test_what_is_there_is_not_made_again(tmp_path, process, orders):
-    first = process.outcome(orders())
-    again = processes._Process(Pipe(), process._setup)
-    there = again.outcome(orders())
+    first = process(orders())
+    again = RowMaker(tmp_path / 'out', cpu=True)
+    there = again(orders(), None)
     assert there == first._replace(status=THERE)
     assert again._worker is None  # no engine was needed
 
@@ -109,12 +99,12 @@ def test_what_has_changed_is_made_again(tmp_path, process, orders, golden_clip, 
     for name in ('G', 'KP'):
         (weights / f'{name}.npz').write_bytes((DATA / f'{name}.npz').read_bytes())
     more = {'source_image': picture, 'checkpoint': weights, 'save_motion': tmp_path / 'out' / 'm'}
-    made = process.outcome(orders(**more))
+    made = process(orders(**more))
     assert made.status == DONE
     record = Record(tmp_path / 'out', ['r.mp4', 'm'])
     for path in (picture, golden_clip / '3.png', weights / 'G.npz', tmp_path / 'out' / 'r.mp4'):
         path.touch()
-    assert process.outcome(orders(**more)).status == THERE
+    assert process(orders(**more)).status == THERE
     result = (tmp_path / 'out' / 'r.mp4').read_bytes()
     if change == 'option':
         more['relative'] = True
@@ -134,14 +124,14 @@ def test_what_has_changed_is_made_again(tmp_path, process, orders, golden_clip, 
         (tmp_path / 'out' / 'r.mp4').unlink()
     else:
         record.path.write_bytes(record.path.read_bytes()[:40])
-    assert process.outcome(orders(**more)).status == DONE
+    assert process(orders(**more)).status == DONE
     if change in ('result', 'other result', 'no result', 'record'):
         assert (tmp_path / 'out' / 'r.mp4').read_bytes() == result
 
 
 def test_a_row_that_fails_leaves_nothing_of_before(tmp_path, process, orders):
-    assert process.outcome(orders()).status == DONE
-    failed = process.outcome(orders(source_image=tmp_path / 'none.png'))
+    assert process(orders()).status == DONE
+    failed = process(orders(source_image=tmp_path / 'none.png'))
     assert failed.status == FAILED and 'none.png' in failed.message and not failed.trace
     assert [path.name for path in (tmp_path / 'out').iterdir()] == [RECORDS]
     assert list((tmp_path / 'out' / RECORDS).iterdir()) == []
@@ -152,7 +142,7 @@ def test_a_defect_is_a_failure_with_its_trace(process, orders, monkeypatch):
         raise ValueError('a defect')
 
     monkeypatch.setattr(job, 'build_engine', fail)
-    failed = process.outcome(orders())
+    failed = process(orders())
     assert failed.status == FAILED and failed.message == 'ValueError: a defect'
     assert 'in fail' in failed.trace
 
@@ -160,25 +150,25 @@ def test_a_defect_is_a_failure_with_its_trace(process, orders, monkeypatch):
 def test_a_folder_of_frames_is_made_anew(tmp_path, process, orders):
     """One of this batch; not one of somebody else's, nor one with more in it."""
     folder = tmp_path / 'out' / 'r'
-    assert process.outcome(orders(name='r')).status == DONE
-    assert process.outcome(orders(name='r', frames=3)).status == DONE
+    assert process(orders(name='r')).status == DONE
+    assert process(orders(name='r', frames=3)).status == DONE
     assert len(list(folder.iterdir())) == 3
     (folder / 'mine.txt').touch()
-    failed = process.outcome(orders(name='r', frames=2))
+    failed = process(orders(name='r', frames=2))
     assert failed.status == FAILED and 'exists already' in failed.message
     assert (folder / 'mine.txt').exists() and len(list(folder.iterdir())) == 4
     foreign = tmp_path / 'out' / 'foreign'
     foreign.mkdir()
     (foreign / '000000.png').touch()
-    assert process.outcome(orders(name='foreign')).status == FAILED
+    assert process(orders(name='foreign')).status == FAILED
     assert (foreign / '000000.png').exists()
 
 
 def test_how_much_is_done_is_told(process, orders, monkeypatch):
     monkeypatch.setattr(processes, '_OFTEN', 0)
-    process.outcome(orders(3))
-    assert [number for number, _ in process._pipe.sent] == [3] * 8
-    assert process._pipe.sent[-1][1] == 1
+    told = []
+    process(orders(3), told.append)
+    assert told == [number / 8 for number in range(1, 9)]
 
 
 @pytest.mark.parametrize('name', ['../mine.mp4', '/tmp/mine.mp4', 7, '', '.batch/x'])
@@ -191,19 +181,3 @@ def test_a_record_removes_nothing_outside(tmp_path, name):
     assert Record(tmp_path / 'out', ['r.mp4'])._held == {}
     Record(tmp_path / 'out', ['r.mp4']).begin('row')
     assert mine.exists()
-
-
-def test_the_cores_are_shared(monkeypatch):
-    monkeypatch.setenv('PADDLE_LOCAL_SIZE', '2')
-    monkeypatch.setattr(runtime_process, 'available_cores', lambda: 8)
-    assert runtime_process.cores_of_process() == 4
-    assert [processes.gpu_of(number, ['0', '2']) for number in range(3)] == ['0', '2', '0']
-    assert processes.gpu_of(1, []) is None
-
-
-def test_a_process_ends_with_the_one_that_started_it(tmp_path):
-    """Whatever it does then: it may have nothing to tell for a long time."""
-    running = Pool(tmp_path, 1, [])._start(0)
-    running.pipe.close()
-    running.process.join(PATIENCE)
-    assert running.process.exitcode == 143

@@ -1,4 +1,4 @@
-"""What a batch computes on: GPUs by number, or the CPU."""
+"""What several processes compute on: GPUs by number, or the CPU."""
 
 import os
 import re

@@ -1,10 +1,10 @@
-"""Which GPUs a batch is spread over, with a GPU machine's answers instead of one."""
+"""Which GPUs processes are spread over, with a GPU machine's answers instead of one."""
 
 import pytest
 
+from modules.runtime import gpu_choice
 from modules.runtime.errors import UserError
-from tools.batching import devices
-from tools.batching.devices import find_gpus
+from modules.runtime.gpu_choice import find_gpus
 
 
 @pytest.fixture
@@ -12,8 +12,8 @@ def machine(monkeypatch):
     """Sets what driver and Paddle say."""
 
     def set_up(count, cuda='12.6', driver=(12, 8), visible=None):
-        monkeypatch.setattr(devices, 'driver_version', lambda: driver)
-        monkeypatch.setattr(devices, 'call_apart', lambda function: (count, cuda))
+        monkeypatch.setattr(gpu_choice, 'driver_version', lambda: driver)
+        monkeypatch.setattr(gpu_choice, 'call_apart', lambda function: (count, cuda))
         if visible is None:
             monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
         else:
@@ -56,7 +56,7 @@ def test_no_gpu(machine):
 
 def test_without_a_driver_paddle_is_not_asked(machine, monkeypatch):
     machine(0, driver=None)
-    monkeypatch.setattr(devices, 'call_apart', None)
+    monkeypatch.setattr(gpu_choice, 'call_apart', None)
     assert find_gpus('auto') == []
 
 
@@ -69,6 +69,6 @@ def test_no_such_device(machine, device):
 
 def test_this_paddle_is_asked():
     """In a process of its own, whatever it says here."""
-    count, cuda = devices.call_apart(devices._ask_paddle)
-    devices.close_children()
+    count, cuda = gpu_choice.call_apart(gpu_choice._ask_paddle)
+    gpu_choice.close_children()
     assert count >= 0 and (cuda is not None or count == 0)
