@@ -52,19 +52,17 @@ def _name(contender: str) -> str:
 
 def speed(made: Figures) -> list[Shown]:
     animation, training = made['animation'], made['training']
-    official = animation['official']['frame_seconds']['median']
     rows = []
     for name, of_name in animation.items():
         median, difference = of_name['frame_seconds']['median'], of_name['largest_difference']
-        ratio = f'{median / official:.2f}'
-        if 'best_ratio' in of_name:
-            ratio += f' ({of_name["best_ratio"]:.2f})'
+        ratios = of_name.get('frame_ratios', {}).get('official')
+        ratio = f'{ratios["median"]:.2f} ({ratios["best"]:.2f})' if ratios else '1'
         rows.append(
             _row(
                 _name(name),
                 f'{1000 * median:.0f} ms',
                 f'{1 / median:.2f}',
-                '1' if name == 'official' else ratio,
+                ratio,
                 f'{of_name["peak_bytes"]["median"] / MEGABYTE:.0f} MB',
                 f'{difference:.1e}'.replace('e-0', 'e-') if difference else '0',
             )
@@ -115,7 +113,16 @@ def live(made: Figures) -> list[Shown]:
 
 
 def motion_transfer(made: Figures) -> list[Shown]:
-    return [('doc/train.md', [_row(*cells) for cells in mean_rows(made['cases'])])]
+    if 'cases' in made:
+        return [('doc/train.md', [_row(*cells) for cells in mean_rows(made['cases'])])]
+    rows = []  # of a run of which only means and their half widths were kept
+    for task, of_task in made['means'].items():
+        cells = [
+            f'{mean:.{digits}f} ± {half:.{digits}f}'
+            for (mean, half), digits in ((of_task['moving'], 3), (of_task['frame'], 4))
+        ]
+        rows.append(_row(task, *cells))
+    return [('doc/train.md', rows)]
 
 
 def crops(made: Figures) -> list[Shown]:

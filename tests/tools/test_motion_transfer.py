@@ -14,8 +14,8 @@ from modules.video import VideoReader
 from tests.support.tiny_checkpoint import CONFIG, LEGACY, TINY
 from tools import motion_transfer
 from tools.creature_drawing.creatures import held_out_cases
-from tools.provenance import changed_since
 from tools.motion_transfer import TASKS, compare
+from tools.provenance import changed_since
 
 
 def moving_square():
