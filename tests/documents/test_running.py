@@ -155,7 +155,12 @@ def test_all_that_it_has(document, tmp_path):
             r'doc/some\.md:8, .*--size: one',
         ),
         ('python', 'import modules.nothing\n', {}, 'line 7, in <module>'),
-        ('text', 'no such line\n', {'printed by': 'python demo.py -h'}, r'doc/some\.md:7 shows something'),
+        (
+            'text',
+            'no such line\n',
+            {'printed by': 'python demo.py -h'},
+            r'doc/some\.md:7 shows something',
+        ),
     ],
 )
 def test_what_is_wrong_is_named(language, text, marks, said, tmp_path):
