@@ -112,3 +112,13 @@ def test_what_nobody_has_tried_is_said_to_be_so(document):
         for system in UNTRIED:
             if system in section and re.search(r'python|pip|conda ', section):
                 assert re.search(r'not (been )?tried', section), f'{section[:40]}: {system}'
+
+
+@pytest.mark.parametrize('document', ALL)
+def test_files_of_the_project_are_there(document):
+    """Those that are named by a path from its root, in sentences and tables."""
+    named = re.findall(
+        r'(?<![\w/.])(?:modules|tools|tests|config|findings)/[\w/-]+\.\w+', text_of(document)
+    )
+    for path in set(named) - {'tools/first-order-demo.py'}:  # PaddleGAN's
+        assert (ROOT / path).exists(), path

@@ -49,7 +49,8 @@ SMALLER = {
     r'crop_video.py talk.mp4 --out data/faces': r'\g<0> --size 32 --min_frames 8',
     r'motion_transfer.py --frames 16': r'motion_transfer.py --frames 3 --cases 1',
     r'gpu_check.py --out gpu.json': r'\g<0> --cpu --only no_gpu inverse',
-    r'benchmark.py --only live .*': r'\g<0> --seconds 1 --repeats 1',
+    r'demo.py .* things/.*': r'\g<0> --frames 4',
+    r'benchmark.py --only live .*': r'\g<0> --seconds 1 --repeats 1 --engine onednn',
 }
 EXPORT = importlib.util.find_spec('onnxruntime') and importlib.util.find_spec('onnx')
 # Documents that take longer than half a minute.
@@ -155,7 +156,12 @@ def test_all_that_it_has(document, tmp_path):
             r'doc/some\.md:8, .*--size: one',
         ),
         ('python', 'import modules.nothing\n', {}, 'line 7, in <module>'),
-        ('text', 'no such line\n', {'printed by': 'python demo.py -h'}, r'doc/some\.md:7 shows something'),
+        (
+            'text',
+            'no such line\n',
+            {'printed by': 'python demo.py -h'},
+            r'doc/some\.md:7 shows something',
+        ),
     ],
 )
 def test_what_is_wrong_is_named(language, text, marks, said, tmp_path):
