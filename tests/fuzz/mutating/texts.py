@@ -34,6 +34,9 @@ _CELLS = (
 )  # fmt: skip
 
 
+_MOST = 2**22  # characters that a change may make
+
+
 def mutate_yaml(rng: Random, data: bytes) -> bytes:
     text = data.decode('utf-8', 'surrogateescape')
     if rng.random() < 0.4:
@@ -93,10 +96,13 @@ def mutate_table(rng: Random, data: bytes) -> bytes:
     elif way == 5:
         rows.remove(row)
     elif way == 6:
-        rows += [list(row) for _ in range(rng.choice((1, 10, 3000)))]
+        count = rng.choice((1, 10, 3000))
+        if count * sum(map(len, row)) > _MOST:
+            raise ValueError
+        rows += [row] * count
     elif way == 7:
         before, after = rng.choice((',', '\n', '\r\n', 'source', 'picture')), rng.choice(_CELLS)
-        if text.count(before) * len(after) > 2**24:
+        if text.count(before) * len(after) > _MOST:
             raise ValueError
         return text.replace(before, after).encode('utf-8', 'surrogatepass')[: 2**20]
     else:

@@ -100,10 +100,14 @@ def _add(rng: Random, holder: Any, value: Any) -> None:
 
 
 def _places(tree: Any) -> Any:
-    """(container, key) of every value."""
-    queue = [tree]
+    """(container, key) of every value; of what is there twice, as in YAML, once."""
+    queue, seen = [tree], set()
     while queue:
         node = queue.pop()
+        if id(node) in seen:
+            continue
+        if isinstance(node, dict | list):
+            seen.add(id(node))
         if isinstance(node, dict):
             inner = list(node.items())
         elif isinstance(node, list):
