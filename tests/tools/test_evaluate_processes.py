@@ -78,6 +78,7 @@ def test_files_are_those_of_one_process_though_one_is_killed(tmp_path, run):
 
 
 def test_the_launcher_is_for_training(tmp_path, run, monkeypatch):
+    (tmp_path / 'died').touch()
     monkeypatch.setenv('PADDLE_TRAINERS_NUM', '4')
     with pytest.raises(UserError, match=r'start tools/evaluate.py by itself, with --processes 4'):
         run('out')
