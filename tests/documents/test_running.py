@@ -12,8 +12,10 @@ import re
 import shlex
 
 import pytest
+import yaml
 
-from tests.support.document_folder import DocumentFolder
+from modules.config import check_config
+from tests.support.document_folder import DocumentFolder, smaller
 from tests.support.documents import (
     DOCUMENTS,
     SHELL,
@@ -24,6 +26,7 @@ from tests.support.documents import (
     commands,
     text_of,
 )
+from tests.support.places import ROOT
 from tests.support.python_document import check_python_document
 
 # Commands that are not run, and why.
@@ -52,6 +55,9 @@ SMALLER = {
     r'demo.py .* things/.*': r'\g<0> --frames 4',
     r'benchmark.py --only live .*': r'\g<0> --seconds 1 --repeats 1 --engine onednn',
 }
+CONFIGS = sorted(
+    path.name for path in (ROOT / 'config').iterdir() if not path.name.startswith('demo-')
+)
 EXPORT = importlib.util.find_spec('onnxruntime') and importlib.util.find_spec('onnx')
 # Documents that take longer than half a minute.
 LONG = (
@@ -168,6 +174,14 @@ def test_what_is_wrong_is_named(language, text, marks, said, tmp_path):
     folder = DocumentFolder(tmp_path, 'doc/batch.md')
     with pytest.raises(AssertionError, match=said):
         run_block(folder, Block('doc/some.md', 7, language, text, '', marks))
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_a_config_with_small_numbers_has_the_keys_that_it_had(name):
+    config = yaml.safe_load((ROOT / 'config' / name).read_text(encoding='utf-8'))
+    small = check_config(smaller(config), name, need=('train_params', 'dataset_params'))
+    assert list(small) == list(check_config(config, name, need=('train_params', 'dataset_params')))
+    assert small['dataset_params']['frame_shape'][0] <= 128
 
 
 def test_most_commands_run():

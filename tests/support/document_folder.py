@@ -37,14 +37,14 @@ def smaller(config: Mapping[str, Any]) -> dict[str, Any]:
     data, model, train = (small[f'{part}_params'] for part in ('dataset', 'model', 'train'))
     if data['frame_shape'][0] >= 256:
         data['frame_shape'] = [SIZE, SIZE, 3]
-        model['kp_detector_params'].update(HOURGLASS)
-        generator = model['generator_params']
-        generator.update(block_expansion=4, max_features=16, num_bottleneck_blocks=1)
-        generator['dense_motion_params'].update(HOURGLASS)
-        model['discriminator_params'].update(block_expansion=4, max_features=16, num_blocks=2)
-        train['loss_weights']['feature_matching'] = [10, 10]
-        train['scales'] = [1, 0.5]
-        train['vgg19_weights'] = 'random'
+    model['kp_detector_params'].update(HOURGLASS)
+    generator = model['generator_params']
+    generator.update(block_expansion=4, max_features=16, num_bottleneck_blocks=1)
+    generator['dense_motion_params'].update(HOURGLASS)
+    model['discriminator_params'].update(block_expansion=4, max_features=16, num_blocks=2)
+    weights = train['loss_weights']
+    weights['feature_matching'] = weights['feature_matching'][:2]
+    train.update(scales=[1, 0.5], vgg19_weights='random')
     train.update(num_epochs=1, num_repeats=1, batch_size=2, epoch_milestones=[1], checkpoint_freq=1)
     small['animate_params']['num_pairs'] = 2
     return small
@@ -54,7 +54,7 @@ def copy_project(folder: Path) -> None:
     """The project, with small numbers in the configs that are not the bundled networks'."""
     for name in PARTS:
         shutil.copytree(ROOT / name, folder / name)
-    for path in (*ROOT.glob('*.py'), *ROOT.glob('requirements*')):
+    for path in (*ROOT.glob('*.py'), *ROOT.glob('requirements*'), ROOT / 'README.md'):
         shutil.copy2(path, folder)
     for path in (ROOT / 'tests/support/__init__.py', ROOT / 'tests/support/discs.py'):  # of FAKES
         (folder / 'tests' / 'support').mkdir(parents=True, exist_ok=True)
@@ -161,7 +161,6 @@ class DocumentFolder:
         cache = Path(os.environ['XDG_CACHE_HOME']) / 'documents'
         self.environment = {
             **os.environ,
-            'CUDA_VISIBLE_DEVICES': '',
             'PYTHONPATH': str(FAKES),
             'XDG_CACHE_HOME': str(cache),
         }
