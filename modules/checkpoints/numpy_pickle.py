@@ -1,6 +1,7 @@
 """The arrays of a pickle, rebuilt by functions that check what NumPy's own would believe."""
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from modules.checkpoints.safe_pickle import (
 )
 
 MAX_AXES = 16
+_DTYPE = re.compile('[<>|=]?(f[248]|i[1248]|u[12]|b1)', re.ASCII)
 
 
 def check_shape(shape: Any) -> tuple[int, ...]:
@@ -30,8 +32,7 @@ def check_shape(shape: Any) -> tuple[int, ...]:
 def check_dtype(name: Any) -> np.dtype:
     """The dtype of a NumPy code such as 'f4' or '<f4', of plain numbers; RefusedError otherwise."""
     # Of a long text, nothing is worth a look, and a pickle may show it again and again.
-    plain = name.lstrip('<>|=') if type(name) is str and len(name) < 20 else ''
-    if plain not in ('f2', 'f4', 'f8', 'i1', 'i2', 'i4', 'i8', 'u1', 'u2', 'b1'):
+    if type(name) is not str or len(name) > 3 or _DTYPE.fullmatch(name) is None:
         raise RefusedError(
             f'it has an array of dtype {shorten(name)}, which holds no plain numbers'
         )

@@ -26,6 +26,8 @@ from tests.support.crafted import (
     call,
     integer,
     network,
+    npy,
+    npz,
     storage,
     tensor,
     text,
@@ -244,6 +246,14 @@ def test_single_networks_of_any_kind(tmp_path):
     assert_same(read_weights(tmp_path / 'x.pth'), {'a': np.zeros(4, np.float32)})
     with pytest.raises(UserError, match="network has 'generator', which is no array"):
         read_weights(LEGACY)
+
+
+@pytest.mark.parametrize('code', ['<<f4', '>|f4', '<=f', 'f4<', '=', 'f16', 'f4 ', 'c8', '٣f4'])
+def test_codes_of_numpy_that_are_none(tmp_path, code):
+    path = tmp_path / 'a.npz'
+    path.write_bytes(npz(('final.weight', npy(f"'{code}'"))))
+    with pytest.raises(UserError, match=r'holds no plain numbers|an \.npy file with the header'):
+        read_checkpoint(path)
 
 
 def test_parameters_and_shared_storages(tmp_path):

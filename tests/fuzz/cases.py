@@ -1,5 +1,6 @@
 """What a number stands for: the files of a case."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from random import Random
@@ -67,6 +68,12 @@ def make_case(reader: Reader, number: int, seed: int) -> Files:
 
 
 def _changed(rng: Random, reader: Reader, data: bytes, known: Mapping[str, Seed]) -> bytes:
+    with warnings.catch_warnings():  # of zipfile, most of all: there may be two of a name
+        warnings.simplefilter('ignore')
+        return _mutated(rng, reader, data, known)
+
+
+def _mutated(rng: Random, reader: Reader, data: bytes, known: Mapping[str, Seed]) -> bytes:
     if reader.mutations and rng.random() < 0.65:
         for mutation in rng.sample(list(reader.mutations), len(reader.mutations)):
             try:

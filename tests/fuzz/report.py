@@ -23,10 +23,12 @@ def summary(
     readers: Mapping[str, Reader], records: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """A row for each reader, and one for all."""
-    rows = [
-        _row(reader.title, [r for r in records if r['reader'] == name])
-        for name, reader in readers.items()
-    ]
+    rows = []
+    for name, reader in readers.items():
+        row = _row(reader.title, [r for r in records if r['reader'] == name])
+        if reader.is_process:  # it watches the memory of what it starts by itself
+            row['most_memory_mb'] = None
+        rows.append(row)
     return [*(row for row in rows if row['cases']), _row('all', records)]
 
 
@@ -46,11 +48,17 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     cells = (
         (
             row['reader'], *(f'{row[key]:,}' for key in ('cases', 'read', 'refused', 'finds')),
-            f'{row["slowest_s"]:.1f} s', f'{row["most_memory_mb"]} MB',
+            f'{row["slowest_s"]:.1f} s', _megabytes(row['most_memory_mb']),
         )
         for row in rows
     )  # fmt: skip
     return '\n'.join(table(_HEADER, cells)) + '\n'
+
+
+def _megabytes(number: int | None) -> str:
+    if number is None:
+        return ''
+    return f'{number:,} MB' if number else 'under 1 MB'
 
 
 def write(out: Path, readers: Mapping[str, Reader], records: Sequence[Mapping[str, Any]]) -> str:

@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
+from unicodedata import category
 
 from modules.runtime.commands import _exit_status, show_warnings_in_lines
 from tests.fuzz.cases import Reader, make_case, seeds_of, write_case
@@ -23,6 +24,7 @@ from tests.fuzz.watch import Watch
 READ, REFUSED, FIND = 'read', 'refused', 'find'
 MEMORY = 2 * 2**30  # bytes that a reader may take
 _ADDRESSES = 3 * MEMORY  # that it can't take more than, whatever it tries
+_CONTROL = {'Cc', 'Cs', 'Zl', 'Zp'}  # characters that a terminal may take for orders
 _LINE = 1000  # characters of what is told, beside paths
 _TOLD = re.compile(r'(note|warning): .*')
 
@@ -153,7 +155,7 @@ def _try(reader: Reader, path: Path, rng: Random, printed: io.StringIO) -> tuple
     if odd or len(errors) != (status == 2) or status not in (0, 2):
         return FIND, f'status {status} with {len(errors)} lines of errors, others {odd[:2]}'
     short = [line.replace(str(path.parent), '') for line in lines]
-    if any(len(line) > _LINE or not line.isprintable() for line in short):
+    if any(len(line) > _LINE or _CONTROL & set(map(category, line)) for line in short):
         return FIND, f'a line of {max(map(len, short))} characters: {max(short, key=len)[:300]!r}'
     if errors:
         return REFUSED, errors[0]
