@@ -37,6 +37,8 @@ def smaller(config: Mapping[str, Any]) -> dict[str, Any]:
     data, model, train = (small[f'{part}_params'] for part in ('dataset', 'model', 'train'))
     if data['frame_shape'][0] >= 256:
         data['frame_shape'] = [SIZE, SIZE, 3]
+        crop = data['augmentation_params'].get('crop_param', {})
+        crop.update({'size': [SIZE, SIZE]} if crop else {})
     model['kp_detector_params'].update(HOURGLASS)
     generator = model['generator_params']
     generator.update(block_expansion=4, max_features=16, num_bottleneck_blocks=1)
