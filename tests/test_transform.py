@@ -82,6 +82,7 @@ def test_random_transforms_have_the_widths_asked_for():
     transform = Transform.random(np.random.default_rng(0), 400, 0.05, sigma_tps=0.2, points_tps=5)
     assert transform.affine_noise.shape == [400, 2, 3]
     assert transform.control_params.shape == [400, 1, 25]
+    assert transform.affine_noise.dtype == transform.control_params.dtype == paddle.float32
     assert transform.affine_noise.numpy().std() == pytest.approx(0.05, rel=0.05)
     assert transform.control_params.numpy().std() == pytest.approx(0.2, rel=0.05)
     for sigma, points in ((None, 5), (0.2, None), (None, None)):
