@@ -143,7 +143,7 @@ CONTRADICTIONS = [  # what to change, the key blamed, what the message must say
     (
         {'model_params.generator_params.num_down_blocks': 9},
         'dataset_params.frame_shape',
-        '512 for the blocks of model_params.generator_params',
+        '512 for the blocks of model_params.generator_params: lower num_down_blocks',
     ),
     (
         {
