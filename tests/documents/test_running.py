@@ -36,6 +36,8 @@ NOT_RUN = {
     r'python -m venv ': 'packages are installed into it, from the network',
     r'source ': 'as above',
     r'ssh ': 'to another machine',
+    r'python -m tests\.': 'takes hours; a short form is one of the tests itself',
+    r'python tools/try_versions.py ': 'packages are installed, from the network',
     r'PAGE_TABLE=\S+ python -m pytest tests/': 'one of the tests itself',
 }
 # What makes commands quick: their text, or the end of it, and what is put in its place.
@@ -51,6 +53,7 @@ SMALLER = {
     r'--phone 12 --size 240 --frames 90': '--phone 12 --size 96 --frames 32',
     r'crop_video.py talk.mp4 --out data/faces': r'\g<0> --size 32 --min_frames 8',
     r'motion_transfer.py --frames 16': r'motion_transfer.py --frames 3 --cases 1',
+    r'--processes 4': '--processes 2',
     r'gpu_check.py --out gpu.json': r'\g<0> --cpu --only no_gpu inverse',
     r'demo.py .* things/.*': r'\g<0> --frames 4',
     r'benchmark.py --only live .*': r'\g<0> --seconds 1 --repeats 1 --engine onednn',
