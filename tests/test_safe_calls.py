@@ -25,6 +25,7 @@ MODULES = {  # what of a module is not called; None: nothing of it
 ARGUMENTS = {'shell': True, 'allow_pickle': True, 'weights_only': False}
 KNOWN = {  # what this program's own processes send each other, and nobody else can write
     ('modules/runtime/children.py', 'pickle.load'),
+    ('modules/runtime/pool_process.py', 'pickle.loads'),
 }
 
 
