@@ -37,6 +37,9 @@ FAST_CORES = 16  # of a CPU, from which frames of 128 pixels are bearable
 EPOCHS = 100
 STEPS = {'cpu': 3000, 'gpu': 25000}  # in all
 LEAST_EPOCH = 25  # steps, unless there are fewer in all
+# A validation takes about as long as ten steps: at most ten of them, at least so many steps apart.
+VALIDATIONS, APART = 10, 300
+VALIDATED, FRAMES = {'cpu': 4, 'gpu': 20}, 32  # clips, and frames of each, at most
 # A step's memory: of a sample, and of networks, optimizers and VGG19. Twice what a step of
 # vox-256 keeps for backward (doc/gpu.md); the configs for smaller frames have smaller networks.
 BYTES_PER_PIXEL, FIXED = 24_000, 1.5e9
@@ -55,6 +58,7 @@ class Data(NamedTuple):
     ids: int
     size: Size  # (height, width) of most frames
     is_one_size: bool  # all that were opened are
+    test_clips: int = 0  # to measure the networks with
 
     @property
     def id_sampling(self) -> bool:
@@ -99,7 +103,11 @@ def look_at_data(folder: Path) -> Data:
     if sizes.count(most) * 2 < len(sizes):  # all kinds of sizes: one in the middle
         most = round(median(h for h, _ in sizes)), round(median(w for _, w in sizes))
     ids = len(group_by_id(part.clips))
-    return Data(folder, len(part.clips), ids, most, len(set(sizes)) == 1)
+    try:
+        test_clips = len(list_part(folder, is_train=False).clips)
+    except UserError:  # none, and training needs none
+        test_clips = 0
+    return Data(folder, len(part.clips), ids, most, len(set(sizes)) == 1, test_clips)
 
 
 def find_device(cpu: bool, processes: int, local: int) -> Device:
@@ -183,6 +191,7 @@ def make_config(
     _set_features(train, device.kind, shape)
     _set_batch(train, shape, device)
     _set_length(train, data.samples, steps or STEPS[device.kind], device.kind)
+    _set_validation(train, data, device.kind)
     if 'reconstruction_params' in config:
         config['reconstruction_params']['num_videos'] = None
     name = f'the config made for {data.folder}'
@@ -252,6 +261,20 @@ def _set_length(train: dict[str, Any], samples: int, steps: int, kind: str) -> N
     )
 
 
+def _set_validation(train: dict[str, Any], data: Data, kind: str) -> None:
+    """Test clips say now and then how good the networks are; the best ones are kept."""
+    if data.test_clips == 0:
+        train['validation'] = None
+        return
+    each = data.samples * train['num_repeats'] // train['batch_size']
+    every = max(math.ceil(train['num_epochs'] / VALIDATIONS), math.ceil(APART / each))
+    train['validation'] = {
+        'every': min(every, train['num_epochs']),
+        'num_videos': VALIDATED[kind],
+        'num_frames': FRAMES,
+    }
+
+
 def told(config: Mapping[str, Any], data: Data, device: Device) -> str:
     """A made config in a line."""
     height, width, _ = config['dataset_params']['frame_shape']
@@ -259,8 +282,12 @@ def told(config: Mapping[str, Any], data: Data, device: Device) -> str:
     of_ids = f' of {data.ids} ids' if data.id_sampling else ''
     parts = train['accumulation_steps']
     each = data.samples * train['num_repeats'] // train['batch_size']
+    validated = ''
+    if train['validation'] is not None:
+        every = train['validation']['every']
+        validated = f', validation after every {every}' if every > 1 else ', validation after each'
     return (
         f'{data.clips} clips{of_ids} on {device.kind}: frames of {width}x{height}, batches of '
         f'{train["batch_size"]}{f" in {parts} parts" if parts > 1 else ""}, '
-        f'{train["num_epochs"]} epochs of {each} steps'
+        f'{train["num_epochs"]} epochs of {each} steps{validated}'
     )

@@ -116,6 +116,21 @@ def test_weights_bring_their_networks_and_frames():
     assert not any(config['ckpt_model'].values())
 
 
+@pytest.mark.parametrize(
+    ('device', 'steps', 'samples', 'every'),
+    [(CPU, 200, 8, 8), (CPU, 3000, 8, 10), (GPU, 25000, 100, 10), (GPU, 25000, 5000, 4),
+     (CPU, 1, 8, 1)],
+)  # fmt: skip
+def test_test_clips_validate_some_ten_times(device, steps, samples, every):
+    clips = data(samples, samples)._replace(test_clips=3)
+    params = make_config(clips, device, steps)['train_params']
+    each = samples * params['num_repeats'] // params['batch_size']
+    assert params['validation']['every'] == every <= params['num_epochs']
+    assert every * each >= min(300, steps) and params['num_epochs'] / every <= 10
+    assert params['validation']['best_by'] == 'l1' and params['validation']['patience'] is None
+    assert make_config(data(), device)['train_params']['validation'] is None
+
+
 def test_data_is_looked_at(tmp_path):
     clips = tmp_path / 'clips' / 'train'
     clips.mkdir(parents=True)
@@ -123,7 +138,9 @@ def test_data_is_looked_at(tmp_path):
     for name, shape in (('a#1', (48, 64)), ('a#2', (48, 64)), ('b#1', (32, 32))):
         write(clips / f'{name}.mp4', np.zeros((3, *shape, 3), np.uint8))
     (clips / 'broken.mp4').write_bytes(b'x')
-    assert look_at_data(tmp_path / 'clips') == Data(tmp_path / 'clips', 4, 3, (48, 64), False)
+    assert look_at_data(tmp_path / 'clips') == Data(tmp_path / 'clips', 4, 3, (48, 64), False, 0)
+    write(clips.parent / 'test' / 'c.mp4', np.zeros((3, 48, 64, 3), np.uint8))
+    assert look_at_data(tmp_path / 'clips').test_clips == 1
     (tmp_path / 'only').mkdir()
     for name in ('a.mp4', 'b.mp4', 'c.mp4'):
         (tmp_path / 'only' / name).write_bytes(b'x')
