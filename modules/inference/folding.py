@@ -8,34 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from modules.ops.winograd import CONSTANT, PRODUCTS, TRANSFORM_KERNEL
 from modules.util import BatchNorm2D, Conv2D, ResBlock2d
-
-# Winograd's F(4, 3): four outputs of a 3-tap filter from six inputs and six products,
-# y = A^T ((G g) * (B^T d)) (Lavin and Gray, arXiv 1509.09308).
-TILE = 4  # outputs of a tile; its inputs begin one pixel before and end one after
-TRANSFORM_INPUT = np.array([
-    [4, 0, -5, 0, 1, 0],
-    [0, -4, -4, 1, 1, 0],
-    [0, 4, -4, -1, 1, 0],
-    [0, -2, -1, 2, 1, 0],
-    [0, 2, -1, -2, 1, 0],
-    [0, 4, 0, -5, 0, 1],
-], np.float64)  # fmt: skip
-TRANSFORM_KERNEL = np.array([
-    [1 / 4, 0, 0],
-    [-1 / 6, -1 / 6, -1 / 6],
-    [-1 / 6, 1 / 6, -1 / 6],
-    [1 / 24, 1 / 12, 1 / 6],
-    [1 / 24, -1 / 12, 1 / 6],
-    [0, 0, 1],
-])  # fmt: skip
-TRANSFORM_OUTPUT = np.array([
-    [1, 1, 1, 1, 1, 0],
-    [0, 1, -1, 2, -2, 0],
-    [0, 1, 1, 4, 4, 0],
-    [0, 1, -1, 8, -8, 1],
-], np.float64)  # fmt: skip
-_CONSTANT = 1  # the one product whose share in all four outputs is 1
 
 
 class Kernel(NamedTuple):
@@ -194,6 +168,6 @@ def to_winograd(kernel: Kernel) -> tuple[np.ndarray, np.ndarray]:
     products = np.einsum(
         'ap,ocpq,bq->abco', TRANSFORM_KERNEL, kernel.weight, TRANSFORM_KERNEL, optimize=True
     )
-    bias = np.zeros((6, 6, 1, out))
-    bias[_CONSTANT, _CONSTANT, 0] = kernel.bias
-    return products.reshape(36, channels, out), bias.reshape(36, 1, out)
+    bias = np.zeros((PRODUCTS, 1, out))
+    bias[CONSTANT, 0] = kernel.bias
+    return products.reshape(PRODUCTS, channels, out), bias

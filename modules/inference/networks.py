@@ -15,7 +15,7 @@ from paddle import Tensor, nn
 
 from modules.dense_motion import DenseMotionNetwork
 from modules.generator import OcclusionAwareGenerator
-from modules.inference.folding import TILE, Kernel, kernel_of, residuals_of, split_doubled
+from modules.inference.folding import Kernel, kernel_of, residuals_of, split_doubled
 from modules.inference.layers import (
     FixedBlock,
     FixedConv,
@@ -37,6 +37,7 @@ from modules.inference.winograd import (
 from modules.keypoint_detector import KPDetector
 from modules.ops.linalg import inverse_2x2
 from modules.ops.sampling import grid_sample, resize_bilinear, to_pixels
+from modules.ops.winograd import TILE
 from modules.util import Conv2D, UpBlock2d, make_coordinate_grid
 
 

@@ -1,4 +1,4 @@
-"""3x3 convolutions by Winograd's F(4x4, 3x3): a quarter of the multiplications, as matrix products.
+"""3x3 convolutions by Winograd's F(4x4, 3x3), see modules/ops/winograd.py, as layers of programs.
 
 Between these layers images stay in tiles of 4 x 4 pixels: (17, B I J, C), where
 [4 r + s, (I b + i) J + j] is pixel (4 i + r, 4 j + s) of image b, and [16] is zero: what surrounds
@@ -13,13 +13,13 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
-from modules.inference.folding import (
+from modules.inference.folding import Kernel, Residuals, to_winograd
+from modules.ops.winograd import (
+    PRODUCTS,
     TILE,
     TRANSFORM_INPUT,
     TRANSFORM_OUTPUT,
-    Kernel,
-    Residuals,
-    to_winograd,
+    window_places,
 )
 
 PARTS = TILE * TILE + 1  # of an image in tiles: a tile's pixels, and the zeros around the image
@@ -56,17 +56,15 @@ def surrounded(pixels: Tensor) -> Tensor:
     return paddle.concat([pixels, paddle.zeros([1, *pixels.shape[1:]], pixels.dtype)])
 
 
-def window_places(size: tuple[int, int], batch: int) -> np.ndarray:
+def windows_of_tiles(size: tuple[int, int], batch: int) -> np.ndarray:
     """Which row of tiles, seen as (17 B I J, C), each pixel of the 6 x 6 windows is; outside the
     image, one of zeros. (36 B I J,), in the order (6, 6, B, I, J).
     """
     h, w = size
-    pixels = batch * h * w
-    place = np.arange(pixels).reshape(TILE, TILE, batch, h // TILE, w // TILE)  # of r, s, b, i, j
-    images = place.transpose(2, 3, 0, 4, 1).reshape(batch, h, w)
-    images = np.pad(images, ((0, 0), (1, 1), (1, 1)), constant_values=pixels)
-    windows = np.lib.stride_tricks.sliding_window_view(images, (TILE + 2, TILE + 2), (1, 2))
-    return windows[:, ::TILE, ::TILE].transpose(3, 4, 0, 1, 2).flatten()
+    count = batch * h * w
+    place = np.arange(count).reshape(TILE, TILE, batch, h // TILE, w // TILE)  # of r, s, b, i, j
+    pixels = place.transpose(2, 3, 0, 4, 1).reshape(batch, h, w)
+    return window_places(pixels, outside=count)
 
 
 class WinogradConv(nn.Layer):
@@ -94,25 +92,25 @@ class WinogradConv(nn.Layer):
         self.out = kernel.weight.shape[0]
         for name, array in arrays.items():
             self.register_buffer(name, constant(array).astype(self.dtype))
-        places = window_places(size, batch).astype('int32')
+        places = windows_of_tiles(size, batch).astype('int32')
         self.register_buffer('places', paddle.to_tensor(places))
 
     def transformed(self, tiles: Tensor) -> Tensor:
         """(17, B I J, in) -> (36, B I J, in). Nobody else may read the tiles."""
         _, count, channels = tiles.shape
         rows = as_shape(tiles, [PARTS * count, channels])
-        x = as_shape(paddle.gather(rows, self.places), [36, count * channels])
+        x = as_shape(paddle.gather(rows, self.places), [PRODUCTS, count * channels])
         x = self.into @ x
         if self.dtype == 'bfloat16':
             # Only a product with a sum or a ReLU after it is one that Paddle gives to oneDNN. In
             # float32 Paddle's own takes half the time: such a sum is a pass of its own.
             x = x + self.zero
-        return as_shape(x, [36, count, channels])
+        return as_shape(x, [PRODUCTS, count, channels])
 
     def products(self, transformed: Tensor) -> Tensor:
         """(36, B I J, in) -> (36, B I J out)."""
         x = transformed @ self.weight + self.bias
-        return as_shape(x, [36, transformed.shape[1] * self.out])
+        return as_shape(x, [PRODUCTS, transformed.shape[1] * self.out])
 
     def activated(self, transformed: Tensor) -> Tensor:
         """(36, B I J, in) -> tiles (17, B I J, out), after a ReLU."""

@@ -4,7 +4,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor
 
-from modules.ops import device, onednn
+from modules.ops import device, onednn, winograd
 from modules.test_mode import tap_op
 
 # Pixels of a batch from which a doubled image is worth the sums of its convolution's kernel.
@@ -25,7 +25,11 @@ def add_bias(x: Tensor, bias: Tensor) -> Tensor:
 def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, padding: int = 0) -> Tensor:
     """F.conv2d: (B, in, h, w), (out, in, n, n) -> (B, out, h', w')."""
     if onednn.serves(x):
-        y = onednn.conv2d(x, weight, padding)
+        trains = paddle.is_grad_enabled() and not (x.stop_gradient and weight.stop_gradient)
+        if trains and device.rearranges(x) and winograd.suits(x, weight, padding):
+            y = winograd.conv2d(x, weight)
+        else:
+            y = onednn.conv2d(x, weight, padding)
         return y if bias is None else add_bias(y, bias)
     y = F.conv2d(x, weight, padding=padding)
     # A float32 bias would make a result in low precision, and all that follows, float32 again.
@@ -38,9 +42,12 @@ def frozen_conv2d_relu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     Args:
         weight: (out, in, n, n), n odd.
     """
+    padding = weight.shape[-1] // 2
+    if device.rearranges(x) and onednn.serves(x) and winograd.suits(x, weight, padding):
+        return winograd.frozen_conv2d_relu(x, weight, bias)
     if onednn.serves(x):
         return onednn.frozen_conv2d_relu(x, weight, bias)
-    return F.relu(conv2d(x, weight, bias, weight.shape[-1] // 2))
+    return F.relu(conv2d(x, weight, bias, padding))
 
 
 def upsample_nearest_x2(x: Tensor) -> Tensor:
