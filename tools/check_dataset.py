@@ -166,8 +166,10 @@ def print_problems(label: str, problems: Sequence[str | None]) -> None:
 
 def main() -> None:
     parser = ArgumentParser(description='Reports what training would meet in a dataset.')
-    parser.add_argument('dir', help='folder of the dataset, as dataset_params.root_dir')
-    parser.add_argument('--config', help='yaml file of the training')
+    parser.add_argument(
+        'dir', metavar='FOLDER', help='folder of the data set, as dataset_params.root_dir'
+    )
+    parser.add_argument('--config', metavar='FILE.yaml', help='config of the training')
     args = parser.parse_args()
     config = load_config(args.config, ['dataset_params']) if args.config else {}
     dataset = config.get('dataset_params')

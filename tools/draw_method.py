@@ -53,8 +53,10 @@ class Steps(NamedTuple):
 
 def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
-    parser.add_argument('--out', type=Path, required=True, help='folder, made if it is not there')
-    parser.add_argument('--frame', type=int, default=12, help='of the clip, counted from 0')
+    parser.add_argument(
+        '--out', type=Path, required=True, metavar='FOLDER', help='made if it is not there'
+    )
+    parser.add_argument('--frame', type=int, default=12, help='frame of the clip, counted from 0')
     return parser.parse_args()
 
 

@@ -45,16 +45,19 @@ def parse_arguments() -> argparse.Namespace:
         'clips',
         nargs='+',
         type=Path,
+        metavar='CLIP',
         help='videos, or folders of them; a folder within such a folder holds the clips of a '
         'person (or of whatever is animated)',
     )
-    parser.add_argument('--out', type=Path, required=True, metavar='FOLDER', help='the data set')
+    parser.add_argument(
+        '--out', type=Path, required=True, metavar='FOLDER', help='folder of the data set'
+    )
     parser.add_argument(
         '--crop',
         choices=CROPS,
         default=AUTO,
-        help='faces, what moves, or nothing: the middle square of each shot; auto: faces where '
-        'half of the clips have one, else what moves',
+        help='face: each face; object: what moves; none: the middle square of each shot; auto: '
+        'faces if half of the clips have one, else what moves',
     )
     parser.add_argument(
         '--fps',
@@ -75,9 +78,11 @@ def parse_arguments() -> argparse.Namespace:
         type=share(0.9),
         default=0.2,
         metavar='SHARE',
-        help='of persons or clips that are for testing; 0 for none (default: 0.2)',
+        help='share of the persons or clips that is kept for testing; 0: none',
     )
-    parser.add_argument('--seed', type=int, default=0, help='another one gives another split')
+    parser.add_argument(
+        '--seed', type=int, default=0, help='seed of the split: another one gives another split'
+    )
     parser.add_argument(
         '--workers', type=at_least(1), metavar='N', help='processes (default: one for each core)'
     )
