@@ -42,7 +42,7 @@ from modules.data.frame_cache import GIGABYTE, is_cached
 from modules.data.loader import TrainingOrder
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.errors import UserError
-from modules.runtime.messages import printable
+from modules.runtime.messages import counted, printable
 from modules.runtime.process import available_cores
 
 # How much smaller the cache's lossless frames usually are; drawn pictures shrink more, noise less.
@@ -79,13 +79,15 @@ def describe(clips: Sequence[Clip]) -> Iterator[tuple[str, str]]:
     """Rows of the table: what, and how much of it."""
     lengths = [clip.frame_count for clip in clips]
     yield 'clips', _tally(Counter(clip.kind for clip in clips))
-    spread = f'{min(lengths)} to {max(lengths)} a clip, median {median(lengths):g}'
+    spread = f'{_range(lengths, "frame")} a clip'
+    if min(lengths) < max(lengths):
+        spread += f', median {median(lengths):g}'
     yield 'frames', f'{sum(lengths)} in all; {spread}'
     yield 'sizes', _tally(Counter(size_text(clip.stored_size or clip.size) for clip in clips))
     rates = Counter(f'{float(clip.fps):.4g}' for clip in clips if clip.kind == MOVIE)
     yield 'fps', _tally(rates) or 'unknown: pictures have none'
     groups = [len(group) for group in group_by_id([clip.name for clip in clips]).values()]
-    yield 'ids', f'{len(groups)}; {min(groups)} to {max(groups)} clips each'
+    yield 'ids', f'{len(groups)}, of {_range(groups, "clip")} each'
     everything = _bytes(clips)
     cached = _bytes([clip for clip in clips if is_cached(clip)]) / SHRINKING
     yield 'memory', f'{everything / GIGABYTE:.2g} GB with --preload'
@@ -109,6 +111,11 @@ def warnings_of(clips: Sequence[Clip], dataset: dict[str, Any] | None) -> Iterat
         yield "id_sampling is on, but no name holds a '#': each clip is an id of its own"
 
 
+def _range(numbers: Sequence[int], noun: str) -> str:
+    least, most = min(numbers), max(numbers)
+    return counted(most, noun) if least == most else f'{least} to {counted(most, noun)}'
+
+
 def _tally(counts: Counter) -> str:
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     shown = [f'{what} ({count})' for what, count in ranked[:6]]
@@ -127,7 +134,7 @@ def report(
     clips = [result.clip for result in results if result.clip]
     broken = [result.problem for result in results if not result.clip]
     damaged = [result.problem for result in results if result.clip and result.problem]
-    print(f'{title}: {len(part.clips)} clips in {part.folder}')
+    print(f'{title}: {counted(len(part.clips), "clip")} in {part.folder}')
     if clips:
         for what, how_much in describe(clips):
             print(f'  {what:8}{how_much}')

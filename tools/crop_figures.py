@@ -67,6 +67,9 @@ def parse_arguments() -> argparse.Namespace:
             parser.error(f'--{name} {getattr(options, name)}: give a number of at least {least}')
     if options.cases == 0 and not options.faces:
         parser.error('--cases 0 without --faces: nothing to measure')
+    for path in options.faces:
+        if not path.exists():
+            parser.error(f'--faces {path}: no such file or directory; give pictures or clips')
     return options
 
 

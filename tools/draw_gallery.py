@@ -192,6 +192,8 @@ def draw_strips(out: Path, only: Sequence[str] | None) -> None:
 
 def main() -> None:
     options = parse_arguments()
+    if options.folder.exists() and not options.folder.is_dir():
+        raise UserError(f'{options.folder}: is no folder; choose another name')
     options.folder.mkdir(parents=True, exist_ok=True)
     if options.what == 'inputs':
         write_inputs(options.folder)

@@ -277,6 +277,8 @@ def main() -> None:
         'painting.jpg': painting_figure(steps),
         'equivariance.jpg': equivariance_figure(models, steps, colours),
     }
+    if options.out.exists() and not options.out.is_dir():
+        raise UserError(f'{options.out}: is no folder; choose another name')
     options.out.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
         with atomic_output(options.out / name) as path:

@@ -210,7 +210,7 @@ def main() -> None:
         '--engine',
         choices=[name for name in ENGINES if name != 'auto'],
         default='eager',
-        help='of the full and demo sets; the others, in float64, are always computed eagerly',
+        help='engine of the full and demo sets; the others, in float64, are computed eagerly',
     )
     dump_parser = commands.add_parser('dump', help='record a file with the official code')
     dump_parser.add_argument(

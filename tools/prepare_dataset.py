@@ -27,7 +27,7 @@ from modules.animation.track_options import add_track_options, check_track_optio
 from modules.animation.tracks import Rules
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.locks import folder_of_one_run
-from modules.runtime.messages import note, warn
+from modules.runtime.messages import counted, note, warn
 from modules.runtime.process import available_cores
 from tools.dataset_preparing.choosing import AUTO, CROPS, FACE
 from tools.dataset_preparing.outcome import Prepared, Settings
@@ -123,7 +123,7 @@ def tell(prepared: Prepared, options: argparse.Namespace, sheets: list[Path]) ->
     for name in (TRAIN, TEST):
         mine = [part for part in prepared.parts if part.part == name]
         ids = len({part.source.person for part in mine})
-        print(f'{name}: {len(mine)} clips of {ids} ids')
+        print(f'{name}: {counted(len(mine), "clip")} of {counted(ids, "person")}')
     counts = Counter(each.what for each in prepared.left_out for _ in range(max(1, each.tracks)))
     if counts:
         told = ', '.join(f'{count} {what}' for what, count in sorted(counts.items()))

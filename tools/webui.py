@@ -20,6 +20,10 @@ from modules.runtime.packages import require_packages
 
 require_packages()
 
+from modules.animation.inputs import choose_weights
+from modules.checkpoints.download import KNOWN_WEIGHTS
+from modules.checkpoints.places import find_weights
+from modules.config import load_config
 from modules.inference.options import add_engine_options
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.errors import UserError
@@ -99,8 +103,21 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def check_weights(options: argparse.Namespace) -> None:
+    """Nothing is downloaded or loaded before it is used.
+
+    Raises:
+        UserError: there is no such checkpoint, name or config.
+    """
+    given = options.checkpoint
+    if given is not None and given not in KNOWN_WEIGHTS:
+        find_weights(given)
+    load_config(choose_weights(options.config, given)[0])
+
+
 def main() -> None:
     options = parse_arguments()
+    check_weights(options)
     # Nothing is told to anybody, and nothing looked for elsewhere; read on import.
     os.environ.update(GRADIO_ANALYTICS_ENABLED='False', HF_HUB_OFFLINE='1', DO_NOT_TRACK='1')
     for name in ('gradio', 'websockets'):

@@ -92,6 +92,8 @@ class ArgumentParser(argparse.ArgumentParser):
         self.error(f'no option {name}' + (f'; did you mean {" or ".join(meant)}?' if meant else ''))
 
     def error(self, message: str) -> NoReturn:
+        if message.startswith('unrecognized arguments'):  # demo.py me.jpg clip.mp4
+            message += '; give each value behind the name of its option'
         raise UserError(f'{message} (see --help)')
 
 
