@@ -98,7 +98,8 @@ def warnings_of(clips: Sequence[Clip], dataset: dict[str, Any] | None) -> Iterat
     """What to know about the training clips that does not stop training."""
     single = [clip.name for clip in clips if clip.frame_count == 1]
     if single:
-        yield f'{len(single)} clips of a single frame, which show no motion, such as {single[0]}'
+        clips_said = counted(len(single), 'clip')
+        yield f'{clips_said} of a single frame, without motion, such as {single[0]}'
     if dataset is None:
         return
     height, width = dataset['frame_shape'][:2]

@@ -74,7 +74,7 @@ def test_counts_kinds_frames_ids(tmp_path, check):
     assert row(lines, 'fps') == '25 (4)'
     assert row(lines, 'ids') == '8, of 1 clip each'
     test = lines[next(i for i, line in enumerate(lines) if line.startswith('test: 1 clip ')) :]
-    assert row(test, 'frames') == '5 in all; 5 to 5 a clip, median 5'
+    assert row(test, 'frames') == '5 in all; 5 frames a clip'
     assert row(test, 'fps') == '10 (1)'
     fitting = f'dataset_params.frame_shape: [{SIZE}, {SIZE}, 3]'
     assert lines[-1] == f'ready for training with {fitting}, or with resize: crop or pad'
@@ -85,7 +85,7 @@ def test_ids_and_single_frames(tmp_path, check):
         write_folder(tmp_path / 'train' / name, frames(1 if name == '2#a' else 2))
     lines = check(tmp_path)
     assert row(lines, 'ids') == '2, of 1 to 3 clips each'
-    assert any('1 clips of a single frame' in line and '2#a' in line for line in lines)
+    assert any('1 clip of a single frame' in line and '2#a' in line for line in lines)
     assert any(line.startswith('test: nothing for animate.py') for line in lines)
 
 
