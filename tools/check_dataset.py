@@ -201,7 +201,10 @@ def main() -> None:
     for warning in warnings_of(clips, dataset):
         print(f'warning: {printable(warning)}')
     check_samples(clips, config)
-    print('ready for training' if dataset else f'ready for training {where_sizes_fit(clips)}')
+    ready = 'ready for training'
+    if not dataset:
+        ready += f' by train.py --data, or by a config {where_sizes_fit(clips)}'
+    print(ready)
 
 
 if __name__ == '__main__':

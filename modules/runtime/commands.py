@@ -44,8 +44,10 @@ class HelpFormatter(argparse.HelpFormatter):
         return f'{text} (default: {" ".join(map(_default_text, values))})'
 
     def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
-        named = {int: 'N', Path: 'FILE'}.get(action.type)  # type: ignore[arg-type]
-        return named or super()._get_default_metavar_for_optional(action)
+        for kind, name in ((int, 'N'), (Path, 'FILE')):
+            if action.type is kind:
+                return name
+        return super()._get_default_metavar_for_optional(action)
 
 
 def _default_text(value: object) -> str:

@@ -77,7 +77,8 @@ def test_counts_kinds_frames_ids(tmp_path, check):
     assert row(test, 'frames') == '5 in all; 5 frames a clip'
     assert row(test, 'fps') == '10 (1)'
     fitting = f'dataset_params.frame_shape: [{SIZE}, {SIZE}, 3]'
-    assert lines[-1] == f'ready for training with {fitting}, or with resize: crop or pad'
+    ready = 'ready for training by train.py --data, or by a config with'
+    assert lines[-1] == f'{ready} {fitting}, or with resize: crop or pad'
 
 
 def test_ids_and_single_frames(tmp_path, check):
@@ -122,7 +123,7 @@ def test_sizes_that_stop_training(tmp_path, check):
     lines = check(tmp_path, augmentation_params=crop)
     assert any('1 clips are smaller than 64x64' in line for line in lines)
     several = 'with dataset_params.resize: crop or pad, for frames are of several sizes'
-    assert check(tmp_path)[-1] == f'ready for training {several}'
+    assert check(tmp_path)[-1] == f'ready for training by train.py --data, or by a config {several}'
 
 
 def test_the_verdict_is_that_of_train(tmp_path, check):
