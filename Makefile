@@ -13,8 +13,9 @@
 #              PYTHONS='python3.10 ...'
 # make licences     lists the licences of all packages in doc/licences.md
 # make clean   removes .venv and caches
+# make help    shows these lines
 #
-# All but clean run setup first, which takes no time once it is done.
+# All but clean and help run setup first, which takes no time once it is done.
 # PYTHON=python3.12 chooses another interpreter than python3 (3.10 to 3.13), and
 # REQUIREMENTS=requirements-cpu.txt the CPU where there is an NVIDIA driver. For the CPU on Linux,
 # x86_64, packages must have the checksums of requirements-cpu.lock; LOCK= does without.
@@ -55,7 +56,7 @@ NOTEBOOK := requirements-notebook.txt
 WEB_INSTALLED := $(VENV)/web-installed
 ARGS :=
 
-.PHONY: setup demo web web-setup demo-train test test-all test-quick coverage mutation lint lock \
+.PHONY: setup help demo web web-setup demo-train test test-all test-quick coverage mutation lint lock \
     licences clean
 
 # The file $(INSTALLED) is written last and holds a checksum of all that an install depends on, so
@@ -73,6 +74,9 @@ setup:
 	        $(TO_INSTALL) \
 	    && echo "$$wanted" > $(INSTALLED) \
 	    || { echo 'error: the install failed, see above$(NO_LOCK_HINT)$(NO_GPU_HINT)' >&2; exit 1; }
+
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
 
 demo: setup
 	@$(RUN) demo.py --side_by_side

@@ -24,17 +24,21 @@ from modules.runtime.shortage import ANIMATION_MEND, shortage_explained
 
 def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
-    parser.add_argument('--config', type=Path, required=True)
+    parser.add_argument(
+        '--config', type=Path, required=True, metavar='FILE.yaml', help='config of the test set'
+    )
     parser.add_argument(
         '--checkpoint',
-        help='weights: a known name (vox, vox-512), .pth.tar, .pdparams, .safetensors, the folder '
-        "of a run (its newest ones) or of .npz files; the config's ckpt_model if left out",
+        metavar='WEIGHTS',
+        help='a known name (vox, vox-512), a file (.pth.tar, .pdparams, .safetensors), the folder '
+        'of a run (its newest checkpoint) or of .npz files; if left out, ckpt_model of the config',
     )
     parser.add_argument(
         '--save_dir',
         type=Path,
-        help='folder of the results; where finished pairs are left as they are. If left out, '
-        'animation/ beside the file given as --checkpoint (in the folder of a run), else '
+        metavar='FOLDER',
+        help='folder of the results, in which finished pairs are not made again; if left out, '
+        'animation/ in the folder of the run or beside the file of --checkpoint, else '
         'log/CONFIG/animation',
     )
     parser.add_argument(
@@ -43,22 +47,22 @@ def parse_arguments() -> argparse.Namespace:
         choices=OUTPUTS,
         default=OUTPUTS,
         help='result: the animation as a video; png: its frames side by side, lossless; grid: a '
-        'video of what the networks do; all if left out',
+        'video of what the networks do; if left out, all three',
     )
     parser.add_argument(
         '--seed',
         type=int,
         default=0,
-        help='of the random pairs, where the config has no pairs_list; 0, as officially, if left '
-        'out',
+        help='seed of the random pairs, if the config has no pairs_list (default: 0, the official '
+        'pairs)',
     )
     parser.add_argument(
         '--processes',
         type=at_least(1),
         default=1,
         metavar='N',
-        help='that animate side by side, a pair at a time each; they share the cores, or take '
-        'turns at the GPUs; 1 if left out',
+        help='processes side by side, each with a pair at a time; they share the cores, or take '
+        'turns at the GPUs (default: 1)',
     )
     parser.add_argument('--cpu', action='store_true', help='use the CPU even if there is a GPU')
     add_engine_options(parser)

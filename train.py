@@ -29,37 +29,46 @@ NEEDED = ('dataset_params', 'train_params')
 def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument('--config', type=Path)
+    what.add_argument('--config', type=Path, metavar='FILE.yaml', help='config of the training')
     what.add_argument(
         '--data',
         type=Path,
         metavar='FOLDER',
-        help='of the clips: a config is made that fits them and this machine, and kept as '
+        help='folder of the clips; a config is made that fits them and this machine, and kept as '
         "config.yaml in the run's folder",
     )
     parser.add_argument(
-        '--steps', type=at_least(1), help='with --data: train so many steps, or a few more'
+        '--steps',
+        type=at_least(1),
+        metavar='N',
+        help='with --data: train for N steps, or a few more, so that epochs are whole',
     )
     parser.add_argument(
         '--save_dir',
         type=Path,
-        help='folder of the run; log/NAME_TIME if left out, by that of the config or the data',
+        metavar='FOLDER',
+        help='folder of the run; if left out, log/NAME_TIME, with the name of the config or data',
     )
     parser.add_argument(
         '--checkpoint',
-        help='weights to start from: as for demo.py, such as the folder of a run (its newest '
-        "ones); the config's ckpt_model if left out, else random ones",
+        metavar='WEIGHTS',
+        help='weights to start from: a known name, a file, or the folder of a run (its newest '
+        'checkpoint), as for demo.py; '
+        'if left out, ckpt_model of the config, else random ones',
     )
     parser.add_argument(
         '--resume',
         nargs='?',
         type=Path,
         const=True,
-        help='go on with a run: its folder or one of its checkpoints; --save_dir if left out',
+        metavar='RUN',
+        help='go on with a run: its folder, or one of its checkpoints; if left out, --save_dir',
     )
     parser.add_argument('--preload', action='store_true', help='hold all frames in memory')
     parser.add_argument(
-        '--seed', type=int, help='of weights, data order and noise; 0, or that of the resumed run'
+        '--seed',
+        type=int,
+        help='seed of weights, data order and noise (default: 0; a resumed run keeps its own)',
     )
     parser.add_argument('--cpu', action='store_true', help='use the CPU even if there is a GPU')
     parser.add_argument(

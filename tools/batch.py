@@ -47,19 +47,30 @@ from tools.batching.table import Row, read_table
 
 def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
-    parser.add_argument('table', type=Path, metavar='JOBS.csv', help='the table')
     parser.add_argument(
-        '--out', type=Path, required=True, metavar='FOLDER', help='of the results and the report'
+        'table',
+        type=Path,
+        metavar='JOBS.csv',
+        help='table of the animations: picture, clip, result and options of demo.py',
+    )
+    parser.add_argument(
+        '--out',
+        type=Path,
+        required=True,
+        metavar='FOLDER',
+        help='folder of the results and the report',
     )
     parser.add_argument(
         '--processes',
         type=_count,
         metavar='N',
-        help='that share the cores, each with a row at a time (default: one, or one a GPU)',
+        help='processes side by side, each with a row at a time; they share the cores (default: 1, '
+        'or one for each GPU)',
     )
     parser.add_argument(
         '--device',
         default='auto',
+        metavar='NAME',
         help='cpu, gpu (all of them), or some of them, such as gpu:0,1; auto (the default): the '
         'GPUs, if there are any',
     )

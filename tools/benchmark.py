@@ -78,26 +78,37 @@ def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
     add = parser.add_argument
     only = list_of(SECTIONS)
-    add('--only', type=only, default=SECTIONS, metavar='A,B', help=f'of {", ".join(SECTIONS)}')
-    add('--config', type=Path, default=ROOT / 'config' / 'vox-256.yaml')
-    add('--repeats', type=int, default=3, help='runs of everything')
+    add(
+        '--only',
+        type=only,
+        default=SECTIONS,
+        metavar='A,B',
+        help=f'what to measure, of {", ".join(SECTIONS)} (default: all)',
+    )
+    default = ROOT / 'config' / 'vox-256.yaml'
+    add('--config', type=Path, default=default, metavar='FILE.yaml', help='config of the networks')
+    add('--repeats', type=int, default=3, help='measure everything N times')
     add('--out', type=Path, help='also write all figures as JSON')
-    add('--torch_repo', type=Path, help='clone of the official repository')
-    add('--torch_python', help='interpreter with PyTorch; this one if left out')
+    add('--torch_repo', type=Path, metavar='FOLDER', help='clone of the official repository')
+    python = 'interpreter with PyTorch; if left out, this one'
+    add('--torch_python', metavar='PYTHON', help=python)
     group = parser.add_argument_group('loading')
     add = group.add_argument
-    add('--data', type=Path, help='data set to load; drawn there if it does not exist')
-    add('--clips', type=int, default=4, help='to draw')
-    add('--frames', type=int, default=300, help='of each clip')
-    add('--samples', type=int, default=600, help='of an epoch')
+    data = 'data set to load; drawn there if it does not exist'
+    add('--data', type=Path, metavar='FOLDER', help=data)
+    add('--clips', type=int, default=4, help='clips to draw')
+    add('--frames', type=int, default=300, help='frames of each clip')
+    add('--samples', type=int, default=600, help='samples of an epoch')
     group = parser.add_argument_group('training')
     add = group.add_argument
-    add('--batch_size', type=int, default=2)
-    add('--steps', type=int, default=3, help='of each run, after a first one')
+    add('--batch_size', type=int, default=2, help='samples of a step')
+    add('--steps', type=int, default=3, help='steps of each run, after a first one')
     group = parser.add_argument_group('scaling', 'each run has as many --steps as one of training')
     add = group.add_argument
-    add('--processes', type=at_least(1), nargs='+', default=[1, 2, 4], help='numbers of them')
-    add('--joint_batch', type=at_least(1), help="of all of them; the config's if left out")
+    processes, numbers = at_least(1), 'numbers of processes to try'
+    add('--processes', type=processes, nargs='+', default=[1, 2, 4], metavar='N', help=numbers)
+    batch = 'samples of a step, of all processes together; if left out, that of the config'
+    add('--joint_batch', type=at_least(1), metavar='N', help=batch)
     group = parser.add_argument_group('animation')
     add = group.add_argument
     add('--driving', type=int, default=10, help='driving frames')
@@ -108,17 +119,19 @@ def parse_arguments() -> argparse.Namespace:
         type=engines,
         default=list(ENGINES),
         metavar='A,B',
-        help=f'of {", ".join(ENGINES)}; all if left out',
+        help=f'what to measure, of {", ".join(ENGINES)} (default: all)',
     )
     add(
         '--peer',
         dest='peers',
         action='append',
         choices=FORMS,
-        help=f'also: {"; ".join(FORMS)}; repeat it for several; all that can be had if left out',
+        metavar='NAME',
+        help=f'measure this one beside: {"; ".join(FORMS)}; repeat the option for several; if left '
+        'out, all that are installed',
     )
     group = parser.add_argument_group('live')
-    group.add_argument('--seconds', type=int, default=10, help='of each run')
+    group.add_argument('--seconds', type=int, default=10, help='seconds of each run')
     options = parser.parse_args()
     options.peers = options.peers or list(FORMS)
     for name, least in LEAST.items():

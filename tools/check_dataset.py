@@ -42,7 +42,7 @@ from modules.data.frame_cache import GIGABYTE, is_cached
 from modules.data.loader import TrainingOrder
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.errors import UserError
-from modules.runtime.messages import printable
+from modules.runtime.messages import counted, printable
 from modules.runtime.process import available_cores
 
 # How much smaller the cache's lossless frames usually are; drawn pictures shrink more, noise less.
@@ -79,13 +79,15 @@ def describe(clips: Sequence[Clip]) -> Iterator[tuple[str, str]]:
     """Rows of the table: what, and how much of it."""
     lengths = [clip.frame_count for clip in clips]
     yield 'clips', _tally(Counter(clip.kind for clip in clips))
-    spread = f'{min(lengths)} to {max(lengths)} a clip, median {median(lengths):g}'
+    spread = f'{_range(lengths, "frame")} a clip'
+    if min(lengths) < max(lengths):
+        spread += f', median {median(lengths):g}'
     yield 'frames', f'{sum(lengths)} in all; {spread}'
     yield 'sizes', _tally(Counter(size_text(clip.stored_size or clip.size) for clip in clips))
     rates = Counter(f'{float(clip.fps):.4g}' for clip in clips if clip.kind == MOVIE)
     yield 'fps', _tally(rates) or 'unknown: pictures have none'
     groups = [len(group) for group in group_by_id([clip.name for clip in clips]).values()]
-    yield 'ids', f'{len(groups)}; {min(groups)} to {max(groups)} clips each'
+    yield 'ids', f'{len(groups)}, of {_range(groups, "clip")} each'
     everything = _bytes(clips)
     cached = _bytes([clip for clip in clips if is_cached(clip)]) / SHRINKING
     yield 'memory', f'{everything / GIGABYTE:.2g} GB with --preload'
@@ -96,7 +98,8 @@ def warnings_of(clips: Sequence[Clip], dataset: dict[str, Any] | None) -> Iterat
     """What to know about the training clips that does not stop training."""
     single = [clip.name for clip in clips if clip.frame_count == 1]
     if single:
-        yield f'{len(single)} clips of a single frame, which show no motion, such as {single[0]}'
+        clips_said = counted(len(single), 'clip')
+        yield f'{clips_said} of a single frame, without motion, such as {single[0]}'
     if dataset is None:
         return
     height, width = dataset['frame_shape'][:2]
@@ -107,6 +110,11 @@ def warnings_of(clips: Sequence[Clip], dataset: dict[str, Any] | None) -> Iterat
         yield f'{len(small)} clips are smaller than {width}x{height}: {done}, such as {small[0]}'
     if dataset['id_sampling'] and not any('#' in clip.name for clip in clips):
         yield "id_sampling is on, but no name holds a '#': each clip is an id of its own"
+
+
+def _range(numbers: Sequence[int], noun: str) -> str:
+    least, most = min(numbers), max(numbers)
+    return counted(most, noun) if least == most else f'{least} to {counted(most, noun)}'
 
 
 def _tally(counts: Counter) -> str:
@@ -127,7 +135,7 @@ def report(
     clips = [result.clip for result in results if result.clip]
     broken = [result.problem for result in results if not result.clip]
     damaged = [result.problem for result in results if result.clip and result.problem]
-    print(f'{title}: {len(part.clips)} clips in {part.folder}')
+    print(f'{title}: {counted(len(part.clips), "clip")} in {part.folder}')
     if clips:
         for what, how_much in describe(clips):
             print(f'  {what:8}{how_much}')
@@ -166,8 +174,10 @@ def print_problems(label: str, problems: Sequence[str | None]) -> None:
 
 def main() -> None:
     parser = ArgumentParser(description='Reports what training would meet in a dataset.')
-    parser.add_argument('dir', help='folder of the dataset, as dataset_params.root_dir')
-    parser.add_argument('--config', help='yaml file of the training')
+    parser.add_argument(
+        'dir', metavar='FOLDER', help='folder of the data set, as dataset_params.root_dir'
+    )
+    parser.add_argument('--config', metavar='FILE.yaml', help='config of the training')
     args = parser.parse_args()
     config = load_config(args.config, ['dataset_params']) if args.config else {}
     dataset = config.get('dataset_params')
@@ -191,7 +201,10 @@ def main() -> None:
     for warning in warnings_of(clips, dataset):
         print(f'warning: {printable(warning)}')
     check_samples(clips, config)
-    print('ready for training' if dataset else f'ready for training {where_sizes_fit(clips)}')
+    ready = 'ready for training'
+    if not dataset:
+        ready += f' by train.py --data, or by a config {where_sizes_fit(clips)}'
+    print(ready)
 
 
 if __name__ == '__main__':

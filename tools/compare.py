@@ -49,16 +49,22 @@ class Difference(NamedTuple):
 def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
     parser.add_argument(
-        '--torch_repo', type=Path, required=True, help='clone of the official repository'
+        '--torch_repo',
+        type=Path,
+        required=True,
+        metavar='FOLDER',
+        help='clone of the official repository',
     )
-    parser.add_argument('--torch_python', help='interpreter with PyTorch; this one if left out')
+    parser.add_argument(
+        '--torch_python', metavar='PYTHON', help='interpreter with PyTorch; if left out, this one'
+    )
     parser.add_argument(
         '--out',
         type=Path,
         nargs='+',
         default=[Path('compare.gif'), Path('compare.mp4')],
-        help='.mp4, .gif, or a name without extension: a folder of PNG frames; both videos, '
-        'compare.gif and compare.mp4, if left out',
+        metavar='FILE',
+        help='.mp4, .gif, or a name without extension, which becomes a folder of PNG frames',
     )
     add_animation_options(parser)
     options = parser.parse_args()

@@ -232,7 +232,7 @@ def report(results: Sequence[Result]) -> Iterator[str]:
 
 def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
-    parser.add_argument('--out', type=Path, help='the document; printed if left out')
+    parser.add_argument('--out', type=Path, help='document to write; if left out, it is printed')
     return parser.parse_args()
 
 

@@ -117,14 +117,18 @@ def describe_rest(checkpoint: Checkpoint, form: str) -> list[str]:
 def main() -> None:
     parser = ArgumentParser(description='Converts checkpoints between PyTorch and Paddle.')
     parser.add_argument(
-        'checkpoint', help='.pth.tar, folder with G.npz and KP.npz, .pdparams or .safetensors'
+        'checkpoint',
+        metavar='WEIGHTS',
+        help='.pth.tar, .pdparams, .safetensors, or a folder with G.npz and KP.npz',
     )
-    parser.add_argument('--out', required=True, type=Path, help='folder for the output')
+    parser.add_argument(
+        '--out', required=True, type=Path, metavar='FOLDER', help='folder of what is written'
+    )
     parser.add_argument(
         '--to',
         default='npz',
         choices=('npz', 'torch', 'paddle', 'safetensors'),
-        help='format of the output (default: npz)',
+        help='format to write; npz: G.npz, KP.npz and D.npz',
     )
     options = parser.parse_args()
 

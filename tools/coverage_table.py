@@ -44,8 +44,12 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
-    parser.add_argument('figures', type=Path, help='what `coverage json` has written')
-    parser.add_argument('--least', type=float, default=92, help='percent of branches (default: 92)')
+    parser.add_argument(
+        'figures', type=Path, metavar='FILE.json', help='what `coverage json` has written'
+    )
+    parser.add_argument(
+        '--least', type=float, default=92, metavar='N', help='percent of branches to be reached'
+    )
     return parser.parse_args()
 
 

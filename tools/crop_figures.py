@@ -54,12 +54,12 @@ SURROUNDINGS = 2.5  # sides of a face's box that are placed with it
 
 def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
-    parser.add_argument('--cases', type=int, default=200, help='of creatures')
+    parser.add_argument('--cases', type=int, default=200, help='placements of creatures')
     parser.add_argument(
         '--faces', nargs='+', type=Path, default=[], help='pictures or clips with faces'
     )
-    parser.add_argument('--placements', type=int, default=30, help='of faces')
-    parser.add_argument('--seed', type=int, default=0, help='another one gives other places')
+    parser.add_argument('--placements', type=int, default=30, help='placements of faces')
+    parser.add_argument('--seed', type=int, default=0, help='seed: another one gives other places')
     parser.add_argument('--out', type=Path, help='also write the figures as JSON')
     options = parser.parse_args()
     for name, least in (('cases', 0), ('placements', 1), ('seed', 0)):
@@ -67,6 +67,9 @@ def parse_arguments() -> argparse.Namespace:
             parser.error(f'--{name} {getattr(options, name)}: give a number of at least {least}')
     if options.cases == 0 and not options.faces:
         parser.error('--cases 0 without --faces: nothing to measure')
+    for path in options.faces:
+        if not path.exists():
+            parser.error(f'--faces {path}: no such file or directory; give pictures or clips')
     return options
 
 

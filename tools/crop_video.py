@@ -29,8 +29,10 @@ from modules.runtime.messages import note
 
 def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
-    parser.add_argument('clip', type=Path, help='mp4, mov, webm, ... or a folder of images')
-    parser.add_argument('--out', type=Path, required=True, metavar='FOLDER', help='of the clips')
+    parser.add_argument(
+        'clip', type=Path, metavar='CLIP', help='mp4, mov, webm, ... or a folder of images'
+    )
+    parser.add_argument('--out', type=Path, required=True, metavar='FOLDER', help='folder of clips')
     add_track_options(parser, 'face')
     options = parser.parse_args()
     check_track_options(parser, options)

@@ -56,9 +56,9 @@ TILE, GAP, SHOWN = 112, 4, 4  # pixels of a picture in a strip; how many frames 
 
 def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
-    parser.add_argument('what', choices=('inputs', 'strips'))
-    parser.add_argument('folder', type=Path, help='made if it is not there')
-    parser.add_argument('--only', nargs='+', metavar='NAME', help='these strips alone')
+    parser.add_argument('what', choices=('inputs', 'strips'), help='what to draw')
+    parser.add_argument('folder', type=Path, metavar='FOLDER', help='made if it is not there')
+    parser.add_argument('--only', nargs='+', metavar='NAME', help='draw only these strips')
     return parser.parse_args()
 
 
@@ -192,6 +192,8 @@ def draw_strips(out: Path, only: Sequence[str] | None) -> None:
 
 def main() -> None:
     options = parse_arguments()
+    if options.folder.exists() and not options.folder.is_dir():
+        raise UserError(f'{options.folder}: is no folder; choose another name')
     options.folder.mkdir(parents=True, exist_ok=True)
     if options.what == 'inputs':
         write_inputs(options.folder)

@@ -53,8 +53,10 @@ class Steps(NamedTuple):
 
 def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
-    parser.add_argument('--out', type=Path, required=True, help='folder, made if it is not there')
-    parser.add_argument('--frame', type=int, default=12, help='of the clip, counted from 0')
+    parser.add_argument(
+        '--out', type=Path, required=True, metavar='FOLDER', help='made if it is not there'
+    )
+    parser.add_argument('--frame', type=int, default=12, help='frame of the clip, counted from 0')
     return parser.parse_args()
 
 
@@ -275,6 +277,8 @@ def main() -> None:
         'painting.jpg': painting_figure(steps),
         'equivariance.jpg': equivariance_figure(models, steps, colours),
     }
+    if options.out.exists() and not options.out.is_dir():
+        raise UserError(f'{options.out}: is no folder; choose another name')
     options.out.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
         with atomic_output(options.out / name) as path:

@@ -51,28 +51,37 @@ from tools.evaluation.report import (
 
 def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
-    parser.add_argument('--config', type=Path, required=True)
+    parser.add_argument(
+        '--config', type=Path, required=True, metavar='FILE.yaml', help='config of the test set'
+    )
     parser.add_argument(
         '--checkpoint',
-        help='weights: as for demo.py, such as the folder of a run (its newest ones); the '
-        "config's ckpt_model if left out",
+        metavar='WEIGHTS',
+        help='a known name, a file, or the folder of a run (its newest '
+        'checkpoint), as for demo.py; if left out, '
+        'ckpt_model of the config',
     )
-    parser.add_argument('--out', type=Path, required=True, help='folder to create')
+    parser.add_argument(
+        '--out', type=Path, required=True, metavar='FOLDER', help='folder to create'
+    )
     parser.add_argument(
         '--metrics',
         nargs='+',
         choices=list(FIGURES),
-        help='what to measure; all that the other options allow if left out',
+        help='what to measure; if left out, all that the other options allow',
     )
     parser.add_argument(
-        '--num_videos', type=int, help="clips to reconstruct, instead of the config's number"
+        '--num_videos', type=int, help='reconstruct N clips, instead of the number in the config'
     )
     parser.add_argument(
         '--detector',
+        metavar='NAME',
         help='keypoints for akd and mkr: joints (drawn data), mediapipe-face, mediapipe-body or '
         'module:function',
     )
-    parser.add_argument('--embedder', help='identity for aed: colours or module:function')
+    parser.add_argument(
+        '--embedder', metavar='NAME', help='identity for aed: colours or module:function'
+    )
     parser.add_argument(
         '--lpips_weights',
         nargs=2,
@@ -85,8 +94,8 @@ def parse_arguments() -> argparse.Namespace:
         type=at_least(1),
         default=1,
         metavar='N',
-        help='that work side by side, a clip at a time each; they share the cores, or take turns '
-        'at the GPUs; 1 if left out',
+        help='processes side by side, each with a clip at a time; they share the cores, or take '
+        'turns at the GPUs (default: 1)',
     )
     parser.add_argument('--save_frames', action='store_true', help='keep the reconstructions')
     parser.add_argument('--cpu', action='store_true', help='use the CPU even if there is a GPU')

@@ -42,16 +42,33 @@ FRAMES = 3  # that are compared
 
 def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
-    parser.add_argument('--config', help='default: that of the checkpoint; without one, the demo')
-    parser.add_argument('--checkpoint', help='weights, as for demo.py')
-    parser.add_argument('--out', type=Path, required=True, help='a new folder, or an empty one')
-    parser.add_argument('--format', choices=(*FORMATS, 'all'), default='all')
+    parser.add_argument(
+        '--config',
+        metavar='FILE.yaml',
+        help='config of the checkpoint; if left out, as for demo.py',
+    )
+    parser.add_argument(
+        '--checkpoint',
+        metavar='WEIGHTS',
+        help='a known name, a file, or the folder of a run (its newest '
+        'checkpoint), as for demo.py; if left out, the '
+        'bundled networks',
+    )
+    parser.add_argument(
+        '--out', type=Path, required=True, metavar='FOLDER', help='a new folder, or an empty one'
+    )
+    parser.add_argument(
+        '--format',
+        choices=(*FORMATS, 'all'),
+        default='all',
+        help='paddle: for paddle.inference; onnx: for ONNX Runtime and others',
+    )
     parser.add_argument(
         '--batch',
         type=batch_size,
         default=1,
         metavar='N|dynamic',
-        help='frames of a run: a number, which is the fastest, or any number (default: 1)',
+        help='frames that a program takes at once: N, which is fastest, or any number (default: 1)',
     )
     return parser.parse_args()
 
@@ -61,7 +78,7 @@ def batch_size(text: str) -> int | None:
     if text == 'dynamic':
         return None
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text!r} is neither a number from 1 on nor "dynamic"')
+        raise argparse.ArgumentTypeError(f'{text}: give a whole number of at least 1, or dynamic')
     return int(text)
 
 

@@ -42,8 +42,8 @@ def parse_arguments() -> argparse.Namespace:
     options = parser.parse_args()
     if options.out is None and not options.list:
         parser.error('--out FILE is missing: where the report goes')
-    if options.out is not None and options.out.suffix == '.md':
-        parser.error(f'--out {options.out}: is for the figures; the page .md comes beside it')
+    if options.out is not None and options.out.suffix != '.json':
+        parser.error(f'--out {options.out}: give a name that ends in .json; a .md comes beside it')
     return options
 
 

@@ -49,7 +49,8 @@ class Package(NamedTuple):
 
 def main() -> None:
     parser = ArgumentParser(description='Locks the requirements of a CPU install.')
-    parser.add_argument('pythons', nargs='*', default=PYTHONS, metavar='PYTHON')
+    text = f'interpreters to lock for (default: {" ".join(PYTHONS)})'
+    parser.add_argument('pythons', nargs='*', default=PYTHONS, metavar='PYTHON', help=text)
     options = parser.parse_args()
     found = {}
     for python in options.pythons:

@@ -45,10 +45,17 @@ class Figures(NamedTuple):
 
 def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
-    parser.add_argument('--minutes', type=float, default=10, help='of the long clip (10)')
-    parser.add_argument('--short', type=float, default=1, help='minutes of the short one (1)')
     parser.add_argument(
-        'options', nargs='*', help='for demo.py, after `--`; --relative --find_best_frame otherwise'
+        '--minutes', type=float, default=10, metavar='N', help='minutes of the long clip'
+    )
+    parser.add_argument(
+        '--short', type=float, default=1, metavar='N', help='minutes of the short one'
+    )
+    parser.add_argument(
+        'options',
+        nargs='*',
+        metavar='OPTION',
+        help='options of demo.py, after `--`; if left out, --relative --find_best_frame',
     )
     return parser.parse_args()
 

@@ -67,42 +67,51 @@ class Clip(NamedTuple):
 
 def parse_args() -> Namespace:
     parser = ArgumentParser(description='Draws a dataset of animated creatures.')
-    parser.add_argument('out', help='folder to create')
-    parser.add_argument('--train', type=int, default=2000, help='clips in OUT/train')
-    parser.add_argument('--test', type=int, default=40, help='clips in OUT/test')
+    parser.add_argument('out', metavar='FOLDER', help='folder to create')
+    parser.add_argument('--train', type=int, default=2000, help='clips in FOLDER/train')
+    parser.add_argument('--test', type=int, default=40, help='clips in FOLDER/test')
     parser.add_argument(
         '--cases',
         type=int,
         default=0,
-        help='folders in OUT/cases: source.png, driving.mp4 of another creature in the same '
+        help='folders in FOLDER/cases: source.png, driving.mp4 of another creature in the same '
         'motion, and truth.mp4, what an animation of the one by the other should show',
     )
     parser.add_argument(
         '--phone',
         type=int,
         default=0,
-        help='clips in OUT/phone, as phones take them: upright, turned by a tag, at uneven times, '
-        'of two creatures or several shots; one comes twice, one is still. --size is their shorter '
-        'side, --frames the length of a shot',
+        help='clips in FOLDER/phone, as phones take them: upright, turned by a tag, at uneven '
+        'times, of two creatures or several shots; one comes twice, one is still. --size is their '
+        'shorter side, --frames the length of a shot',
     )
     parser.add_argument('--size', type=int, default=128, help='height and width in pixels')
     parser.add_argument('--frames', type=int, default=32, help='frames in a clip')
-    parser.add_argument('--fps', type=float, default=25, help='frames per second')
+    parser.add_argument('--fps', type=float, default=25, metavar='F', help='frames per second')
     parser.add_argument(
         '--format',
         choices=list(SUFFIXES),
         default='mp4',
-        help='frames: a folder of PNG per clip; stacked: a PNG with the frames side by side',
+        help='mp4, gif: a file per clip; frames: a folder of PNG per clip; stacked: a PNG with '
+        'the frames side by side',
     )
     parser.add_argument(
-        '--clips_per_creature', type=int, default=4, help='each in another kind of motion'
+        '--clips_per_creature',
+        type=int,
+        default=4,
+        help='clips of each creature, each in another kind of motion',
     )
     parser.add_argument(
-        '--legs', choices=['4', '2', 'any'], default='any', help='any: one creature in ten has two'
+        '--legs',
+        choices=['4', '2', 'any'],
+        default='any',
+        help='legs of the creatures; any: one in ten has two',
     )
     parser.add_argument('--mirror', action='store_true', help='half of the creatures face left')
-    parser.add_argument('--seed', type=int, default=0, help='another one gives other clips')
-    parser.add_argument('--workers', type=int, default=os.cpu_count(), help='processes')
+    parser.add_argument('--seed', type=int, default=0, help='seed: another one gives other clips')
+    parser.add_argument(
+        '--workers', type=int, default=os.cpu_count(), help='processes side by side'
+    )
     return parser.parse_args()
 
 

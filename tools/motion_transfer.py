@@ -69,25 +69,40 @@ class Errors(NamedTuple):
 
 def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
-    parser.add_argument('--config', type=Path, default=ROOT / 'config' / 'demo-128.yaml')
+    parser.add_argument(
+        '--config',
+        type=Path,
+        default=ROOT / 'config' / 'demo-128.yaml',
+        metavar='FILE.yaml',
+        help='config of the networks',
+    )
     parser.add_argument(
         '--checkpoint',
-        help='weights: as for demo.py, such as the folder of a run (its newest ones); the '
-        "config's ckpt_model if left out",
+        metavar='WEIGHTS',
+        help='a known name, a file, or the folder of a run (its newest '
+        'checkpoint), as for demo.py; if left out, '
+        'ckpt_model of the config',
     )
     parser.add_argument('--cases', type=int, default=20, help='creatures to animate')
-    parser.add_argument('--frames', type=int, default=32, help='of each clip')
-    parser.add_argument('--seed', type=int, default=0, help='another one gives other cases')
+    parser.add_argument('--frames', type=int, default=32, help='frames of each clip')
+    parser.add_argument('--seed', type=int, default=0, help='seed: another one gives other cases')
     parser.add_argument('--out', type=Path, help='also write the figures of every case as JSON')
     parser.add_argument(
         '--videos',
         type=Path,
-        help='folder to create: a video of each case and task: source | driving | result | truth',
+        metavar='FOLDER',
+        help='folder to create, with a video of each case and task: source | driving | result | '
+        'truth',
     )
     parser.add_argument(
-        '--torch_repo', type=Path, help='clone of the official repository, to measure it beside'
+        '--torch_repo',
+        type=Path,
+        metavar='FOLDER',
+        help='clone of the official repository, to measure it beside',
     )
-    parser.add_argument('--torch_python', help='interpreter with PyTorch; this one if left out')
+    parser.add_argument(
+        '--torch_python', metavar='PYTHON', help='interpreter with PyTorch; if left out, this one'
+    )
     parser.add_argument('--cpu', action='store_true', help='use the CPU even if there is a GPU')
     options = parser.parse_args()
     if options.torch_python and not options.torch_repo:

@@ -68,11 +68,11 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
-    parser.add_argument('--sample', type=int, metavar='N', help='so many mutants (default: all)')
-    parser.add_argument('--seed', type=int, default=1, help='of the sample (default: 1)')
-    parser.add_argument('--processes', type=int, default=1, help='at a time (default: 1)')
-    parser.add_argument('--least', type=float, default=85, help='percent killed (default: 85)')
-    parser.add_argument('--out', type=Path, default=Path('mutation.md'), help='the table')
+    parser.add_argument('--sample', type=int, metavar='N', help='try N mutants (default: all)')
+    parser.add_argument('--seed', type=int, default=1, help='seed of the sample')
+    parser.add_argument('--processes', type=int, default=1, help='processes side by side')
+    parser.add_argument('--least', type=float, default=85, metavar='N', help='percent to be killed')
+    parser.add_argument('--out', type=Path, default=Path('mutation.md'), help='table to write')
     return parser.parse_args()
 
 

@@ -195,28 +195,46 @@ def check(files: list[Path], engine: str = 'eager') -> bool:
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
-    commands = parser.add_subparsers(dest='command', required=True, metavar='check|dump')
+    commands = parser.add_subparsers(
+        dest='command', required=True, metavar='check|dump', help='what to do'
+    )
     check_parser = commands.add_parser('check', help='compare with recorded files')
-    check_parser.add_argument('files', nargs='+', type=Path, metavar='FILE.npz')
+    check_parser.add_argument(
+        'files',
+        nargs='+',
+        type=Path,
+        metavar='FILE.npz',
+        help='recorded files',
+    )
     check_parser.add_argument(
         '--engine',
         choices=[name for name in ENGINES if name != 'auto'],
         default='eager',
-        help='of the full and demo sets; the others, in float64, are always computed eagerly',
+        help='engine of the full and demo sets; the others, in float64, are computed eagerly',
     )
     dump_parser = commands.add_parser('dump', help='record a file with the official code')
     dump_parser.add_argument(
-        '--torch_repo', required=True, type=Path, help='clone of the official code'
+        '--torch_repo',
+        required=True,
+        type=Path,
+        metavar='FOLDER',
+        help='clone of the official code',
     )
     dump_parser.add_argument(
-        '--torch_python', help='interpreter with PyTorch; this one if left out'
+        '--torch_python', metavar='PYTHON', help='interpreter with PyTorch; if left out, this one'
     )
-    dump_parser.add_argument('--config', required=True, type=Path)
     dump_parser.add_argument(
-        '--checkpoint', type=Path, help='official .pth.tar; seeded weights if left out'
+        '--config', required=True, type=Path, metavar='FILE.yaml', help='config of the networks'
     )
-    dump_parser.add_argument('--out', required=True, type=Path)
-    dump_parser.add_argument('--seed', type=int, default=0, help='of weights, frames and noise')
+    dump_parser.add_argument(
+        '--checkpoint', type=Path, help='official .pth.tar; if left out, seeded weights'
+    )
+    dump_parser.add_argument(
+        '--out', required=True, type=Path, metavar='FILE.npz', help='file to write'
+    )
+    dump_parser.add_argument(
+        '--seed', type=int, default=0, help='seed of weights, frames and noise'
+    )
     options = parser.parse_args()
     if options.command == 'dump':
         from tools.official.parity import dump

@@ -27,7 +27,7 @@ from modules.animation.track_options import add_track_options, check_track_optio
 from modules.animation.tracks import Rules
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.locks import folder_of_one_run
-from modules.runtime.messages import note, warn
+from modules.runtime.messages import counted, note, warn
 from modules.runtime.process import available_cores
 from tools.dataset_preparing.choosing import AUTO, CROPS, FACE
 from tools.dataset_preparing.outcome import Prepared, Settings
@@ -45,16 +45,19 @@ def parse_arguments() -> argparse.Namespace:
         'clips',
         nargs='+',
         type=Path,
+        metavar='CLIP',
         help='videos, or folders of them; a folder within such a folder holds the clips of a '
         'person (or of whatever is animated)',
     )
-    parser.add_argument('--out', type=Path, required=True, metavar='FOLDER', help='the data set')
+    parser.add_argument(
+        '--out', type=Path, required=True, metavar='FOLDER', help='folder of the data set'
+    )
     parser.add_argument(
         '--crop',
         choices=CROPS,
         default=AUTO,
-        help='faces, what moves, or nothing: the middle square of each shot; auto: faces where '
-        'half of the clips have one, else what moves',
+        help='face: each face; object: what moves; none: the middle square of each shot; auto: '
+        'faces if half of the clips have one, else what moves',
     )
     parser.add_argument(
         '--fps',
@@ -75,9 +78,11 @@ def parse_arguments() -> argparse.Namespace:
         type=share(0.9),
         default=0.2,
         metavar='SHARE',
-        help='of persons or clips that are for testing; 0 for none (default: 0.2)',
+        help='share of the persons or clips that is kept for testing; 0: none',
     )
-    parser.add_argument('--seed', type=int, default=0, help='another one gives another split')
+    parser.add_argument(
+        '--seed', type=int, default=0, help='seed of the split: another one gives another split'
+    )
     parser.add_argument(
         '--workers', type=at_least(1), metavar='N', help='processes (default: one for each core)'
     )
@@ -118,7 +123,7 @@ def tell(prepared: Prepared, options: argparse.Namespace, sheets: list[Path]) ->
     for name in (TRAIN, TEST):
         mine = [part for part in prepared.parts if part.part == name]
         ids = len({part.source.person for part in mine})
-        print(f'{name}: {len(mine)} clips of {ids} ids')
+        print(f'{name}: {counted(len(mine), "clip")} of {counted(ids, "person")}')
     counts = Counter(each.what for each in prepared.left_out for _ in range(max(1, each.tracks)))
     if counts:
         told = ', '.join(f'{count} {what}' for what, count in sorted(counts.items()))

@@ -89,9 +89,9 @@ def parse_arguments() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument(
         '--paddles', nargs='+', default=PADDLES, metavar='VERSION',
-        help='of each the newest patch is taken (default: 3.1 3.2 3.3)',
+        help='versions, of each of which the newest patch is taken (default: 3.1 3.2 3.3)',
     )  # fmt: skip
-    parser.add_argument('--out', type=Path, default=Path('versions.md'), help='the table')
+    parser.add_argument('--out', type=Path, default=Path('versions.md'), help='table to write')
     options = parser.parse_args()
     if options.out.suffix == '.json':
         raise UserError(f'{options.out}: is where the figures go; end the name of the table in .md')

@@ -20,6 +20,10 @@ from modules.runtime.packages import require_packages
 
 require_packages()
 
+from modules.animation.inputs import choose_weights
+from modules.checkpoints.download import KNOWN_WEIGHTS
+from modules.checkpoints.places import find_weights
+from modules.config import load_config
 from modules.inference.options import add_engine_options
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.errors import UserError
@@ -31,45 +35,54 @@ def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
     serving = parser.add_argument_group('serving')
     serving.add_argument(
-        '--host', default='127.0.0.1', help='address to listen on; 0.0.0.0: anybody in your network'
+        '--host',
+        default='127.0.0.1',
+        metavar='ADDRESS',
+        help='address to listen on; 0.0.0.0 lets everybody in your network use the page',
     )
-    serving.add_argument('--port', type=_port, default=7860, help='0: any that is free')
+    serving.add_argument(
+        '--port', type=_port, default=7860, metavar='N', help='port to listen on; 0: any free one'
+    )
     serving.add_argument(
         '--share',
         action='store_true',
         help="a public address for a week, through Gradio's servers, which see all that is sent",
     )
     models = parser.add_argument_group('models')
-    models.add_argument('--checkpoint', help='your weights, as for demo.py; chosen at first')
-    models.add_argument('--config', help='their config')
+    models.add_argument(
+        '--checkpoint',
+        metavar='WEIGHTS',
+        help='your weights, as for demo.py; the page offers them first',
+    )
+    models.add_argument('--config', metavar='FILE.yaml', help='config of --checkpoint')
     add_engine_options(models)  # type: ignore[arg-type]  # as in modules/animation/options.py
     models.add_argument('--cpu', action='store_true', help='use the CPU even if there is a GPU')
     limits = parser.add_argument_group('limits')
     for name, default, what in (
-        ('mb', 100, 'of a file, in megabytes'),
-        ('seconds', 120, 'of a clip'),
-        ('pixels', 40, 'of a picture, of frames and of the result, in millions'),
+        ('mb', 100, 'largest file, in megabytes'),
+        ('seconds', 120, 'longest clip, in seconds'),
+        ('pixels', 40, 'largest picture, frame and result, in millions of pixels'),
     ):
         limits.add_argument(
             f'--max_{name}',
             type=_above_zero,
             default=default,
             metavar='N',
-            help=f'the most, {what} (default: {default})',
+            help=what,
         )
     limits.add_argument(
         '--max_waiting',
         type=int,
         default=20,
         metavar='N',
-        help='the most jobs in line (default: 20)',
+        help='most jobs in line',
     )
     limits.add_argument(
         '--keep_minutes',
         type=_above_zero,
         default=60,
         metavar='N',
-        help='files go after so long, or when the page is left (default: 60)',
+        help='files are removed after N minutes, or when the page is left',
     )
     return parser.parse_args()
 
@@ -90,8 +103,21 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def check_weights(options: argparse.Namespace) -> None:
+    """Nothing is downloaded or loaded before it is used.
+
+    Raises:
+        UserError: there is no such checkpoint, name or config.
+    """
+    given = options.checkpoint
+    if given is not None and given not in KNOWN_WEIGHTS:
+        find_weights(given)
+    load_config(choose_weights(options.config, given)[0])
+
+
 def main() -> None:
     options = parse_arguments()
+    check_weights(options)
     # Nothing is told to anybody, and nothing looked for elsewhere; read on import.
     os.environ.update(GRADIO_ANALYTICS_ENABLED='False', HF_HUB_OFFLINE='1', DO_NOT_TRACK='1')
     for name in ('gradio', 'websockets'):

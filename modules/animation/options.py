@@ -24,24 +24,29 @@ def add_input_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--config',
         type=Path,
-        help='of the checkpoint; if left out, that of a known name or of a run, else the bundled '
-        'one',
+        metavar='FILE.yaml',
+        help='config of the checkpoint; if left out, that of the known name or of the run, else '
+        'the bundled one',
     )
     group.add_argument(
         '--checkpoint',
-        help='weights: a known name (vox, vox-512), .pth.tar, .pdparams, .safetensors, the folder '
-        "of a run (its newest ones) or of .npz files; the config's ckpt_model if left out",
+        metavar='WEIGHTS',
+        help='a known name (vox, vox-512), a file (.pth.tar, .pdparams, .safetensors), the folder '
+        'of a run (its newest checkpoint) or of .npz files; if left out, ckpt_model of the config',
     )
     group.add_argument(
         '--source_image',
         type=Path,
         default=BUNDLED / 'source.png',
-        help='the picture, or a clip: its frame i then goes with driving frame i',
+        metavar='PICTURE',
+        help='the picture; or a clip, whose frame i then goes with driving frame i',
     )
     group.add_argument(
         '--driving_video',
         type=Path,
-        help='mp4, gif, mov, webm, ... or a folder of images; a picture is a clip of one frame',
+        metavar='CLIP',
+        help='mp4, gif, mov, webm, ... or a folder of images; a picture is a clip of one frame; if '
+        'left out, the bundled clip, or none with --motion',
     )
 
 
@@ -52,9 +57,9 @@ def add_crop_options(parser: argparse.ArgumentParser) -> None:
         '--crop',
         choices=CROPS,
         default='auto',
-        help='what of picture and clip goes into the model: the face, the object that its own '
-        'keypoints find, or, with none, all; auto (the default): all of what is cropped already, '
-        'else the face, else the object',
+        help='what part of picture and clip goes into the model. face: the largest face; object: '
+        'what the keypoints of the model find; none: all of it; auto (the default): all of what is '
+        'cropped already, else the face, else the object',
     )
     for name, of in (('source', 'picture'), ('driving', 'clip')):
         group.add_argument(
@@ -76,7 +81,7 @@ def _add_frames_option(group: Options) -> None:
         '--frames',
         type=int,
         metavar='N',
-        help='animate the first N frames of the driving video alone, for a try',
+        help='animate only the first N frames of the driving video, to try something out',
     )
 
 
@@ -87,34 +92,40 @@ def add_time_options(parser: argparse.ArgumentParser) -> None:
         '--start',
         type=values.moment,
         metavar='T',
-        help='where the driving video begins: 2.5, a second, or 60f, a frame',
+        help='where to begin in the driving video, in seconds (2.5) or as a frame (60f)',
     )
     group.add_argument(
         '--end',
         type=values.moment,
         metavar='T',
-        help='where it ends; that moment itself is left out',
+        help='where to end; the frame at that moment is not shown any more',
     )
     _add_frames_option(group)
     group.add_argument(
         '--fps',
         type=values.rate,
         metavar='F',
-        help="the result's frames per second, if not the driving video's; it lasts as long, frames "
-        'are left out or repeated',
+        help="frames per second of the result, if not the driving video's; the duration stays, "
+        'frames are dropped or repeated',
     )
     group.add_argument(
         '--speed',
         type=values.speed,
         default=values.speed('1'),
         metavar='FACTOR',
-        help='2 is twice as fast; the sound keeps its pitch',
+        help='play FACTOR times as fast; the sound keeps its pitch',
     )
     group.add_argument(
-        '--loop', action='store_true', help='there and back: the frames follow again, backwards'
+        '--loop',
+        action='store_true',
+        help='play there and back: all frames, then the same backwards',
     )
     sound = group.add_mutually_exclusive_group()
-    sound.add_argument('--audio', action='store_true', help='say so where the result has no sound')
+    sound.add_argument(
+        '--audio',
+        action='store_true',
+        help='keep the sound, as is done anyway, and say so if there is none',
+    )
     sound.add_argument(
         '--no_audio', action='store_true', help="leave out the driving video's sound"
     )
@@ -124,8 +135,8 @@ def _add_normalization_options(group: Options) -> None:
     group.add_argument(
         '--relative',
         action='store_true',
-        help="carry over the movement, not the pose; the first driving frame's pose should be "
-        "the picture's",
+        help='carry over the movement since the first driving frame, not the pose; that frame '
+        'should show the pose of the picture',
     )
     group.add_argument(
         '--adapt_scale',
@@ -143,39 +154,40 @@ def add_motion_options(parser: argparse.ArgumentParser) -> None:
         type=values.motion_scale,
         default=1.0,
         metavar='FACTOR',
-        help='with --relative: the movement is FACTOR times the driving one; 0: none',
+        help='with --relative: move FACTOR times as far as the driving object; 0: not at all',
     )
     best = group.add_mutually_exclusive_group()
     best.add_argument(
         '--best_frame',
         type=int,
         metavar='N',
-        help='with --relative: movement is measured from driving frame N, which counts from 0 in '
-        'the file, instead of the first that is animated',
+        help='with --relative: measure the movement from driving frame N (counted from 0 in the '
+        'file), not from the first one that is animated',
     )
     best.add_argument(
         '--find_best_frame',
         action='store_true',
-        help="likewise, from the frame whose keypoints are most like the picture's",
+        help='with --relative: measure it from the frame whose keypoints are most like those of '
+        'the picture',
     )
     group.add_argument(
         '--smooth',
         action='store_true',
-        help='smooth the motion over time where it is slow (one-euro filter); says by how much',
+        help='smooth the motion over time (one-euro filter), and say by how much',
     )
     files = group.add_mutually_exclusive_group()
     files.add_argument(
         '--save_motion',
         type=Path,
         metavar='FILE',
-        help='keep the motion, keypoints without pixels, for --motion',
+        help='save the motion (keypoints, no pixels) to this file, for --motion',
     )
     files.add_argument(
         '--motion',
         type=Path,
         metavar='FILE',
-        help='take the motion from this file; --driving_video then gives its sound, and its frames '
-        'to --side_by_side, if it is given',
+        help='take the motion from this file; a --driving_video then only gives the sound, and the '
+        'frames for --side_by_side',
     )
 
 
@@ -186,8 +198,9 @@ def add_result_options(parser: argparse.ArgumentParser) -> None:
         '--result_video',
         type=Path,
         default=Path('result.mp4'),
-        help='.mp4, .gif, .png or .jpg of a single frame, or a name without extension: a folder of '
-        'PNG frames',
+        metavar='FILE',
+        help='.mp4 or .gif; .png or .jpg for a single frame; a name without extension becomes a '
+        'folder of PNG frames',
     )
     group.add_argument(
         '--side_by_side', action='store_true', help='show picture | driving video | result'
@@ -196,21 +209,21 @@ def add_result_options(parser: argparse.ArgumentParser) -> None:
     pasting.add_argument(
         '--paste_back',
         action='store_true',
-        help='put what was animated back into the whole picture; this is done anyway where the '
-        'picture was cropped',
+        help='put what was animated back into the whole picture, as is done anyway if the picture '
+        'was cropped',
     )
     pasting.add_argument(
         '--no_paste_back',
         action='store_true',
-        help='give what the networks paint alone, in their size',
+        help='write only the square that the networks paint, in their size',
     )
     group.add_argument(
         '--faces',
         type=values.faces,
         default=1,
         metavar='all|N',
-        help='animate all faces of the picture, or its N largest, each by the same driving video '
-        '(default: 1; another one alone: --source_crop)',
+        help='animate all faces of the picture, or its N largest, with the same driving video '
+        '(default: 1; to choose one that is not the largest: --source_crop)',
     )
     scaling = group.add_mutually_exclusive_group()
     scaling.add_argument(
@@ -220,8 +233,8 @@ def add_result_options(parser: argparse.ArgumentParser) -> None:
         '--upscale',
         type=values.upscaling,
         metavar='FACTOR',
-        help='the result FACTOR times as wide and high, by Lanczos interpolation alone: no detail '
-        'is added',
+        help='make the result FACTOR times as wide and high (Lanczos interpolation, which adds no '
+        'detail)',
     )
 
 

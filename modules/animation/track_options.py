@@ -17,31 +17,38 @@ def add_track_options(parser: ArgumentParser, thing: str, fewest: int = 1) -> No
         fewest: frames of a clip that is of any use.
     """
     parser.add_argument(
-        '--size', type=at_least(16), default=256, metavar='N', help='width and height of the clips'
+        '--size',
+        type=at_least(16),
+        default=256,
+        metavar='N',
+        help='width and height of the clips in pixels',
     )
     parser.add_argument(
-        '--format', choices=FORMATS, default=FORMATS[0], help='png: a folder of pictures for each'
+        '--format',
+        choices=FORMATS,
+        default=FORMATS[0],
+        help='mp4: a video for each clip; png: a folder of pictures',
     )
     parser.add_argument(
         '--min_frames',
         type=at_least(fewest),
         default=RULES.min_frames,
         metavar='N',
-        help=f'shorter ones are left out (default: {RULES.min_frames})',
+        help=f'leave out clips of fewer frames (default: {RULES.min_frames})',
     )
     parser.add_argument(
         '--max_frames',
         type=at_least(fewest),
         default=RULES.max_frames,
         metavar='N',
-        help=f'longer ones are cut (default: {RULES.max_frames})',
+        help=f'cut clips of more frames (default: {RULES.max_frames})',
     )
     parser.add_argument(
         '--min_size',
         type=at_least(1),
         metavar='PIXELS',
-        help='squares smaller than that in the video are left out (default: --size, so that none '
-        'is enlarged)',
+        help='leave out squares that are smaller in the video (default: --size, so that none is '
+        'enlarged)',
     )
     parser.add_argument(
         '--increase',
@@ -56,7 +63,7 @@ def add_track_options(parser: ArgumentParser, thing: str, fewest: int = 1) -> No
         type=at_least(1),
         default=RULES.every,
         metavar='N',
-        help=f'look for faces in each Nth frame and at shots (default: {RULES.every})',
+        help=f'look for faces in every Nth frame and where shots change (default: {RULES.every})',
     )
 
 

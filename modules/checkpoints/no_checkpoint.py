@@ -41,7 +41,8 @@ def describe(head: bytes) -> str:
         return f'is a tar archive around {shorten(inside)}; unpack it and give what is inside'
     if text and all(32 <= byte < 127 or byte in b'\t\r\n' for byte in text):
         start = shorten(' '.join(text[:60].decode().split()))
-        return f'is no checkpoint but a text ({start}); get the file again'
+        mend = 'get the file again; a config goes with --config'
+        return f'is no checkpoint but a text ({start}); {mend}'
     return 'is no checkpoint: not a .pth.tar, .npz, .pdparams or .safetensors file'
 
 

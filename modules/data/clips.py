@@ -142,7 +142,8 @@ def list_clips(folder: PathLike) -> Part:
         names = sorted(name for name in os.listdir(folder) if not name.startswith('.'))
     except OSError as error:
         raise UserError(
-            f'{folder}: {reason_of(error)}; dataset_params.root_dir must be the folder of the clips'
+            f'{folder}: {reason_of(error)}; give the folder of the clips (in a config: '
+            'dataset_params.root_dir)'
         ) from error
     part = Part(folder, [], [])
     for name in names:

@@ -31,7 +31,7 @@ from modules.data.clips import EXACT, FOLDER, Clip, CrashError, Size, clip_kind,
 from modules.runtime.errors import UserError, reason_of
 from modules.runtime.files import PathLike, atomic_output
 from modules.runtime.locks import taking_turns
-from modules.runtime.messages import note
+from modules.runtime.messages import counted, note
 from modules.runtime.user_cache import user_cache
 
 GIGABYTE = 10**9
@@ -263,7 +263,8 @@ class _Filling:
         left_out = 0
         if not self._todo:
             return Filled([], [], 0, '', [])
-        note(f'{len(self._todo)} clips are decoded into {self._cache.folder}, once')
+        clips = counted(len(self._todo), 'clip')
+        note(f'decoding {clips} into {self._cache.folder}, once')
         pool = ThreadPoolExecutor(threads)
         try:
             futures: dict[Future[None], Clip] = {

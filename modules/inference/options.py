@@ -13,22 +13,22 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         choices=ENGINES,
         default='auto',
         help='onednn: compiled for the CPU; cudnn: compiled for the GPU; eager: operation by '
-        'operation, the reference; auto (the default): onednn where it can be had, else eager',
+        'operation, the reference; auto (the default): onednn if it is available, else eager',
     )
     parser.add_argument(
         '--precision',
         choices=PRECISIONS,
         default='fp32',
-        help='of the generator; bf16 is faster where the CPU has instructions for it, fp16 is for '
-        'GPUs. Keypoints are always found in fp32',
+        help='precision of the generator: bf16 is faster if the CPU has instructions for it, fp16 '
+        'is for GPUs; keypoints are always found in fp32',
     )
     parser.add_argument(
         '--batch',
         type=_batch,
         metavar='N',
-        help='frames computed at once, which changes results by rounding alone; memory grows with '
-        'N. If left out: one on most CPUs, several on GPUs and, with --precision bf16, on CPUs '
-        'with AMX, where that is faster',
+        help='frames computed at once; changes results only by rounding, and memory grows with N. '
+        'If left out: one on most CPUs; several on GPUs and, with --precision bf16, on CPUs with '
+        'AMX',
     )
 
 

@@ -13,6 +13,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from modules.runtime.errors import OUTPUT_ERRORS, UserError, output_error_text
@@ -22,6 +23,39 @@ from modules.runtime.signals import end_by_interrupt
 # What it says when nobody reads our messages any more: a closed pipe, a closed terminal.
 _READER_LEFT = (errno.EPIPE, errno.EIO)
 _OPTION = re.compile(r'--?[A-Za-z][\w-]*')
+_ROOT = Path(__file__).resolve().parents[2]
+_TELLS_DEFAULT = ('default', 'left out')
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """argparse's, which says the default of each option whose text doesn't.
+
+    What a value is stands beside its option: N, FILE, or what the option says itself.
+    """
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        text = action.help
+        takes_value = bool(action.option_strings) and action.nargs != 0
+        if not text or not takes_value or any(word in text for word in _TELLS_DEFAULT):
+            return text
+        values = action.default if isinstance(action.default, list | tuple) else [action.default]
+        if values == [None] or not values:
+            return text
+        return f'{text} (default: {" ".join(map(_default_text, values))})'
+
+    def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
+        for kind, name in ((int, 'N'), (Path, 'FILE')):
+            if action.type is kind:
+                return name
+        return super()._get_default_metavar_for_optional(action)
+
+
+def _default_text(value: object) -> str:
+    """Paths of this project as they are from its folder; escaped for argparse."""
+    if isinstance(value, Path) and value.is_relative_to(_ROOT):
+        value = value.relative_to(_ROOT).as_posix()
+    text = f'{value:g}' if isinstance(value, float) else str(value)
+    return text.replace('%', '%%')
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -31,7 +65,8 @@ class ArgumentParser(argparse.ArgumentParser):
     """
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, **{'allow_abbrev': False, **settings})
+        ours = {'allow_abbrev': False, 'formatter_class': HelpFormatter}
+        super().__init__(*arguments, **{**ours, **settings})
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         arguments = sys.argv[1:] if args is None else list(args)
@@ -59,6 +94,8 @@ class ArgumentParser(argparse.ArgumentParser):
         self.error(f'no option {name}' + (f'; did you mean {" or ".join(meant)}?' if meant else ''))
 
     def error(self, message: str) -> NoReturn:
+        if message.startswith('unrecognized arguments'):  # demo.py me.jpg clip.mp4
+            message += '; give each value behind the name of its option'
         raise UserError(f'{message} (see --help)')
 
 

@@ -28,6 +28,11 @@ def printable(text: str) -> str:
     return ''.join(_escaped(character) for character in text)
 
 
+def counted(number: int, noun: str) -> str:
+    """1 clip, 2 clips."""
+    return f'{number} {noun}' if number == 1 else f'{number} {noun}s'
+
+
 def _escaped(character: str) -> str:
     if unicodedata.category(character) not in _UNPRINTABLE and character not in _TURNING:
         return character

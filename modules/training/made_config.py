@@ -22,7 +22,7 @@ from modules.runtime import distributed
 from modules.runtime.errors import UserError
 from modules.runtime.files import PathLike
 from modules.runtime.memory import available_memory
-from modules.runtime.messages import note
+from modules.runtime.messages import counted, note
 from modules.runtime.process import available_cores, local_processes
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'config'
@@ -156,6 +156,8 @@ def config_of_run(run: Path, folder: Path, need: Sequence[str]) -> dict[str, Any
     Raises:
         UserError: the run has none, or trains on other data.
     """
+    if not (run / 'config.yaml').is_file():
+        raise UserError(f'--resume {run}: holds no run; give the folder of one, or leave it out')
     config = load_config(run / 'config.yaml', need)
     before = config['dataset_params']['root_dir']
     if os.path.realpath(before) != os.path.realpath(folder):
@@ -279,7 +281,7 @@ def told(config: Mapping[str, Any], data: Data, device: Device) -> str:
     """A made config in a line."""
     height, width, _ = config['dataset_params']['frame_shape']
     train = config['train_params']
-    of_ids = f' of {data.ids} ids' if data.id_sampling else ''
+    of_ids = f' of {counted(data.ids, "person")}' if data.id_sampling else ''
     parts = train['accumulation_steps']
     each = data.samples * train['num_repeats'] // train['batch_size']
     validated = ''
@@ -287,7 +289,7 @@ def told(config: Mapping[str, Any], data: Data, device: Device) -> str:
         every = train['validation']['every']
         validated = f', validation after every {every}' if every > 1 else ', validation after each'
     return (
-        f'{data.clips} clips{of_ids} on {device.kind}: frames of {width}x{height}, batches of '
-        f'{train["batch_size"]}{f" in {parts} parts" if parts > 1 else ""}, '
-        f'{train["num_epochs"]} epochs of {each} steps{validated}'
+        f'{counted(data.clips, "clip")}{of_ids} on {device.kind}: frames of {width}x{height}, '
+        f'batches of {train["batch_size"]}{f" in {parts} parts" if parts > 1 else ""}, '
+        f'{counted(train["num_epochs"], "epoch")} of {counted(each, "step")}{validated}'
     )

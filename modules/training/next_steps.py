@@ -1,5 +1,6 @@
 """What can be done with a run that is over, or was interrupted: its checkpoint and a command."""
 
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +10,12 @@ from modules.training.run_folder import RunFolder
 
 def tell_end(head: str, checkpoint: Path, config: Path) -> None:
     """Prints `head`, the last checkpoint, and how to animate with it."""
-    command = ['python', 'demo.py', '--config', config, '--checkpoint', checkpoint]
+    is_beside = os.path.realpath(config) == os.path.realpath(checkpoint.parent / 'config.yaml')
+    named = [] if is_beside else ['--config', config]  # demo.py finds it there by itself
+    command = ['python', 'demo.py', *named, '--checkpoint', checkpoint]
+    inputs = '--source_image PICTURE --driving_video CLIP --relative'
     print(f'{head}; the checkpoint is {checkpoint}')
-    print(f'next: {_line(command)} --source_image PICTURE --driving_video CLIP', flush=True)
+    print(f'next: {_line(command)} {inputs}', flush=True)
 
 
 def tell_interruption(folder: RunFolder, options: Sequence[object], processes: int) -> None:

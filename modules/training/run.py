@@ -9,7 +9,7 @@ from frames_dataset import FramesDataset
 from modules.data.loader import TrainingOrder, share_of_batch
 from modules.runtime import distributed
 from modules.runtime.locks import folder_of_one_run
-from modules.runtime.messages import note
+from modules.runtime.messages import counted, note
 from modules.runtime.process import choose_device
 from modules.runtime.shortage import shortage_explained, training_mend
 from modules.training.curves import check_package, open_scalars
@@ -40,7 +40,7 @@ class Prepared(NamedTuple):
     validation: Validation | None
 
     def __str__(self) -> str:
-        return f'{len(self.dataset)} clips, {len(self.order)} steps an epoch'
+        return f'{counted(len(self.dataset), "clip")}, {counted(len(self.order), "step")} an epoch'
 
 
 def begin_run(

@@ -194,7 +194,7 @@ def test_a_flipped_bit_in_header_or_table_makes_the_entry_anew(tmp_path, cache):
 
 def test_filling_is_said_once_and_without_a_bar_in_a_log(tmp_path, capsys):
     write_strip(tmp_path / 'train' / 'a.png', noise(6))
-    for said in ('note: 1 clips are decoded into {}, once\n', ''):
+    for said in ('note: decoding 1 clip into {}, once\n', ''):
         FramesDataset(tmp_path, SHAPE, cache_dir=tmp_path / 'cache')
         assert capsys.readouterr().err == said.format(tmp_path / 'cache')
 

@@ -72,7 +72,9 @@ MADE = {
     'README.md': ('result.mp4', 'run/config.yaml', 'run/log.txt', 'data/mine/contact-sheet.png'),
     'doc/animate.md': ('me.gif', 'crop.png', 'wave.safetensors', 'vox/G.npz', 'back/vox.pth.tar'),
     'doc/batch.md': ('results/ann.mp4', 'results/ben.gif', 'results/ben-nod.mp4'),
-    'doc/export.md': ('exported/export.json', 'exported-vox/frame.onnx') if EXPORT else (),
+    'doc/export.md': ('exported/export.json', 'exported-vox/frame.onnx', 'result.mp4')
+    if EXPORT
+    else (),
     'doc/evaluate.md': ('results/run.json', 'figures/summary.json', 'figures/videos.csv'),
     'doc/gallery.md': ('things/trot.png', 'trot.mp4', 'astronaut.mp4'),
     'doc/method.md': ('doc/method/keypoints.jpg',),
@@ -88,7 +90,7 @@ def why_not(block: Block, command: Command) -> str:
         return block.marks['needs']
     if '--torch_repo' in command.words:
         return 'PyTorch'
-    if 'tools/export.py' in command.words and not EXPORT:
+    if {'tools/export.py', 'exported/example.py'} & {*command.words} and not EXPORT:
         return 'packages that are not installed'
     return next((why for start, why in NOT_RUN.items() if re.match(start, command.text)), '')
 

@@ -190,6 +190,13 @@ def test_misspelt_options(arguments, message):
     assert message in str(error.value)
 
 
+def test_values_without_their_options():
+    parser = ArgumentParser()
+    parser.add_argument('--picture')
+    with pytest.raises(UserError, match=r'arguments: me\.jpg; give each value behind the name of'):
+        parser.parse_args(['me.jpg'])
+
+
 def test_values_that_look_like_options():
     parse = options_parser().parse_args
     assert parse(['--driving_video=--x', '-n-1']).n == -1

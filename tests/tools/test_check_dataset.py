@@ -69,23 +69,24 @@ def test_counts_kinds_frames_ids(tmp_path, check):
     lines = check(tmp_path)
     assert lines[0].startswith('train: 8 clips')
     assert row(lines, 'clips') == 'video (4), folder (2), strip (2)'
-    assert row(lines, 'frames') == '24 in all; 3 to 3 a clip, median 3'
+    assert row(lines, 'frames') == '24 in all; 3 frames a clip'
     assert row(lines, 'sizes') == f'{SIZE}x{SIZE} (8)'
     assert row(lines, 'fps') == '25 (4)'
-    assert row(lines, 'ids') == '8; 1 to 1 clips each'
-    test = lines[next(i for i, line in enumerate(lines) if line.startswith('test: 1 clips')) :]
-    assert row(test, 'frames') == '5 in all; 5 to 5 a clip, median 5'
+    assert row(lines, 'ids') == '8, of 1 clip each'
+    test = lines[next(i for i, line in enumerate(lines) if line.startswith('test: 1 clip ')) :]
+    assert row(test, 'frames') == '5 in all; 5 frames a clip'
     assert row(test, 'fps') == '10 (1)'
     fitting = f'dataset_params.frame_shape: [{SIZE}, {SIZE}, 3]'
-    assert lines[-1] == f'ready for training with {fitting}, or with resize: crop or pad'
+    ready = 'ready for training by train.py --data, or by a config with'
+    assert lines[-1] == f'{ready} {fitting}, or with resize: crop or pad'
 
 
 def test_ids_and_single_frames(tmp_path, check):
     for name in ('1#a', '1#b', '1#c', '2#a'):
         write_folder(tmp_path / 'train' / name, frames(1 if name == '2#a' else 2))
     lines = check(tmp_path)
-    assert row(lines, 'ids') == '2; 1 to 3 clips each'
-    assert any('1 clips of a single frame' in line and '2#a' in line for line in lines)
+    assert row(lines, 'ids') == '2, of 1 to 3 clips each'
+    assert any('1 clip of a single frame' in line and '2#a' in line for line in lines)
     assert any(line.startswith('test: nothing for animate.py') for line in lines)
 
 
@@ -122,7 +123,7 @@ def test_sizes_that_stop_training(tmp_path, check):
     lines = check(tmp_path, augmentation_params=crop)
     assert any('1 clips are smaller than 64x64' in line for line in lines)
     several = 'with dataset_params.resize: crop or pad, for frames are of several sizes'
-    assert check(tmp_path)[-1] == f'ready for training {several}'
+    assert check(tmp_path)[-1] == f'ready for training by train.py --data, or by a config {several}'
 
 
 def test_the_verdict_is_that_of_train(tmp_path, check):

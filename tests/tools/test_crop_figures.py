@@ -61,8 +61,8 @@ def test_placements_are_inside_their_scenes():
         assert case.driving.shape == (64, 64, 3)
 
 
-@pytest.mark.parametrize('arguments', [['--cases', '0'], ['--seed', '-1']])
-def test_numbers_that_make_no_sense(arguments, monkeypatch):
+@pytest.mark.parametrize('arguments', [['--cases', '0'], ['--seed', '-1'], ['--faces', 'no']])
+def test_what_can_not_be_measured(arguments, monkeypatch):
     monkeypatch.setattr(sys, 'argv', ['crop_figures.py', *arguments])
     with pytest.raises(UserError):
         crop_figures.main()

@@ -74,3 +74,15 @@ def test_a_frame_that_is_not_there(monkeypatch, tmp_path):
 def test_figures_of_the_method_are_small():
     sizes = [path.stat().st_size for path in (ROOT / 'doc' / 'method').iterdir()]
     assert len(sizes) == 5 and sum(sizes) < 600_000
+
+
+@pytest.mark.parametrize(
+    ('tool', 'arguments'), [(draw_gallery, ['inputs']), (draw_method, ['--out'])]
+)
+def test_a_file_is_no_folder(tool, arguments, monkeypatch, tmp_path):
+    there = tmp_path / 'there'
+    there.write_text('mine')
+    monkeypatch.setattr(sys, 'argv', ['draw.py', *arguments, str(there)])
+    with pytest.raises(UserError, match='there: is no folder; choose another name'):
+        tool.main()
+    assert there.read_text() == 'mine'

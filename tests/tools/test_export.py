@@ -68,6 +68,10 @@ def test_the_bundled_networks_as_a_user_exports_them(tmp_path):
     assert {'paddle.inference', 'ONNX Runtime'} <= set(differences)
     assert max(differences.values()) < 1e-4
 
+    asked = run(folder / 'example.py')
+    assert (asked.returncode, 'python example.py PICTURE CLIP' in asked.stderr) == (1, True)
+    assert 'Traceback' not in asked.stderr
+
     picture, driving = DEMO / 'source.png', DEMO / 'driving.mp4'
     shown = run(folder / 'example.py', picture, driving, result)
     assert shown.returncode == 0, shown.stderr
@@ -76,6 +80,7 @@ def test_the_bundled_networks_as_a_user_exports_them(tmp_path):
             read_image(picture), reader, relative=True
         )
     with VideoReader(result) as reader:
+        assert reader.fps == 25
         found = np.stack(list(reader))
     assert found.shape == expected.shape
     # The example resizes by Pillow, and videos are compressed.

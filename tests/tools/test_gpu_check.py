@@ -81,7 +81,8 @@ def test_the_list_needs_no_paddle():
         ([], '--out FILE is missing'),
         (['--out', 'x.json', '--only', 'steam'], '--only steam: is none of the checks device, '),
         (['--out', 'none/x.json'], 'none: no such folder for x.json'),
-        (['--out', 'x.md'], 'is for the figures'),
+        (['--out', 'x.md'], '--out x.md: give a name that ends in .json'),
+        (['--out', 'x'], '--out x: give a name that ends in .json'),
     ],
 )
 def test_mistakes(arguments, said, tmp_path, monkeypatch):

@@ -246,9 +246,10 @@ def test_folders_are_persons(phone, tmp_path, prepare):
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(phone / f'IMG_{number:04d}.mp4', place)
     lines, _ = prepare(tmp_path / 'clips', '--out', tmp_path / 'mine', '--test', 0.3)
-    assert lines[:2] == ['train: 3 clips of 2 ids', 'test: 2 clips of 1 ids'] or lines[:2] == [
-        'train: 4 clips of 2 ids', 'test: 1 clips of 1 ids'
-    ]  # fmt: skip
+    assert lines[:2] in (
+        ['train: 3 clips of 2 persons', 'test: 2 clips of 1 person'],
+        ['train: 4 clips of 2 persons', 'test: 1 clip of 1 person'],
+    )
     names = {name.split('/')[1].split('@')[0] for name in files(tmp_path / 'mine')}
     assert names == {'anna#1#0', 'anna#2#0', 'ben#5#0', 'ben#6#0', 'cara#10#0'}
 
@@ -258,7 +259,7 @@ def test_one_person_is_split_by_clip(phone, tmp_path, prepare):
         shutil.copy(phone / f'IMG_{number:04d}.mp4', tmp_path / f'me#{number}.mp4')
     clips = [tmp_path / 'me#1.mp4', tmp_path / 'me#2.mp4']
     lines, said = prepare(*clips, '--out', tmp_path / 'mine')
-    assert lines[:2] == ['train: 1 clips of 1 ids', 'test: 1 clips of 1 ids']
+    assert lines[:2] == ['train: 1 clip of 1 person', 'test: 1 clip of 1 person']
     assert 'note: a single person: the parts are split by clip' in said
     prepare(clips[0], '--out', tmp_path / 'one')
     assert [name.split('@')[0] for name in files(tmp_path / 'one')] == ['train/me#1#0']

@@ -177,7 +177,10 @@ def test_a_run_by_data_alone(tmp_path):
         (['--data', '.', '--steps', '5', '--resume', 'run'], '--steps goes with --data, in a new'),
         (['--data', 'd', '--steps', '0'], '0: give a whole number of at least 1'),
         (['--data', 'absent'], '--data absent: no such folder'),
-        (['--data', '.', '--resume', 'nowhere'], 'nowhere/config.yaml: no such config'),
+        (
+            ['--data', '.', '--resume', 'nowhere'],
+            '--resume nowhere: holds no run; give the folder of one',
+        ),
     ],
 )
 def test_what_contradicts_is_one_line(arguments, said, tmp_path):

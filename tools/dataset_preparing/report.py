@@ -68,7 +68,7 @@ def _summary(prepared: Prepared, name: str) -> dict[str, Any]:
 def _page(content: Mapping[str, Any], out: Path, sheets: Sequence[Path]) -> list[str]:
     size = content['settings']['size']
     lines = [f'# {out.resolve().name}', '']
-    header = ('', 'clips', 'ids', 'of clips of yours', 'frames', 'seconds')
+    header = ('', 'clips', 'persons', 'from your clips', 'frames', 'seconds')
     rows = [
         (name, *(str(part[key]) for key in ('clips', 'ids', 'sources', 'frames', 'seconds')))
         for name, part in content['summary'].items()
@@ -149,7 +149,7 @@ def _tile(part: Part, out: Path) -> Image.Image:
         brush.text((6, TILE // 2), 'cannot be read', fill=COLOURS[TEST])
     font = ImageFont.load_default(10)
     name, _, when = Path(part.file).stem.rpartition('@')
-    for line, text in enumerate((name, f'{part.part} {when}')):
+    for line, text in enumerate((name, f'{part.part}  {when}')):
         while len(text) > 4 and brush.textlength(text, font) > TILE - 6:
             text = '\u2026' + text[2:]  # the end tells more
         brush.text((3, TILE + 13 * line), text, fill=COLOURS[part.part], font=font)

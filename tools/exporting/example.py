@@ -28,6 +28,8 @@ def image(frame):  # (H, W, 3) uint8 -> (1, 3, H, W) float32 in [0, 1]
     return np.asarray(small, np.float32).transpose(2, 0, 1)[np.newaxis] / 255
 
 
+if len(sys.argv) != 4:
+    sys.exit(__doc__)
 picture, clip, result = sys.argv[1:]
 source = image(imageio.imread(picture))
 reduced, features = run('source', image=source)
@@ -47,4 +49,4 @@ for frame in imageio.imiter(clip, plugin='FFMPEG'):
         source_jacobian=of_source[-1],
     )
     frames.append((made[0].transpose(1, 2, 0) * 255).round().astype(np.uint8))
-imageio.imwrite(result, frames, plugin='FFMPEG', fps=25)
+imageio.imwrite(result, frames, plugin='FFMPEG', fps=imageio.immeta(clip, plugin='FFMPEG')['fps'])
