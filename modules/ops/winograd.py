@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import paddle
+import paddle.nn.functional as F
 from paddle import Tensor
 from paddle.autograd import PyLayer, PyLayerContext
 
@@ -100,14 +101,14 @@ class _Convolution(PyLayer):
         ctx.save_for_backward(x, weight)
         # Noted now: weights that are frozen for this pass alone are trained again by backward's.
         ctx.x_trained, ctx.weight_trained = not x.stop_gradient, not weight.stop_gradient
-        return _convolve(x, _kernels(weight), _transforms(weight.dtype).forward)
+        return _convolve(x, weight)
 
     @staticmethod
     def backward(ctx: PyLayerContext, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensor()
         dx = dweight = None
         if ctx.x_trained:
-            dx = _convolve(dy, _kernels(weight), _transforms(weight.dtype).backward, turned=True)
+            dx = _convolve(dy, weight, turned=True)
         if ctx.weight_trained:
             dweight = _kernel_gradient(x, dy)
         return dx, dweight
@@ -128,9 +129,7 @@ def frozen_conv2d_relu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 class _FrozenConvolutionRelu(PyLayer):
     @staticmethod
     def forward(ctx: PyLayerContext, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        y = paddle.nn.functional.relu(
-            _convolve(x, _kernels(weight), _transforms(weight.dtype).forward, bias)
-        )
+        y = F.relu(_convolve(x, weight, bias))
         # Its own result would hold the layer and be held by it: memory that only backward() frees.
         ctx.save_for_backward(y.detach(), weight)
         return y
@@ -139,11 +138,7 @@ class _FrozenConvolutionRelu(PyLayer):
     def backward(ctx: PyLayerContext, dy: Tensor) -> tuple[Tensor | None, ...]:
         y, weight = ctx.saved_tensor()
         dy = paddle._C_ops.relu_grad(y, dy)
-        return (
-            _convolve(dy, _kernels(weight), _transforms(weight.dtype).backward, turned=True),
-            None,
-            None,
-        )
+        return _convolve(dy, weight, turned=True), None, None
 
 
 # ---- kernels ----
@@ -269,23 +264,26 @@ def _gathered(rows: Tensor, places: Tensor, matrix: Tensor, turned: bool = False
 
 @paddle.no_grad()
 def _convolve(
-    x: Tensor, kernels: Tensor, pair: _Pair, bias: Tensor | None = None, turned: bool = False
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, turned: bool = False
 ) -> Tensor:
     """(B, in, h, w) -> (B, out, h, w).
 
     Args:
-        kernels: as of `_kernels`.
-        turned: by half a circle, from out to in.
+        weight: (out, in, 3, 3).
+        turned: the gradient of the image instead, (B, out, h, w) -> (B, in, h, w).
     """
     batch, channels, h, w = x.shape
-    out = kernels.shape[1 if turned else 2]
+    transforms, kernels = _transforms(x.dtype), _kernels(weight)
+    into, out_of = transforms.backward if turned else transforms.forward
+    out = weight.shape[1 if turned else 0]
     rows, results = _rows(x, zeros=True), []
     for windows, _ in _portions((batch, h, w), max(channels, out)):
-        transformed = _gathered(rows, windows, pair.into)
+        transformed = _gathered(rows, windows, into)
         products = paddle.matmul(transformed, kernels, transpose_y=turned)
         if bias is not None:
-            products[CONSTANT].add_(bias)  # a view: that of all products takes 36 times as long
-        results.append((pair.out_of @ products.reshape([PRODUCTS, -1])).reshape([16, -1, out]))
+            products[CONSTANT] = products[CONSTANT] + bias  # to all takes over 36 times as long
+        pixels = out_of @ products.reshape([PRODUCTS, -1])
+        results.append(pixels.reshape([TILE * TILE, -1, out]))
     tiles = results[0] if len(results) == 1 else paddle.concat(results, axis=1)
     # In two steps, as Paddle transposes many axes at once many times slower.
     rows = paddle.gather(tiles.reshape([-1, out]), _places((batch, h, w))[2])
