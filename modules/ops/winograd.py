@@ -71,6 +71,7 @@ _NARROW, _WIDE = 64, 128  # channels of either side
 _PIXELS = 1024  # of a batch
 _PIXELS_KEPT = 256  # likewise, where the kernels' transforms are kept
 _KEPT = 2**20  # weights of a kernel, at most
+_VALUES = 2**23  # of an image, at most: more would take much memory for little time
 _AT_ONCE = 2**17  # tiles times channels that are computed at once: windows take 36 floats for each
 
 
@@ -83,7 +84,7 @@ def suits(x: Tensor, weight: Tensor, padding: int) -> bool:
     return (
         size == 3 and padding == 1
         and h % TILE == 0 and w % TILE == 0 and batch * h * w >= pixels
-        and narrow >= _NARROW and wide >= _WIDE
+        and narrow >= _NARROW and wide >= _WIDE and batch * h * w * wide <= _VALUES
     )  # fmt: skip
 
 
