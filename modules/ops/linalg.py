@@ -15,7 +15,8 @@ def inverse_2x2(matrices: Tensor) -> Tensor:
     It is computed in float64, where products of float32 numbers are exact: the determinant is 0
     for singular matrices alone, and cancellation costs no digits.
     """
-    a, b, c, d = matrices.astype('float64').flatten(-2).split(4, axis=-1)  # (..., 1)
+    flat = matrices.astype('float64').flatten(-2)
+    a, b, c, d = (flat[..., n : n + 1] for n in range(4))  # (..., 1)
     determinant = a * d - b * c
     singular = determinant == 0
     adjugate = paddle.concat([d, -b, -c, a], axis=-1)  # (..., 4)

@@ -41,7 +41,8 @@ def mean_over_samples(
         return function(fake, real)
     real = real.detach()
     total = 0
-    for one_fake, one_real in zip(fake.split(fake.shape[0]), real.split(real.shape[0])):
+    for number in range(len(fake)):
+        one_fake, one_real = fake[number : number + 1], real[number : number + 1]
         if one_fake.stop_gradient:
             total += function(one_fake, one_real)
         else:

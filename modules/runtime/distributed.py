@@ -56,9 +56,11 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
     gradients = [p.grad for p in parameters if p.grad is not None]
     flat = paddle.concat([gradient.flatten() for gradient in gradients])
     flat = summed(flat) / world_size()
-    sizes = [gradient.size for gradient in gradients]
-    for gradient, mean in zip(gradients, flat.split(sizes)):
+    begin = 0
+    for gradient in gradients:
+        mean = flat[begin : begin + gradient.size]
         gradient.set_value(mean.reshape(gradient.shape))
+        begin += gradient.size
 
 
 def mean_over_processes(values: Tensor) -> Tensor:

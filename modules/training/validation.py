@@ -157,9 +157,8 @@ class Validation:
                     frames = clip.read([0, length // 2])
                 except UserError:  # said in `run`
                     continue
-                source, driving = paddle.to_tensor(
-                    frames.transpose(0, 3, 1, 2).astype('float32') / 255
-                ).split(2)
+                pair = paddle.to_tensor(frames.transpose(0, 3, 1, 2).astype('float32') / 255)
+                source, driving = pair[:1], pair[1:]
                 kp_source, kp_driving = map(models.kp_detector, (source, driving))
                 made = models.generator(source, kp_driving=kp_driving, kp_source=kp_source)
                 rows.append(visualizer.visualize(source, driving, made, kp_source, kp_driving))
