@@ -66,7 +66,7 @@ def test_a_signal_at_any_moment_stops_it():
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGALRM, interrupt)
-    faulthandler.dump_traceback_later(60, exit=True)  # a hanging thread can't be ended otherwise
+    faulthandler.dump_traceback_later(600, exit=True)  # a hanging thread can't be ended otherwise
     try:
         for round_number in range(3000):
             items = prefetch(itertools.count())
