@@ -295,12 +295,12 @@ def _convolve(
 def _kernel_gradient(x: Tensor, dy: Tensor) -> Tensor:
     """(B, in, h, w), (B, out, h, w) -> (out, in, 3, 3)."""
     (batch, channels, h, w), out = x.shape, dy.shape[1]
-    transforms, total = _transforms(x.dtype), None
+    transforms = _transforms(x.dtype)
+    total = paddle.zeros([PRODUCTS, channels, out], x.dtype)
     rows, drows = _rows(x, zeros=True), _rows(dy)
     for windows, tiles in _portions((batch, h, w), max(channels, out)):
         transformed = _gathered(rows, windows, transforms.forward.into)
         dproducts = _gathered(drows, tiles, transforms.forward.out_of, turned=True)
-        gradient: Any = paddle.matmul(transformed, dproducts, transpose_x=True)  # (36, in, out)
-        total = gradient if total is None else total.add_(gradient)
+        total.add_(paddle.matmul(transformed, dproducts, transpose_x=True))
     taps = paddle.matmul(transforms.kernel, total.reshape([PRODUCTS, -1]), transpose_x=True)
     return taps.reshape([9, channels, out]).transpose([2, 1, 0]).reshape([out, channels, 3, 3])
