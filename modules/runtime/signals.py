@@ -45,6 +45,8 @@ def _is_news() -> bool:
     if _asked is not None and now - _asked < GRACE:
         return False
     _asked = now
+    # What the signal came upon half made may complain when it is destroyed, which nobody can mend.
+    sys.unraisablehook = lambda unraisable: None
     return True
 
 

@@ -9,15 +9,20 @@ import pytest
 
 from tests.support.places import ROOT
 
-# Cleans up for a while, and prints when that is done.
+# Cleans up for a while, and prints when that is done; a library's object, half made, complains when
+# it is destroyed.
 COMMAND = """
 import os, sys, time
 from modules.runtime import signals
 from modules.runtime.commands import run_command
 from modules.runtime.process import end_by_exception
 signals.GRACE = float(sys.argv[1])
+class HalfMade:
+    def __del__(self):
+        raise AttributeError
 def main():
     end_by_exception()
+    half_made = HalfMade()
     try:
         os.write(1, b'at work\\n')
         time.sleep(60)

@@ -69,7 +69,9 @@ class PageServer:
     def files(self, part: str = '') -> list[Path]:
         """The files below its folder, such as those of 'out'."""
         pattern = f'first-order-model-page-*/{part}' if part else '*'
-        return [p for top in self.temporary.glob(pattern) for p in top.rglob('*') if p.is_file()]
+        # Which leaves out, as rglob does not, what the page has removed meanwhile.
+        walks = (os.walk(top) for top in self.temporary.glob(pattern))
+        return [Path(folder, name) for walk in walks for folder, _, names in walk for name in names]
 
     def memory(self) -> float:
         """Resident megabytes of the page's process, without those of its children."""
