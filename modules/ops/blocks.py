@@ -6,7 +6,6 @@ from paddle import Tensor, nn
 from modules.ops import device
 from modules.ops.batch_norm import Then, batch_norm
 from modules.ops.convolution import conv2d, upsampled_conv2d
-from modules.runtime import distributed
 
 
 def conv_norm(
@@ -23,7 +22,7 @@ def conv_norm(
     Args:
         then: applied to the norm, and cheap, as in `batch_norm`.
     """
-    omits = device.rearranges(x) and distributed.world_size() == 1
+    omits = device.rearranges(x)
     bias = None if omits else conv.bias
     if upsample:
         y = upsampled_conv2d(x, conv.weight, bias)
