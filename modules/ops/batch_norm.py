@@ -101,9 +101,7 @@ def update_statistics(norm: nn.BatchNorm2D, mean: Tensor, variance: Tensor, coun
     norm._variance.scale_(norm._momentum).add_(variance * (new * count / (count - 1)))
 
 
-def joint_batch_norm(
-    norm: nn.BatchNorm2D, x: Tensor, omitted_bias: Tensor | None = None
-) -> Tensor:
+def joint_batch_norm(norm: nn.BatchNorm2D, x: Tensor, omitted_bias: Tensor | None = None) -> Tensor:
     """Training-mode batch norm of (B, C, h, w) over the joint batch of all processes.
 
     Paddle's own exists on GPUs only and keeps the biased variance. Every process must hold a batch

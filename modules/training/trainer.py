@@ -200,7 +200,7 @@ class Trainer:
                 with paddle.utils.unique_name.guard():
                     optimizer.step()
         for network in self.models:
-            network.clear_gradients(set_to_zero=False)  # zeros would take memory in all the next step
+            network.clear_gradients(set_to_zero=False)  # zeros would lie there all the next step
         return finite
 
     # --- what a checkpoint holds beside the networks ---
