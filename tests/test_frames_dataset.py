@@ -131,7 +131,7 @@ def test_listing_is_sorted_and_without_hidden_and_other_files(root, monkeypatch,
     listdir = frames_dataset.list_part.__globals__['os'].listdir
     monkeypatch.setattr('os.listdir', lambda path: sorted(listdir(path), reverse=True))
     assert dataset(root).names == ['a.mp4', 'b.mp4']
-    assert '1 files are no clips, such as notes.txt' in capsys.readouterr().err
+    assert '1 other file beside the clips, such as notes.txt' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('is_train, missing', [(True, 'train'), (False, 'test')])

@@ -107,7 +107,8 @@ def warnings_of(clips: Sequence[Clip], dataset: dict[str, Any] | None) -> Iterat
     small = [c.name for c, size in zip(clips, sizes) if size[0] < height or size[1] < width]
     if small:
         done = 'their border is repeated' if dataset['resize'] == EXACT else 'they become blurred'
-        yield f'{len(small)} clips are smaller than {width}x{height}: {done}, such as {small[0]}'
+        clips_said = counted(len(small), 'clip')
+        yield f'{clips_said} smaller than {width}x{height}: {done}, such as {small[0]}'
     if dataset['id_sampling'] and not any('#' in clip.name for clip in clips):
         yield "id_sampling is on, but no name holds a '#': each clip is an id of its own"
 
@@ -141,7 +142,8 @@ def report(
             print(f'  {what:8}{how_much}')
     if part.others:
         kinds = _tally(Counter(Path(name).suffix or name for name in part.others))
-        print(f'  warning: {len(part.others)} files are no clips, passed over: {printable(kinds)}')
+        others = counted(len(part.others), 'other file')
+        print(f'  warning: {others} passed over: {printable(kinds)}')
     print_problems('clips are broken, left out', broken)
     print_problems('clips are damaged midway', damaged)
     print_problems('things are left out of clips', [n for result in results for n in result.notes])

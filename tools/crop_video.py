@@ -24,7 +24,7 @@ from modules.animation.track_options import add_track_options, check_track_optio
 from modules.animation.tracks import Rules
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.errors import UserError
-from modules.runtime.messages import note
+from modules.runtime.messages import counted, note
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -58,8 +58,8 @@ def report(cropped: Cropped, options: argparse.Namespace) -> None:
     why = f'left out: {", ".join(left_out)}' if left_out else ''
     if not cropped.written and not cropped.present:
         raise UserError(f'{options.clip}: no clip to write; {why or "no face is found in it"}')
-    there = f', {len(cropped.present)} were there already' if cropped.present else ''
-    print(f'{len(cropped.written)} clips{there}' + (f'; {why}' if why else ''))
+    there = f', {len(cropped.present)} there already' if cropped.present else ''
+    print(f'{counted(len(cropped.written), "clip")}{there}' + (f'; {why}' if why else ''))
 
 
 def main() -> None:

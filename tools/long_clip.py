@@ -27,6 +27,7 @@ require_packages()
 import av
 import numpy as np
 
+from modules.animation.option_values import minutes
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.video import VideoReader, VideoWriter
 from modules.video.ffmpeg import Ffmpeg, file_url
@@ -46,10 +47,10 @@ class Figures(NamedTuple):
 def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__.split('\n', 1)[0])
     parser.add_argument(
-        '--minutes', type=float, default=10, metavar='N', help='minutes of the long clip'
+        '--minutes', type=minutes, default=10, metavar='N', help='minutes of the long clip'
     )
     parser.add_argument(
-        '--short', type=float, default=1, metavar='N', help='minutes of the short one'
+        '--short', type=minutes, default=1, metavar='N', help='minutes of the short one'
     )
     parser.add_argument(
         'options',
@@ -71,12 +72,12 @@ def frames(count: int) -> Iterator[np.ndarray]:
         yield frame
 
 
-def draw_clip(path: Path, minutes: float) -> None:
+def draw_clip(path: Path, length: float) -> None:
     silent = path.with_name('silent.mp4')
     with VideoWriter(silent, FPS) as writer:
-        for frame in frames(round(60 * minutes * FPS)):
+        for frame in frames(round(60 * length * FPS)):
             writer.write(frame)
-    clicks = f"aevalsrc='0.5*sin(6283*t)*lt(mod(t,1),0.1)':s=48000:d={60 * minutes}"
+    clicks = f"aevalsrc='0.5*sin(6283*t)*lt(mod(t,1),0.1)':s=48000:d={60 * length}"
     run = Ffmpeg(
         *('-i', file_url(silent), '-f', 'lavfi', '-i', clicks),
         *('-map', '0:v', '-map', '1:a', '-c:v', 'copy', '-c:a', 'aac', file_url(path)),
@@ -116,12 +117,12 @@ def main() -> None:
     given = options.options or ['--relative', '--find_best_frame']
     found = {}
     with tempfile.TemporaryDirectory() as folder:
-        for minutes in (options.short, options.minutes):
+        for length in (options.short, options.minutes):
             clip, result = Path(folder, 'clip.mp4'), Path(folder, 'result.mp4')
-            draw_clip(clip, minutes)
-            found[minutes] = figures = animate(clip, result, given)
+            draw_clip(clip, length)
+            found[length] = figures = animate(clip, result, given)
             print(
-                f'{minutes:g} min: {figures.memory:.0f} MiB at most, sound ends '
+                f'{length:g} min: {figures.memory:.0f} MiB at most, sound ends '
                 f'{1000 * figures.apart:+.0f} ms from the pictures, {figures.seconds:.0f} s',
                 flush=True,
             )

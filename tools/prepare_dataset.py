@@ -138,7 +138,8 @@ def main() -> None:
         load_face_detector()  # says so at once where it is not there
     found = find_sources(options.clips, options.out)
     if found.others:
-        note(f'{len(found.others)} files are no clips, such as {found.others[0]}')
+        others = counted(len(found.others), 'other file')
+        note(f'{others} beside the clips, such as {found.others[0]}')
     workers = options.workers or available_cores()
     settings = settings_of(options)
     with folder_of_one_run(options.out, '--out'):

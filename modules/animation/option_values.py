@@ -52,6 +52,13 @@ def motion_scale(text: str) -> float:
     return value
 
 
+def minutes(text: str) -> float:
+    value = _float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f'{text}: give a number of minutes above 0')
+    return value
+
+
 def box(text: str) -> Box:
     """x,y,w,h -> Box."""
     try:

@@ -13,7 +13,7 @@ from modules.data.clips import Clip, Part, Size, decode_apart, open_clip
 from modules.data.frame_cache import GIGABYTE, FrameCache
 from modules.runtime.errors import UserError
 from modules.runtime.files import PathLike
-from modules.runtime.messages import warn
+from modules.runtime.messages import counted, warn
 from modules.runtime.process import available_cores, cores_of_process, local_processes
 
 WARNINGS = 20  # lines of a kind that are printed
@@ -47,7 +47,8 @@ def open_clips(
     clips = [clip for clip in found if isinstance(clip, Clip)]
     broken = [message for message in found if isinstance(message, str)]
     if part.others:
-        warn(f'{part.folder}: {len(part.others)} files are no clips, such as {part.others[0]}')
+        others = counted(len(part.others), 'other file')
+        warn(f'{part.folder}: {others} beside the clips, such as {part.others[0]}')
     warn_all(broken, f'of {len(part.clips)} clips in {part.folder} are broken, left out')
     warn_all([note for clip in clips for note in clip.notes], 'things are left out of clips')
     if broken and not clips:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from modules.runtime.errors import UserError
+from modules.runtime.messages import counted
 from modules.video.pictures import IMAGE_SUFFIXES, Size, ignores_alpha, read_picture, stored_size
 from modules.video.timing import Rate, Repeats, exact_rate
 
@@ -28,7 +29,7 @@ class Folder:
         others_hide = (read_picture(picture).hides_all() for picture in self._pictures[1:])
         self._ignore_alpha = ignores_alpha(itertools.chain([first.hides_all()], others_hide))
         self.notes = (
-            [f'{path}: {len(others)} files are no pictures, passed over, such as {others[0]}']
+            [f'{path}: {counted(len(others), "other file")} passed over, such as {others[0]}']
             if others
             else []
         )

@@ -100,7 +100,7 @@ def test_broken_and_damaged_clips_are_listed(tmp_path, check):
     heads = {line.strip(): number for number, line in enumerate(lines)}
     assert str(broken) in lines[heads['warning: 1 clips are broken, left out:'] + 1]
     assert str(damaged) in lines[heads['warning: 1 clips are damaged midway:'] + 1]
-    assert 'warning: 1 files are no clips, passed over: .txt (1)' in heads
+    assert 'warning: 1 other file passed over: .txt (1)' in heads
     assert row(lines, 'clips') == 'folder (1), video (1)'
 
 
@@ -121,7 +121,7 @@ def test_sizes_that_stop_training(tmp_path, check):
     assert lines[-1] == 'ready for training'
     crop = {'crop_param': {'size': [64, 64]}}
     lines = check(tmp_path, augmentation_params=crop)
-    assert any('1 clips are smaller than 64x64' in line for line in lines)
+    assert any('1 clip smaller than 64x64' in line for line in lines)
     several = 'with dataset_params.resize: crop or pad, for frames are of several sizes'
     assert check(tmp_path)[-1] == f'ready for training by train.py --data, or by a config {several}'
 
@@ -131,7 +131,7 @@ def test_the_verdict_is_that_of_train(tmp_path, check):
     write_video(tmp_path / 'train' / 'b.mp4', frames(2, size=48))
     lines = check(tmp_path, id_sampling=False, resize='crop')
     assert row(lines, 'sizes') == '48x48 (1)' and lines[-1] == 'ready for training'
-    assert any('1 clips are smaller than 64x64: they become blurred' in line for line in lines)
+    assert any('1 clip smaller than 64x64: they become blurred' in line for line in lines)
     few = {'batch_size': 16, 'num_repeats': 10}
     with pytest.raises(UserError, match='16 is more than the 10 samples'):
         check(tmp_path, few, id_sampling=False, resize='crop')

@@ -90,11 +90,11 @@ def test_a_second_run_writes_nothing(clip, tmp_path, crop):
     def find(frame):
         raise AssertionError('looked again')
 
-    assert crop(clip, tmp_path / 'out', find=find) == ['0 clips, 4 were there already']
+    assert crop(clip, tmp_path / 'out', find=find) == ['0 clips, 4 there already']
     assert contents(tmp_path / 'out') == there
     (tmp_path / 'out' / NAMES[1]).unlink()
     lines = crop(clip, tmp_path / 'out', find=find)
-    assert lines[-1] == '1 clips, 3 were there already'
+    assert lines[-1] == '1 clip, 3 there already'
     assert contents(tmp_path / 'out') == there
 
 
@@ -167,7 +167,7 @@ def test_an_error_leaves_no_half_clip(clip, tmp_path, crop, monkeypatch):
 
 def test_what_is_left_out_is_told(clip, tmp_path, crop):
     lines = crop(clip, tmp_path / 'out', '--size', 32, '--min_frames', 25, '--min_size', 50)
-    assert lines[-1] == '1 clips; left out: 2 shorter than --min_frames 25, 1 smaller than ' + (
+    assert lines[-1] == '1 clip; left out: 2 shorter than --min_frames 25, 1 smaller than ' + (
         '--min_size 50 (the largest 48)'
     )
     with pytest.raises(UserError) as error:

@@ -91,7 +91,7 @@ def test_phone_clips_become_a_data_set(made):
     assert lines[-1] == f'next: python train.py --data {out}'
     assert lines[2] == 'left out: 1 broken, 1 duplicate, 1 still'
     assert 'IMG_0008.mp4: left out: the same as IMG_0001.mp4' in ended.stderr
-    assert '1 files are no clips, such as notes.txt' in ended.stderr
+    assert '1 other file beside the clips, such as notes.txt' in ended.stderr
 
 
 def test_clips_are_what_training_reads(made):
