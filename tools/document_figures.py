@@ -90,7 +90,8 @@ def training(made: Figures) -> list[Shown]:
         f'A training step, batch of 2: {ours["seconds"]["median"]:.1f} s and '
         f'{ours["peak_bytes"]["median"] / MEGABYTE:.0f} MB at most; the official code '
         f'{theirs["seconds"]["median"]:.1f} s and {theirs["peak_bytes"]["median"] / MEGABYTE:.0f} '
-        f'MB. That is {ratios["seconds"]:.2f} of its time and {ratios["peak_bytes"]:.2f} of its memory'
+        f'MB. That is {ratios["seconds"]:.2f} of its time and {ratios["peak_bytes"]:.2f} of its '
+        'memory'
     )
     return [('doc/speed.md', [sentence])]
 
