@@ -5,6 +5,10 @@ import ctypes
 import os
 from typing import Any
 
+# Bytes that any process may keep: networks of a few hundred megabytes would give back and take anew
+# half of their memory in every step, a seventh of its time.
+_ALWAYS_SPARE = 2**28
+
 
 def keep_freed_memory() -> None:
     """Lets the process keep what it frees for its next allocations (where its C library is glibc).
@@ -24,8 +28,8 @@ def keep_freed_memory() -> None:
 def bound_freed_memory() -> None:
     """Gives freed memory back to the system once there is too much; to be called now and then.
 
-    Beyond the most that has been in use at any time, a sixth of it may be kept. Without a bound
-    where glibc is older than 2.33.
+    Beyond the most that has been in use at any time, a sixth of it may be kept, or 256 MB. Without
+    a bound where glibc is older than 2.33.
     """
     if _heap is not None:
         _heap.bound()
@@ -65,7 +69,8 @@ class _Heap:
                 self._elsewhere = _anonymous_bytes() - self._used()
 
     def _too_much(self) -> bool:
-        return _anonymous_bytes() - self._elsewhere > self._most_used * 7 / 6
+        spare = max(self._most_used / 6, _ALWAYS_SPARE)
+        return _anonymous_bytes() - self._elsewhere > self._most_used + spare
 
     def _used(self) -> int:
         info = self._info()

@@ -136,7 +136,14 @@ def heap():
     return found
 
 
-def test_freed_memory_goes_back_once_it_is_too_much(heap, monkeypatch):
+@pytest.mark.parametrize(
+    'unit, steps',
+    [
+        (2**30, [(60, 69, 0), (60, 71, 1), (12, 69, 1), (12, 71, 2), (66, 76, 2)]),
+        (2**20, [(60, 300, 0), (60, 317, 1), (12, 300, 1), (90, 340, 1), (90, 350, 2)]),
+    ],
+)
+def test_freed_memory_goes_back_once_it_is_too_much(heap, monkeypatch, unit, steps):
     trims, now = [], {}
 
     def trim(pad):
@@ -147,18 +154,18 @@ def test_freed_memory_goes_back_once_it_is_too_much(heap, monkeypatch):
     monkeypatch.setattr(heap, '_used', lambda: now['used'])
     monkeypatch.setattr(heap, '_trim', trim)
     monkeypatch.setattr(c_heap, '_heap', heap)
-    for used, held, trimmed in [(60, 69, 0), (60, 71, 1), (12, 69, 1), (12, 71, 2), (66, 76, 2)]:
-        now.update(used=used, held=held)
+    for used, held, trimmed in steps:
+        now.update(used=used * unit, held=held * unit)
         c_heap.bound_freed_memory()
         assert len(trims) == trimmed, (used, held)
 
 
 def test_what_trimming_does_not_give_back_is_not_trimmed_again(heap, monkeypatch):
     trims = []
-    monkeypatch.setattr(c_heap, '_anonymous_bytes', lambda: 1000)
-    monkeypatch.setattr(heap, '_used', lambda: 60)
+    monkeypatch.setattr(c_heap, '_anonymous_bytes', lambda: 1000 * 2**20)
+    monkeypatch.setattr(heap, '_used', lambda: 60 * 2**20)
     monkeypatch.setattr(heap, '_trim', trims.append)
-    monkeypatch.setattr(heap, '_elsewhere', 100)
+    monkeypatch.setattr(heap, '_elsewhere', 100 * 2**20)
     for _ in range(3):
         heap.bound()
     assert len(trims) == 1
