@@ -15,7 +15,7 @@ import paddle.nn.functional as F
 from paddle import Tensor, nn
 
 from modules.ops.batch_norm import batch_norm
-from modules.ops.blocks import conv_norm_relu
+from modules.ops.blocks import conv_norm_relu, norm_relu
 from modules.ops.convolution import conv2d
 from modules.ops.precision import full_precision
 
@@ -87,7 +87,7 @@ class ResBlock2d(nn.Layer):
         self.norm2 = BatchNorm2D(in_features)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = F.relu(self.norm1(x))
+        out = norm_relu(x, self.norm1)
         out = conv_norm_relu(out, self.conv1, self.norm2)
         out = self.conv2(out)
         return out + x

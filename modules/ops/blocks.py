@@ -50,6 +50,12 @@ def conv_norm_relu(
     Returns:
         (B, out, h, w); with `upsample` (B, out, 2h, 2w), with `pool` (B, out, h/2, w/2).
     """
-    if pool:
-        return conv_norm(x, conv, norm, upsample, lambda y: F.avg_pool2d(F.relu(y), 2))
-    return F.relu(conv_norm(x, conv, norm, upsample))
+    then = (lambda y: F.avg_pool2d(F.relu(y), 2)) if pool else F.relu
+    return conv_norm(x, conv, norm, upsample, then)
+
+
+def norm_relu(x: Tensor, norm: nn.BatchNorm2D) -> Tensor:
+    """Keeps the shape (B, C, h, w)."""
+    if device.rearranges(x):
+        return batch_norm(x, norm, then=F.relu)
+    return F.relu(norm(x))

@@ -5,6 +5,7 @@ import paddle.nn.functional as F
 from paddle import Tensor
 
 from modules.ops import device, onednn, winograd
+from modules.ops.recomputing import kept_as_recipe
 from modules.test_mode import tap_op
 
 # Pixels of a batch from which a doubled image is worth the sums of its convolution's kernel.
@@ -24,16 +25,23 @@ def add_bias(x: Tensor, bias: Tensor) -> Tensor:
 
 def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, padding: int = 0) -> Tensor:
     """F.conv2d: (B, in, h, w), (out, in, n, n) -> (B, out, h', w')."""
+    with kept_as_recipe(x):
+        y = _convolved(x, weight, padding)
+    if bias is None:
+        return y
     if onednn.serves(x):
-        trains = paddle.is_grad_enabled() and not (x.stop_gradient and weight.stop_gradient)
-        if trains and device.rearranges(x) and winograd.suits(x, weight, padding):
-            y = winograd.conv2d(x, weight)
-        else:
-            y = onednn.conv2d(x, weight, padding)
-        return y if bias is None else add_bias(y, bias)
-    y = F.conv2d(x, weight, padding=padding)
+        return add_bias(y, bias)
     # A float32 bias would make a result in low precision, and all that follows, float32 again.
-    return y if bias is None else y + bias.astype(y.dtype).reshape([1, -1, 1, 1])
+    return y + bias.astype(y.dtype).reshape([1, -1, 1, 1])
+
+
+def _convolved(x: Tensor, weight: Tensor, padding: int) -> Tensor:
+    if not onednn.serves(x):
+        return F.conv2d(x, weight, padding=padding)
+    trains = paddle.is_grad_enabled() and not (x.stop_gradient and weight.stop_gradient)
+    if trains and device.rearranges(x) and winograd.suits(x, weight, padding):
+        return winograd.conv2d(x, weight)
+    return onednn.conv2d(x, weight, padding)
 
 
 def frozen_conv2d_relu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -70,4 +78,5 @@ def upsampled_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> T
     for axis in (2, 3):
         first, middle, last = kernel.unbind(axis)
         kernel = paddle.stack([last, middle + last, first + middle, first], axis)
-    return F.conv2d_transpose(x, kernel, bias, stride=2, padding=1)
+    with kept_as_recipe(x):
+        return F.conv2d_transpose(x, kernel, bias, stride=2, padding=1)

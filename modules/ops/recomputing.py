@@ -1,10 +1,13 @@
 """Gradients with less memory: what led to a value is not kept until backward."""
 
-from collections.abc import Callable
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import paddle
 from paddle import Tensor
-from paddle.autograd import PyLayer, PyLayerContext
+from paddle.autograd import PyLayer, PyLayerContext, saved_tensors_hooks
 
 from modules.ops import device
 
@@ -75,6 +78,19 @@ def _gradient(tensor: Tensor) -> Tensor | None:
     return paddle.zeros_like(tensor)
 
 
+@dataclasses.dataclass  # no tuple, which Paddle's hooks would unpack
+class _Recipe:
+    function: Callable[..., Tensor]
+    tensors: list[Tensor]  # detached
+
+    @paddle.no_grad()
+    def follow(self) -> Tensor:
+        return self.function(*self.tensors)
+
+
+_RECIPE = '_recipe'  # attribute of the tensors that `recomputed` gives
+
+
 def recomputed(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
     """function(*tensors), of which only the tensors are kept: backward computes it a second time.
 
@@ -85,4 +101,28 @@ def recomputed(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
             result but one that a second run repeats, such as writing to one of the tensors.
         tensors: all that get gradients, weights included.
     """
-    return _Recomputed.apply(function, *tensors)
+    result = _Recomputed.apply(function, *tensors)
+    if not result.stop_gradient:
+        setattr(result, _RECIPE, _Recipe(function, [tensor.detach() for tensor in tensors]))
+    return result
+
+
+@contextlib.contextmanager
+def kept_as_recipe(value: Tensor) -> Iterator[None]:
+    """Inside, an operation that keeps for its backward a value which is `recomputed` keeps instead
+    how to compute it once more.
+    """
+    recipe = getattr(value, _RECIPE, None)
+    if recipe is None:
+        yield
+        return
+    address = value.data_ptr()
+
+    def pack(tensor: Tensor) -> Any:
+        return recipe if tensor.data_ptr() == address else tensor
+
+    def unpack(kept: Any) -> Tensor:
+        return kept if isinstance(kept, Tensor) else kept.follow()
+
+    with saved_tensors_hooks(pack, unpack):
+        yield

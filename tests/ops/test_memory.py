@@ -14,9 +14,10 @@ from paddle.autograd import PyLayer
 
 from modules.ops import onednn
 from modules.ops import recomputing as memory
+from modules.ops.convolution import conv2d, upsampled_conv2d
 from modules.runtime import heap as c_heap
 from modules.runtime.process import num_threads
-from modules.util import DownBlock2d
+from modules.util import Conv2D, DownBlock2d, ResBlock2d, SameBlock2d, UpBlock2d
 from tests.support.marks import needs_onednn
 from tests.support.places import ROOT
 
@@ -100,11 +101,49 @@ def test_recomputed_gives_all_gradients_and_keeps_only_its_input():
         z = compute(function, y, layer.weight, layer.bias)
         kept = allocated() - before
         z.square().mean().backward()
+        del z
         results.append([x.grad.numpy(), layer.weight.grad.numpy(), layer.bias.grad.numpy()])
         assert (kept < 1.5 * MEGABYTE) == (compute is memory.recomputed)  # the result is 1 MiB
     for found, wanted in zip(*results):
         np.testing.assert_array_equal(found, wanted)
     assert calls == [False, True, True]  # for the result, for the gradients; for both at once
+
+
+@pytest.mark.parametrize('convolve', [conv2d, upsampled_conv2d])
+@pytest.mark.parametrize('dtype', ['float32', 'float64'])
+def test_a_convolution_keeps_how_to_make_its_image(convolve, dtype):
+    x = paddle.to_tensor(tensor(1, 64, 128, 128).numpy(), dtype, stop_gradient=False)
+    weight = paddle.to_tensor(tensor(128, 64, 3, 3).numpy(), dtype, stop_gradient=False)
+    options = {'padding': 1} if convolve is conv2d else {}
+    results, kept = [], []
+    for compute in (memory.recomputed, lambda function, *tensors: function(*tensors)):
+        x.clear_gradient(False)
+        weight.clear_gradient(False)
+        before = allocated()
+        image = compute(paddle.sin, x)
+        y = convolve(image, weight, **options)
+        del image
+        kept.append(
+            (allocated() - before - y.size * y.element_size()) / (x.size * x.element_size())
+        )
+        y.square().mean().backward()
+        del y
+        results.append([x.grad.numpy(), weight.grad.numpy()])
+    for found, wanted in zip(*results):
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-6 * np.abs(wanted).max())
+    assert kept[0] < 0.2 < 0.8 < kept[1], kept
+
+
+def test_training_steps_leave_no_memory_behind():
+    blocks = nn.Sequential(SameBlock2d(3, 8), ResBlock2d(8), UpBlock2d(8, 8), Conv2D(8, 3, 3, 1))
+    held = []
+    for _ in range(6):
+        y = blocks(tensor(1, 3, 128, 128).detach())  # of eight channels: 512 kB
+        y.square().mean().backward()
+        del y
+        blocks.clear_gradients(set_to_zero=False)
+        held.append(allocated())
+    assert held[-1] - held[1] < 2 * MEGABYTE  # what the first two make may stay
 
 
 @pytest.mark.parametrize('trained', [True, False])
