@@ -119,7 +119,8 @@ def kept_as_recipe(value: Tensor) -> Iterator[None]:
     address = value.data_ptr()
 
     def pack(tensor: Tensor) -> Any:
-        return recipe if tensor.data_ptr() == address else tensor
+        # A result that came out of here as it is would hold the operation that holds it, for ever.
+        return recipe if tensor.data_ptr() == address else tensor.detach()
 
     def unpack(kept: Any) -> Tensor:
         return kept if isinstance(kept, Tensor) else kept.follow()
