@@ -1,8 +1,7 @@
 """Gradients with less memory: what led to a value is not kept until backward."""
 
 import contextlib
-import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import paddle
@@ -53,22 +52,45 @@ def mean_over_samples(
     return total / fake.shape[0]
 
 
+class _Recipe:
+    """How to compute a value once more, and its gradients."""
+
+    def __init__(self, function: Callable[..., Tensor], tensors: Sequence[Tensor]):
+        self._function = function
+        self._tensors = [tensor.detach() for tensor in tensors]
+        for detached, tensor in zip(self._tensors, tensors):  # flags that may differ by backward
+            detached.stop_gradient = tensor.stop_gradient
+        self._made: Tensor | None = None  # from what is to be differentiated
+
+    def follow(self) -> Tensor:
+        """The value, which is kept for `gradients`."""
+        return self._differentiable().detach()
+
+    def gradients(self, dy: Tensor) -> tuple[Tensor | None, ...]:
+        """Of all tensors; once, for what was kept is given up."""
+        self._differentiable().backward(dy)
+        gradients = tuple(map(_gradient, self._tensors))
+        self._made, self._tensors = None, []
+        return gradients
+
+    def _differentiable(self) -> Tensor:
+        if self._made is None:
+            with paddle.enable_grad():
+                self._made = self._function(*self._tensors)
+        return self._made
+
+
 class _Recomputed(PyLayer):
     @staticmethod
-    def forward(ctx: PyLayerContext, function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
-        ctx.function = function
-        ctx.trained = [not tensor.stop_gradient for tensor in tensors]  # may differ by backward
-        ctx.save_for_backward(*tensors)
+    def forward(
+        ctx: PyLayerContext, recipe: _Recipe, function: Callable[..., Tensor], *tensors: Tensor
+    ) -> Tensor:
+        ctx.recipe = recipe
         return function(*tensors)
 
     @staticmethod
     def backward(ctx: PyLayerContext, dy: Tensor) -> tuple[Tensor | None, ...]:
-        tensors = [tensor.detach() for tensor in ctx.saved_tensor()]
-        for tensor, trained in zip(tensors, ctx.trained):
-            tensor.stop_gradient = not trained
-        with paddle.enable_grad():
-            ctx.function(*tensors).backward(dy)
-        return tuple(map(_gradient, tensors))
+        return ctx.recipe.gradients(dy)
 
 
 def _gradient(tensor: Tensor) -> Tensor | None:
@@ -76,16 +98,6 @@ def _gradient(tensor: Tensor) -> Tensor | None:
     if tensor.stop_gradient or tensor.grad is not None:
         return tensor.grad
     return paddle.zeros_like(tensor)
-
-
-@dataclasses.dataclass  # no tuple, which Paddle's hooks would unpack
-class _Recipe:
-    function: Callable[..., Tensor]
-    tensors: list[Tensor]  # detached
-
-    @paddle.no_grad()
-    def follow(self) -> Tensor:
-        return self.function(*self.tensors)
 
 
 _RECIPE = '_recipe'  # attribute of the tensors that `recomputed` gives
@@ -101,9 +113,10 @@ def recomputed(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
             result but one that a second run repeats, such as writing to one of the tensors.
         tensors: all that get gradients, weights included.
     """
-    result = _Recomputed.apply(function, *tensors)
+    recipe = _Recipe(function, tensors)
+    result = _Recomputed.apply(recipe, function, *tensors)
     if not result.stop_gradient:
-        setattr(result, _RECIPE, _Recipe(function, [tensor.detach() for tensor in tensors]))
+        setattr(result, _RECIPE, recipe)
     return result
 
 
