@@ -96,6 +96,21 @@ def training(made: Figures) -> list[Shown]:
     return [('doc/speed.md', [sentence])]
 
 
+def scaling(made: Figures) -> list[Shown]:
+    rows = []
+    for name, of_name in made['scaling'].items():
+        alone = of_name['processes'] == 1
+        rows.append(
+            _row(
+                name,
+                f'{of_name["samples_per_second"]["median"]:.1f}',
+                '' if alone else f'{100 * of_name["waiting_share"]:.0f} %',
+                f'{of_name["peak_bytes"]["median"] / MEGABYTE:.0f} MB',
+            )
+        )
+    return [('doc/train.md', rows)]
+
+
 def speed_amx(made: Figures) -> list[Shown]:
     rows = []
     for name, of_name in made['animation'].items():
@@ -140,6 +155,7 @@ def crops(made: Figures) -> list[Shown]:
 KINDS: dict[str, Callable[[Figures], list[Shown]]] = {
     'speed-avx2': speed,
     'training-avx2': training,
+    'scaling-avx2': scaling,
     'speed-amx': speed_amx,
     'live': live,
     'motion-transfer': motion_transfer,

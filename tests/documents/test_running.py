@@ -57,6 +57,7 @@ SMALLER = {
     r'gpu_check.py --out gpu.json': r'\g<0> --cpu --only no_gpu inverse',
     r'demo.py .* things/.*': r'\g<0> --frames 4',
     r'benchmark.py --only live .*': r'\g<0> --seconds 1 --repeats 1 --engine onednn',
+    r'--processes 1 2 4': '--processes 1 2 --steps 1 --repeats 1',
 }
 CONFIGS = sorted(
     path.name for path in (ROOT / 'config').iterdir() if not path.name.startswith('demo-')

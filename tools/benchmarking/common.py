@@ -21,6 +21,7 @@ class Series(NamedTuple):
     """The same thing measured several times."""
 
     values: tuple[float, ...]
+    more_is_better: bool = False  # as of rates
 
     @property
     def median(self) -> float:
@@ -28,7 +29,7 @@ class Series(NamedTuple):
 
     @property
     def best(self) -> float:
-        return min(self.values)
+        return max(self.values) if self.more_is_better else min(self.values)
 
     @property
     def spread(self) -> float:

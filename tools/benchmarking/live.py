@@ -52,7 +52,7 @@ def live_report(runs: Mapping[str, Sequence[Run]]) -> Report:
     figures: dict[str, Any] = {}
     for name, of_name in runs.items():
         rate, alone = (
-            Series(tuple(run.extra[key] for run in of_name)) for key in ('rate', 'alone')
+            Series(tuple(run.extra[key] for run in of_name), True) for key in ('rate', 'alone')
         )
         median, late = (
             Series(tuple(float(np.percentile(run.seconds, q)) for run in of_name)) for q in (50, 95)

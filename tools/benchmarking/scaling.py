@@ -72,7 +72,7 @@ def scaling_report(runs: Mapping[str, list[Run]], batch: int) -> Report:
     rows, series = [], {}
     figures: dict[str, Any] = {}
     rates = {
-        name: Series(tuple(batch / seconds for seconds in times(of_name).values))
+        name: Series(tuple(batch / seconds for seconds in times(of_name).values), True)
         for name, of_name in runs.items()
     }
     first = next(iter(rates))
