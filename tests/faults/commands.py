@@ -6,6 +6,7 @@ A `Material` is what they read; a `Command` says what is typed, and what is to b
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -143,6 +144,9 @@ class Place:
         return found
 
 
+_BEFORE_THE_ERROR = re.compile(r'note: |warning: |row \d+: .*: FAILED: ')
+
+
 class Ended(NamedTuple):
     """How a command has ended."""
 
@@ -153,10 +157,10 @@ class Ended(NamedTuple):
     def wrong_line(self) -> str | None:
         """What is wrong with an end by status 2, which is to have one line that begins `error: `.
 
-        Notes and warnings may stand before it.
+        Notes and warnings may stand before it, and the rows of a batch that are lost.
         """
         lines = [line for line in self.errors.splitlines() if line.strip()]
-        told = [line for line in lines if not line.startswith(('note: ', 'warning: '))]
+        told = [line for line in lines if not _BEFORE_THE_ERROR.match(line)]
         if 'Traceback' in self.errors:
             return f'a traceback that ends {lines[-1]!r}'
         if len(told) != 1 or not told[0].startswith('error: '):
