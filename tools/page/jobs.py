@@ -126,6 +126,10 @@ class _WorkerProcess:
                 if answer.done():
                     message = answer.result()
                     if message is None:
+                        # By itself, if it has: asyncio may forget how a process ended that is
+                        # killed when it is dead already.
+                        with contextlib.suppress(asyncio.TimeoutError):
+                            await asyncio.wait_for(process.wait(), _GRACE)
                         await self.end()
                         reason = _describe(process.returncode)
                         message = {'kind': 'failed', 'field': 'status', 'text': 'crashed'}
