@@ -1,5 +1,6 @@
 """What the page is made of, without a browser."""
 
+import asyncio
 import os
 import signal
 import string
@@ -9,6 +10,7 @@ import urllib.request
 import pytest
 
 from tests.support.page_server import PageServer
+from tools.page import jobs
 from tools.page.files import Files, open_files, safe_name
 from tools.page.texts import LANGUAGES, SENTENCES, Texts, preferred, told_note
 
@@ -150,3 +152,27 @@ def test_wrong_options_are_one_line(tmp_path):
     error = r'error: --host 203\.0\.113\.1 --port 0: .*; try another'
     with pytest.raises(AssertionError, match=error):
         PageServer(tmp_path, '--host', '203.0.113.1').__enter__()
+
+
+def test_how_the_process_of_jobs_broke_down_is_told(tmp_path, monkeypatch):
+    """Its answers end a moment before itself; killed in between, another reason would be told."""
+    worker = tmp_path / 'worker.py'
+    worker.write_text(
+        'import os, time\n'
+        'input()\n'
+        'os.close(1)\n'
+        'time.sleep(0.3)\n'
+        'os._exit(7)\n'
+    )  # fmt: skip
+    monkeypatch.setattr(jobs, 'WORKER', worker)
+
+    async def told():
+        queue = jobs.JobQueue(most_waiting=1, cpu=True)
+        job = queue.enter('reader')
+        messages = [message async for message in queue.run(job, {})]
+        queue.leave(job)
+        await queue.close()
+        return messages[-1]
+
+    message = asyncio.run(told())
+    assert message['text'] == 'crashed' and message['values'] == {'why': 'status 7'}
