@@ -17,7 +17,7 @@ import numpy as np
 
 from frames_dataset import Pair
 from modules.runtime.errors import UserError, shortened
-from modules.runtime.files import PathLike, atomic_output
+from modules.runtime.files import PathLike, atomic_output, removed
 from modules.runtime.json_text import parse_json
 from modules.runtime.locks import folder_of_one_run
 from modules.video import VideoWriter, write_picture
@@ -99,7 +99,7 @@ class AnimationFolder:
         """Writers by kind for the outputs of a pair; these appear together when the block succeeds.
 
         Raises:
-            UserError: the disk is full, or fails.
+            UserError: the disk is full, or fails, or the folder is removed meanwhile.
         """
         with tempfile.TemporaryDirectory(prefix='.', suffix=UNFINISHED, dir=self.path) as scratch:
             grown = {kind: Path(scratch, kind + self._suffix(kind)) for kind in self.outputs}
@@ -111,10 +111,13 @@ class AnimationFolder:
                     else:
                         writers[kind] = stack.enter_context(VideoWriter(path, fps))
                 yield writers
-            for kind, path in grown.items():
-                place = self._place(kind, name)
-                place.parent.mkdir(exist_ok=True)
-                os.replace(path, place)
+            try:
+                for kind, path in grown.items():
+                    place = self._place(kind, name)
+                    place.parent.mkdir(exist_ok=True)
+                    os.replace(path, place)
+            except FileNotFoundError as error:
+                raise removed(self.path, name) from error
 
     def _sweep(self) -> None:
         for left in self.path.glob(f'.*{UNFINISHED}'):

@@ -51,9 +51,7 @@ def atomic_output(path: PathLike, folder: bool = False) -> Iterator[Path]:
         os.replace(target, path)
     except (OSError, UserError) as error:
         if not scratch.is_dir():
-            raise UserError(
-                f'{path.parent}: was removed while {path.name} was being written; start again'
-            ) from error
+            raise removed(path.parent, path.name) from error
         if isinstance(error, UserError):
             raise
         if folder and error.errno in (errno.ENOTEMPTY, errno.EEXIST):  # it has come meanwhile
@@ -66,6 +64,11 @@ def atomic_output(path: PathLike, folder: bool = False) -> Iterator[Path]:
     finally:
         in_use.release(force=True)
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def removed(folder: Path, name: str) -> UserError:
+    """What somebody else has done while `name` was being written there."""
+    return UserError(f'{folder}: was removed while {name} was being written; start again')
 
 
 def check_output(path: PathLike, folder: bool = False) -> None:

@@ -143,3 +143,21 @@ def test_two_runs_do_not_share_a_folder(whole, tmp_path):
         run(config, tmp_path / 'run')
     with pytest.raises(UserError, match='holds another run'):  # the lock is gone
         run(config, tmp_path / 'run')
+
+
+@pytest.mark.parametrize('written', [False, True])
+def test_a_folder_that_is_removed_meanwhile_is_named(tmp_path, monkeypatch, written):
+    folder = AnimationFolder(tmp_path / 'run', ['result'], '.mp4')
+    folder.path.mkdir()
+    leave = VideoWriter.__exit__
+
+    def remove(writer, *raised):
+        leave(writer, *raised)
+        shutil.rmtree(folder.path)
+
+    if written:
+        monkeypatch.setattr(VideoWriter, '__exit__', remove)
+    with pytest.raises(UserError, match='run'), folder.pair('a-b', 25) as writers:
+        writers['result'].write(np.zeros((16, 16, 3), np.uint8))
+        if not written:
+            shutil.rmtree(folder.path)
