@@ -178,7 +178,10 @@ def torn_checkpoint(trial: Trial) -> list[str]:
     if 'before is taken' in told:
         return torn.wrong_results(what) + torn.left_behind('at once')
     # Its optimizers are hit, for which nobody asks here, or a place that means nothing.
-    return [f'{line}, and nothing is said' for line in trial.wrong_results(what)]
+    there, here = os.fsencode(trial.material.run), os.fsencode(place)  # as summaries name it
+    results = {name: data.replace(there, here) for name, data in trial.expected.results.items()}
+    hit = trial._replace(expected=trial.expected._replace(results=results))
+    return [f'{line}, and nothing is said' for line in hit.wrong_results(what)]
 
 
 def _torn_run(trial: Trial) -> list[str]:
