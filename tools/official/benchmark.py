@@ -165,15 +165,19 @@ def animate_clips(job: dict[str, Any], result: Path) -> None:
 
 
 def _import_demo():
-    """The official demo.py; packages that are missing and not needed become empty shells."""
+    """The official demo.py; packages that are missing and not needed are empty shells to it."""
+    shells = []
     while True:
         try:
             import demo
         except ModuleNotFoundError as error:
             if error.name is None or error.name.split('.')[0] not in NOT_NEEDED:
                 raise
+            shells.append(error.name)
             sys.modules[error.name] = MagicMock()
         else:
+            for name in shells:  # torch.compile looks into some of these packages
+                del sys.modules[name]
             return demo
 
 
