@@ -27,6 +27,7 @@ from modules.inference.networks import (
     KeypointProgram,
     SourceEncoder,
     has_winograd_form,
+    reduced_size,
 )
 from modules.inference.program_cache import ProgramCache, key_of
 from modules.ops.predictors import Program, compile_program
@@ -308,10 +309,7 @@ def _decoder_inputs(
     batch: int,
 ) -> list[list[int]]:
     """The shapes of what a decoder takes for so many frames."""
-    h, w = size
-    motion = generator.dense_motion_network
-    step = motion.down.stride if motion.scale_factor != 1 else 1
-    reduced = [-(-h // step), -(-w // step)]
+    reduced = reduced_size(generator.dense_motion_network, size)
     features = decoder.features_size
     count = common['num_kp']
     kinds = [[count, 2], [count, 2, 2]] if common['estimate_jacobian'] else [[count, 2]]

@@ -30,6 +30,7 @@ from modules.util import (
 )
 
 _WIDE = 1024  # channels
+_FEW = 64  # pixels
 _MANY = 2**21  # weights
 
 
@@ -42,45 +43,59 @@ class FixedConv(nn.Layer):
             bfloat16.
     """
 
-    def __init__(self, kernel: Kernel, padding: int, stride: int = 1):
+    def __init__(self, kernel: Kernel, padding: int, stride: int = 1, groups: int = 1):
         super().__init__()
         self.register_buffer('weight', constant(kernel.weight))
         self.register_buffer('bias', constant(kernel.bias))
-        self.padding, self.stride = padding, stride
+        self.padding, self.stride, self.groups = padding, stride, groups
         self.apart = False
 
     def forward(self, x: Tensor) -> Tensor:
         x = paddle.assign(x) if self.apart else x
-        return F.conv2d(x, self.weight, self.bias, stride=self.stride, padding=self.padding)
+        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, groups=self.groups)
+
+
+class MeanOfFour(FixedConv):
+    """avg_pool2d(x, 2) as a convolution, which oneDNN takes as it is laid out after another."""
+
+    def __init__(self, channels: int):
+        weight = np.full([channels, 1, 2, 2], 0.25)
+        super().__init__(Kernel(weight, np.zeros(channels)), 0, stride=2, groups=channels)
 
 
 class LeanConvRelu(nn.Layer):
-    """A 3x3 convolution of padding 1 and a ReLU, as one matrix product.
+    """A convolution of padding 1 and a ReLU, as one matrix product.
 
-    (B, in, h, w) -> (B, out, h, w).
+    (B, in, h, w) -> (B, out, h', w').
 
     Of a convolution's weights oneDNN keeps a copy in an order of its own; of a factor of a product
     it keeps none, if that has three dimensions. Where weights are many and pixels few, this saves
-    much memory for little time.
+    much memory and some time. The weights are the first factor, which oneDNN reads as it lies; the
+    second it would put in order anew in every run.
     """
 
     def __init__(self, kernel: Kernel):
         super().__init__()
-        weight = kernel.weight.transpose(2, 3, 1, 0)  # (3, 3, in, out)
-        self.register_buffer('weight', constant(weight.reshape(1, -1, weight.shape[3])))
-        self.register_buffer('bias', constant(kernel.bias))
+        out, _, *self.taps = kernel.weight.shape
+        weight = kernel.weight.transpose(0, 2, 3, 1)
+        self.register_buffer('weight', constant(weight.reshape(1, out, -1)))  # (1, out, n n in)
+        self.register_buffer('bias', constant(kernel.bias.reshape(1, out, 1)))
 
     def forward(self, x: Tensor) -> Tensor:
         batch, channels, h, w = x.shape
         pixels = batch * h * w
         image = np.arange(pixels).reshape(batch, h, w)
         image = np.pad(image, ((0, 0), (1, 1), (1, 1)), constant_values=pixels)
-        place = np.lib.stride_tricks.sliding_window_view(image, (3, 3), (1, 2)).flatten()
+        places = np.lib.stride_tricks.sliding_window_view(image, tuple(self.taps), (1, 2))
         rows = x.transpose([0, 2, 3, 1]).reshape([pixels, channels])
         rows = paddle.concat([rows, paddle.zeros([1, channels], rows.dtype)])  # beyond the border
-        rows = paddle.gather(rows, paddle.to_tensor(place.astype('int32')))
-        y = F.relu(as_shape(rows, [1, pixels, 9 * channels]) @ self.weight + self.bias)
-        return y.reshape([batch, h, w, -1]).transpose([0, 3, 1, 2])
+        rows = paddle.gather(rows, paddle.to_tensor(places.flatten().astype('int32')))
+        h, w = places.shape[1:3]
+        rows = as_shape(rows, [1, batch * h * w, self.weight.shape[2]])
+        y = F.relu(paddle.matmul(self.weight, rows, transpose_y=True) + self.bias)
+        if batch == 1:
+            return as_shape(y, [1, -1, h, w])
+        return y.reshape([-1, batch, h, w]).transpose([1, 0, 2, 3])
 
 
 def conv_relu(kernel: Kernel, padding: int, lean: bool) -> nn.Layer:
@@ -89,35 +104,45 @@ def conv_relu(kernel: Kernel, padding: int, lean: bool) -> nn.Layer:
     Args:
         lean: save memory, by oneDNN in float32, where there are many weights.
     """
-    suits = kernel.weight.shape[2:] == (3, 3) and padding == 1 and kernel.weight.size >= _MANY
-    if lean and suits:
+    if lean and padding == 1 and kernel.weight.size >= _MANY:
         return LeanConvRelu(kernel)
     return nn.Sequential(FixedConv(kernel, padding), nn.ReLU())
 
 
 class FixedBlock(nn.Layer):
-    """SameBlock2d or, with `halve`, DownBlock2d."""
+    """SameBlock2d or DownBlock2d.
+
+    Args:
+        lean: see `conv_relu`.
+    """
 
     def __init__(self, block: SameBlock2d, lean: bool = False):
         super().__init__()
         kernel = kernel_of(block.conv, block.norm)
         self.conv = conv_relu(kernel, block.conv._updated_padding[0], lean)
-        self.halve = isinstance(block, DownBlock2d)
+        self.pool = nn.Identity()
+        if isinstance(block, DownBlock2d):
+            by_conv = lean and not isinstance(self.conv, LeanConvRelu)
+            self.pool = MeanOfFour(len(kernel.bias)) if by_conv else nn.AvgPool2D(2)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.conv(x)
-        return F.avg_pool2d(x, 2) if self.halve else x
+        return self.pool(self.conv(x))
 
 
 class FixedUpBlock(nn.Layer):
-    """UpBlock2d: (B, in, h, w) -> (B, out, 2h, 2w)."""
+    """UpBlock2d: (B, in, h, w) -> (B, out, 2h, 2w).
 
-    def __init__(self, block: UpBlock2d, lean: bool = False):
+    Args:
+        lean: see `conv_relu`.
+        pixels: h w, if known.
+    """
+
+    def __init__(self, block: UpBlock2d, lean: bool = False, pixels: int = 0):
         super().__init__()
         kernel = kernel_of(block.conv, block.norm)
         # Wide blocks are deep ones: images of a few pixels, whose time goes into reading weights,
         # of which the four convolutions have 16/9 as many.
-        self.split = block.conv._in_channels < _WIDE
+        self.split = block.conv._in_channels < _WIDE or pixels >= _FEW
         if self.split:
             kernel = split_doubled(kernel, taps=2)
         self.conv = conv_relu(kernel, 1, lean)
@@ -126,11 +151,10 @@ class FixedUpBlock(nn.Layer):
         if not self.split:
             return self.conv(upsample_nearest_x2(x))
         batch, _, h, w = x.shape
-        y = self.conv(x)  # (B, 4 out, h + 1, w + 1)
-        y = y.reshape([batch, 4, -1, h + 1, w + 1])
+        y = self.conv(x).reshape([batch, 4, -1, h + 1, w + 1])
         parts = [y[:, 2 * a + b, :, a : a + h, b : b + w] for a in (0, 1) for b in (0, 1)]
         y = paddle.stack(parts, axis=2)  # (B, out, 4, h, w)
-        return F.pixel_shuffle(y.reshape([batch, -1, h, w]), 2)
+        return F.pixel_shuffle(as_shape(y, [batch, -1, h, w]), 2)
 
 
 class FixedTrunk(nn.Layer):
@@ -167,12 +191,20 @@ class FixedTrunk(nn.Layer):
 
 
 class FixedHourglass(nn.Layer):
-    """Hourglass: (B, in, h, w) -> (B, out_filters, h, w)."""
+    """Hourglass: (B, in, h, w) -> (B, out_filters, h, w).
 
-    def __init__(self, hourglass: Hourglass, lean: bool):
+    Args:
+        lean: see `conv_relu`.
+        size: (h, w), if known.
+    """
+
+    def __init__(self, hourglass: Hourglass, lean: bool, size: tuple[int, int] = (0, 0)):
         super().__init__()
         self.down = nn.LayerList([FixedBlock(b, lean) for b in hourglass.encoder.down_blocks])
-        self.up = nn.LayerList([FixedUpBlock(b, lean) for b in hourglass.decoder.up_blocks])
+        self.up, depth = nn.LayerList(), len(self.down)
+        for number, block in enumerate(hourglass.decoder.up_blocks):
+            pixels = (size[0] >> depth - number) * (size[1] >> depth - number)
+            self.up.append(FixedUpBlock(block, lean, pixels))
 
     def forward(self, x: Tensor) -> Tensor:
         outs = [x]

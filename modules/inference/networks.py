@@ -5,7 +5,7 @@ for each frame. The source is a single one, which all frames of a batch share. S
 modules/inference/layers.py.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,7 @@ from modules.keypoint_detector import KPDetector
 from modules.ops.linalg import inverse_2x2
 from modules.ops.sampling import grid_sample, resize_bilinear, to_pixels
 from modules.ops.winograd import TILE
-from modules.util import Conv2D, UpBlock2d, make_coordinate_grid
+from modules.util import AntiAliasInterpolation2d, Conv2D, UpBlock2d, make_coordinate_grid
 
 
 def merged(*convs: Conv2D) -> FixedConv:
@@ -47,6 +47,12 @@ def merged(*convs: Conv2D) -> FixedConv:
     weight = np.concatenate([kernel.weight for kernel in kernels])
     bias = np.concatenate([kernel.bias for kernel in kernels])
     return FixedConv(Kernel(weight, bias), convs[0]._updated_padding[0])
+
+
+def fixed_down(down: AntiAliasInterpolation2d) -> FixedConv:
+    """Blurs and takes every so many pixels; with a bias, of zeros, for which oneDNN computes it."""
+    kernel = Kernel(down.weight.numpy(), np.zeros(len(down.weight)))
+    return FixedConv(kernel, down.radius, down.stride, groups=len(down.weight))
 
 
 class KeypointProgram(nn.Layer):
@@ -59,7 +65,9 @@ class KeypointProgram(nn.Layer):
 
     def __init__(self, detector: KPDetector, onednn: bool = True):
         super().__init__()
-        self.down = detector.down if detector.scale_factor != 1 else None
+        self.down = None
+        if detector.scale_factor != 1:
+            self.down = fixed_down(detector.down) if onednn else detector.down
         self.hourglass = FixedHourglass(detector.predictor, lean=onednn)
         self.num_kp = detector.kp._out_channels
         heads = [detector.kp] + ([] if detector.jacobian is None else [detector.jacobian])
@@ -112,35 +120,37 @@ class SourceEncoder(nn.Layer):
 
 
 class MotionProgram(nn.Layer):
-    """DenseMotionNetwork, of which only the arithmetic differs."""
+    """DenseMotionNetwork, of which only the arithmetic differs.
 
-    def __init__(self, network: DenseMotionNetwork, lean: bool):
+    Args:
+        size: (h, w) of its images.
+        lean: see FixedHourglass.
+    """
+
+    def __init__(self, network: DenseMotionNetwork, size: tuple[int, int], lean: bool):
         super().__init__()
-        self.hourglass = FixedHourglass(network.hourglass, lean)
+        self.hourglass = FixedHourglass(network.hourglass, lean, size)
         heads = [network.mask] + ([] if network.occlusion is None else [network.occlusion])
         self.heads = merged(*heads)
         self.motions = network.mask._out_channels  # K + 1
         self.variance = network.kp_variance
         self.align_corners = network.align_corners
 
-    def sparse_motions(
+    def affine_maps(
         self,
-        size: tuple[int, int],
         driving: Tensor,
         source: Tensor,
         driving_jacobian: Tensor | None,
         source_jacobian: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
-        """Eq. 4: of the background (1, 1, hw, 2), of the keypoints (B, K, hw, 2)."""
-        h, w = size
-        identity = make_coordinate_grid(size, driving.dtype).reshape([1, 1, h * w, 2])
-        motion = identity - driving.unsqueeze(2)  # (B, K, hw, 2)
-        if driving_jacobian is not None and source_jacobian is not None:
-            jacobian = source_jacobian @ inverse_2x2(driving_jacobian)  # (B, K, 2, 2)
-            # Column by column: as a product it would fall to a slow reference form of oneDNN's.
-            columns = jacobian.transpose([0, 1, 3, 2]).unsqueeze(2)  # (B, K, 1, 2, 2)
-            motion = motion[..., :1] * columns[..., 0, :] + motion[..., 1:] * columns[..., 1, :]
-        return identity, motion + source.unsqueeze(2)
+    ) -> Tensor:
+        """Eq. 4, z -> A z + b for each keypoint: (A, b), float64 (B, K, 2, 3)."""
+        driving, source = (kp.astype('float64').unsqueeze(-1) for kp in (driving, source))
+        if driving_jacobian is None or source_jacobian is None:
+            matrix = paddle.eye(2, dtype='float64').expand([*driving.shape[:2], 2, 2])
+            return paddle.concat([matrix, source - driving], axis=3)
+        inverse = inverse_2x2(driving_jacobian.astype('float64'))
+        matrix = source_jacobian.astype('float64') @ inverse  # (B, K, 2, 2)
+        return paddle.concat([matrix, source - matrix @ driving], axis=3)
 
     def forward(
         self,
@@ -155,23 +165,38 @@ class MotionProgram(nn.Layer):
         (B, 1, h, w).
         """
         batch, size = driving.shape[0], tuple(reduced.shape[2:])
-        still, moved = self.sparse_motions(size, driving, source, driving_jacobian, source_jacobian)
-        background = still.expand([batch, *still.shape[1:]])
-        motions = paddle.concat([background, moved], axis=1).reshape([-1, *size, 2])
+        # Applied to all pixels as matrix products: in float64, for sums of large parts may be small.
+        grid = make_coordinate_grid(size, paddle.float64).reshape([-1, 2])
+        ones = paddle.ones([grid.shape[0], 1], 'float64')
+        grid = paddle.concat([grid, ones], axis=1).T  # (3, hw), of x, y, 1
+        still = paddle.eye(2, 3, dtype='float64')
+        maps = self.affine_maps(driving, source, driving_jacobian, source_jacobian)
+        background = still.expand([batch, 1, 2, 3])
+        motions = paddle.concat([background, maps], axis=1).reshape([batch, -1, 3]) @ grid
+        motions = motions.astype('float32').reshape([batch * self.motions, 2, *size])
+        motions = motions.transpose([0, 2, 3, 1])  # (B (K + 1), h, w, 2)
         difference = heatmaps(driving, size, self.variance) - source_heatmaps  # (B, K, h, w)
         difference = paddle.concat([paddle.zeros([batch, 1, *size]), difference], axis=1)
         repeated = reduced.expand([batch * self.motions, *reduced.shape[1:]])
         deformed = grid_sample(repeated, motions, self.align_corners)  # (B (K + 1), C, h, w)
         x = paddle.concat([as_shape(difference, [-1, 1, *size]), deformed], axis=1)
-        maps = self.heads(self.hourglass(x.reshape([batch, -1, *size])))  # (B, K + 1 or 2, h, w)
-        mask = F.softmax(maps[:, : self.motions], axis=1)
-        share = mask[:, 1:].reshape([*moved.shape[:3], 1])  # see modules/dense_motion.py
-        deformation = ((moved - still) * share).sum(axis=1) + still[0]
-        deformation = as_shape(deformation, [batch, *size, 2])
+        maps_of_heads = self.heads(self.hourglass(x.reshape([batch, -1, *size])))
+        mask = F.softmax(maps_of_heads[:, : self.motions], axis=1)  # (B, K + 1, h, w)
+        # How far each pixel is moved, as in modules/dense_motion.py: the mean of all maps, applied.
+        share = mask[:, 1:].astype('float64').flatten(2)  # (B, K, hw)
+        mean = paddle.matmul(share, (maps - still).flatten(2), transpose_x=True)  # (B, hw, 6)
+        moved = (mean.reshape([batch, -1, 2, 3]) * grid.T.unsqueeze(1)).sum(axis=3)
+        deformation = (moved + grid[:2].T).astype('float32').reshape([batch, *size, 2])
         occlusion = None
-        if maps.shape[1] > self.motions:
-            occlusion = F.sigmoid(maps[:, self.motions :])
+        if maps_of_heads.shape[1] > self.motions:
+            occlusion = F.sigmoid(maps_of_heads[:, self.motions :])
         return deformation, mask, deformed, occlusion
+
+
+def reduced_size(motion: DenseMotionNetwork, size: Sequence[int]) -> tuple[int, int]:
+    """(h, w) of what a network makes of an image of `size` (H, W) before it looks at it."""
+    step = motion.down.stride if motion.scale_factor != 1 else 1
+    return -(-size[0] // step), -(-size[1] // step)
 
 
 def has_winograd_form(params: Mapping[str, Any], size: tuple[int, int]) -> bool:
@@ -218,7 +243,8 @@ class FrameDecoder(nn.Layer):
         some = len(generator.bottleneck) > 0
         suitable = some and suits_winograd(self.num_features, *self.features_size)
         self.tiled = onednn and suitable and not direct
-        self.motion = MotionProgram(generator.dense_motion_network, lean=onednn and not bf16)
+        motion = generator.dense_motion_network
+        self.motion = MotionProgram(motion, reduced_size(motion, size), onednn and not bf16)
         self.bottleneck = nn.LayerList()
         if some:
             residuals = residuals_of(generator.bottleneck)
@@ -286,7 +312,7 @@ class FrameDecoder(nn.Layer):
                 index = (y.clip(0, h - 1) * w + x.clip(0, w - 1)).astype('int32')
                 part = paddle.gather(rows, index) * share.unsqueeze(1)
                 result = part if result is None else result + part
-        return result.reshape([*shape, -1])
+        return as_shape(result, [*shape, -1])
 
     def forward(
         self,
@@ -354,8 +380,9 @@ class TiledUpBlock(nn.Layer):
         phases = []  # even rows, odd rows
         for conv in self.convs:
             rows = conv.activated(transformed)
-            rows = rows.reshape([2 * PARTS * rows.shape[1], -1])
-            rows = paddle.gather(rows, self.place).astype('float32')  # bfloat16 transposes slowly
-            phases.append(rows.reshape([-1, h, 2 * w, rows.shape[1]]))
+            rows = paddle.gather(as_shape(rows, [-1, rows.shape[2] // 2]), self.place)
+            if conv.dtype != 'float32':
+                rows = rows.astype('float32')  # bfloat16 transposes slowly
+            phases.append(as_shape(rows, [-1, h, 2 * w, rows.shape[1]]))
         image = paddle.stack(phases, axis=2)  # (B, h, 2, 2w, out)
-        return image.reshape([-1, 2 * h, 2 * w, image.shape[-1]]).transpose([0, 3, 1, 2])
+        return as_shape(image, [-1, 2 * h, 2 * w, image.shape[-1]]).transpose([0, 3, 1, 2])
