@@ -26,7 +26,6 @@ from modules.inference.layers import (
     FixedUpBlock,
 )
 from modules.inference.winograd import (
-    PARTS,
     WinogradConv,
     WinogradTrunk,
     as_shape,
@@ -165,7 +164,7 @@ class MotionProgram(nn.Layer):
         (B, 1, h, w).
         """
         batch, size = driving.shape[0], tuple(reduced.shape[2:])
-        # Applied to all pixels as matrix products: in float64, for sums of large parts may be small.
+        # Applied to all pixels as matrix products; in float64, as sums of large parts may be small.
         grid = make_coordinate_grid(size, paddle.float64).reshape([-1, 2])
         ones = paddle.ones([grid.shape[0], 1], 'float64')
         grid = paddle.concat([grid, ones], axis=1).T  # (3, hw), of x, y, 1
@@ -385,4 +384,10 @@ class TiledUpBlock(nn.Layer):
                 rows = rows.astype('float32')  # bfloat16 transposes slowly
             phases.append(as_shape(rows, [-1, h, 2 * w, rows.shape[1]]))
         image = paddle.stack(phases, axis=2)  # (B, h, 2, 2w, out)
-        return as_shape(image, [-1, 2 * h, 2 * w, image.shape[-1]]).transpose([0, 3, 1, 2])
+        channels = image.shape[-1]
+        if not self.convs[0].fused:
+            return as_shape(image, [-1, 2 * h, 2 * w, channels]).transpose([0, 3, 1, 2])
+        # Paddle transposes on one thread; multiplied by the identity the image is there earlier.
+        image = as_shape(image, [-1, 4 * h * w, channels])
+        image = paddle.matmul(paddle.eye(channels), image, transpose_y=True)
+        return as_shape(image, [-1, channels, 2 * h, 2 * w])
