@@ -6,6 +6,7 @@ import pytest
 from paddle import nn
 
 from modules.inference import engine as engine_module
+from modules.inference import winograd
 from modules.inference.engine import CompiledEngine, _Store
 from modules.inference.networks import FrameDecoder, has_winograd_form
 from modules.parity.record import seeded_models
@@ -27,6 +28,17 @@ def test_the_direct_form_computes_the_same(name, cache, monkeypatch):
     frames = clip(size)
     compiled = CompiledEngine(models, config['model_params'], size)
     assert tiled == [False]
+    np.testing.assert_allclose(frames_of(compiled, frames), frames_of(models, frames), atol=2e-5)
+
+
+@pytest.mark.parametrize('avx512', [False, True])
+def test_windows_are_transformed_by_either_product(avx512, cache, monkeypatch):
+    """Which of the two is the faster one depends on the CPU."""
+    config, size = CONFIGS['winograd']
+    models = seeded_models(config, 1, 'float32')
+    monkeypatch.setattr(winograd, 'has_instructions', lambda *names: avx512)
+    frames = clip(size)
+    compiled = CompiledEngine(models, config['model_params'], size)
     np.testing.assert_allclose(frames_of(compiled, frames), frames_of(models, frames), atol=2e-5)
 
 

@@ -1,5 +1,6 @@
 """The processes that the benchmark measures."""
 
+import subprocess
 import sys
 
 import pytest
@@ -80,3 +81,17 @@ def test_timed_measures_each_item(monkeypatch):
     clock = iter([0, 1, 10, 13, 20])
     monkeypatch.setattr('tools.benchmarking.common.time.perf_counter', lambda: next(clock))
     assert list(timed('ab')) == [(1, 'a'), (3, 'b')]
+
+
+def test_what_stands_for_a_missing_package_is_gone_after_the_import(tmp_path):
+    """torch.compile looks into packages of sys.modules, and stumbles over empty shells."""
+    (tmp_path / 'demo.py').write_text('import ffmpeg\n')
+    code = (
+        'import sys; from tools.official import benchmark; sys.path[0] = sys.argv[1]; '
+        'demo = benchmark._import_demo(); print(demo.ffmpeg.probe, "ffmpeg" in sys.modules)'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code, str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.startswith('<MagicMock') and done.stdout.endswith('False\n')
