@@ -50,37 +50,60 @@ def _name(contender: str) -> str:
     return f'`{contender}`' if contender in ('eager', 'onednn') else contender
 
 
-def speed(made: Figures) -> list[Shown]:
-    animation, rows = made['animation'], []
-    for name, of_name in animation.items():
-        median, difference = of_name['frame_seconds']['median'], of_name['largest_difference']
+def _speed_rows(animation: Figures) -> list[str]:
+    """A row for each that was measured; the reason stands in the place of what was not."""
+    rows, measured = [], {k: v for k, v in animation.items() if not isinstance(v, str)}
+    for name, of_name in measured.items():
+        seconds, difference = of_name['frame_seconds'], of_name['largest_difference']
         ratios = of_name.get('frame_ratios', {}).get('official')
-        ratio = f'{ratios["median"]:.2f} ({ratios["best"]:.2f})' if ratios else '1'
+        if ratios is None and 'best' in seconds:
+            theirs = measured['official']['frame_seconds']
+            ratios = {kind: seconds[kind] / theirs[kind] for kind in ('median', 'best')}
+        plain = name == 'official'
         rows.append(
             _row(
                 _name(name),
-                f'{1000 * median:.0f} ms',
-                f'{1 / median:.2f}',
-                ratio,
+                _milliseconds(seconds),
+                f'{1 / seconds["median"]:.2f}',
+                '1' if plain else f'{ratios["median"]:.2f} ({ratios["best"]:.2f})',
                 f'{of_name["peak_bytes"]["median"] / MEGABYTE:.0f} MB',
                 f'{difference:.1e}'.replace('e-0', 'e-') if difference else '0',
             )
         )
-    start, loading = made['start'], made['loading']
+    return rows
+
+
+def _start_sentence(start: Figures, times: str) -> str:
+    ours, theirs = start.get('ours', start.get('this project')), start['official']
+    return (
+        f'compiled before: {ours["first_frame_seconds"]["best"]:.1f} s, the official code '
+        f'{theirs["first_frame_seconds"]["best"]:.1f} s (best of {times}); the imports '
+        f'take {ours["import_seconds"]["best"]:.1f} s and {theirs["import_seconds"]["best"]:.1f} s'
+    )
+
+
+def _readme(animation: Figures, cpu: str) -> Shown:
+    frames = [_milliseconds(animation[name]['frame_seconds']) for name in ('onednn', 'official')]
+    return 'README.md', [_row(f'a frame of vox-256 on two CPU cores ({cpu})', *frames)]
+
+
+def speed_avx2(made: Figures) -> list[Shown]:
+    loading = made['loading']
     plain, augmented = loading['without augmentation'], loading["with the config's augmentation"]
     sentences = [
-        f'compiled before: {start["ours"]["first_frame_seconds"]["best"]:.1f} s, the official code '
-        f'{start["official"]["first_frame_seconds"]["best"]:.1f} s (best of three); the imports '
-        f'take {start["ours"]["import_seconds"]["best"]:.1f} s and '
-        f'{start["official"]["import_seconds"]["best"]:.1f} s',
+        _start_sentence(made['start'], 'three'),
         f'two workers gave {plain["cached"]["rate"]["median"]:.0f} samples a second from clips of '
         f'300 frames, {plain["ratio"]:.0f} times as many as by decoding whole clips; with the '
         f'augmentation of vox {augmented["cached"]["rate"]["median"]:.0f}, '
         f'{augmented["ratio"]:.0f} times',
     ]
-    frames = [_milliseconds(animation[name]['frame_seconds']) for name in ('onednn', 'official')]
-    readme = _row('a frame of vox-256 on two CPU cores (AVX2)', *frames)
-    return [('doc/speed.md', [*rows, *sentences]), ('README.md', [readme])]
+    rows = _speed_rows(made['animation'])
+    return [('doc/speed.md', [*rows, *sentences]), _readme(made['animation'], 'AVX2')]
+
+
+def speed_avx512(made: Figures) -> list[Shown]:
+    shown = [*_speed_rows(made['animation']), _start_sentence(made['start'], 'six')]
+    return [('doc/speed.md', shown), _readme(made['animation'], 'AVX-512')]
 
 
 def training(made: Figures) -> list[Shown]:
@@ -153,8 +176,10 @@ def crops(made: Figures) -> list[Shown]:
 
 # The JSON of each, by its name.
 KINDS: dict[str, Callable[[Figures], list[Shown]]] = {
-    'speed-avx2': speed,
+    'speed-avx2': speed_avx2,
+    'speed-avx512': speed_avx512,
     'training-avx2': training,
+    'training-avx512': training,
     'scaling-avx2': scaling,
     'speed-amx': speed_amx,
     'live': live,
