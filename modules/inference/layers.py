@@ -21,6 +21,7 @@ from modules.inference.folding import (
 )
 from modules.inference.winograd import as_shape, constant
 from modules.ops.convolution import upsample_nearest_x2
+from modules.ops.rows import take_rows
 from modules.util import (
     Conv2D,
     DownBlock2d,
@@ -89,7 +90,7 @@ class LeanConvRelu(nn.Layer):
         places = np.lib.stride_tricks.sliding_window_view(image, tuple(self.taps), (1, 2))
         rows = x.transpose([0, 2, 3, 1]).reshape([pixels, channels])
         rows = paddle.concat([rows, paddle.zeros([1, channels], rows.dtype)])  # beyond the border
-        rows = paddle.gather(rows, paddle.to_tensor(places.flatten().astype('int32')))
+        rows = take_rows(rows, paddle.to_tensor(places.flatten().astype('int32')))
         h, w = places.shape[1:3]
         rows = as_shape(rows, [1, batch * h * w, self.weight.shape[2]])
         y = F.relu(paddle.matmul(self.weight, rows, transpose_y=True) + self.bias)

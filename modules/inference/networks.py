@@ -35,6 +35,7 @@ from modules.inference.winograd import (
 )
 from modules.keypoint_detector import KPDetector
 from modules.ops.linalg import inverse_2x2
+from modules.ops.rows import take_rows
 from modules.ops.sampling import grid_sample, resize_bilinear, to_pixels
 from modules.ops.winograd import TILE
 from modules.util import AntiAliasInterpolation2d, Conv2D, UpBlock2d, make_coordinate_grid
@@ -309,7 +310,7 @@ class FrameDecoder(nn.Layer):
                 share = weight[0][i] * weight[1][j] * inside.astype(rows.dtype)
                 share = share if occlusion is None else share * occlusion
                 index = (y.clip(0, h - 1) * w + x.clip(0, w - 1)).astype('int32')
-                part = paddle.gather(rows, index) * share.unsqueeze(1)
+                part = take_rows(rows, index) * share.unsqueeze(1)
                 result = part if result is None else result + part
         return as_shape(result, [*shape, -1])
 
@@ -379,7 +380,7 @@ class TiledUpBlock(nn.Layer):
         phases = []  # even rows, odd rows
         for conv in self.convs:
             rows = conv.activated(transformed)
-            rows = paddle.gather(as_shape(rows, [-1, rows.shape[2] // 2]), self.place)
+            rows = take_rows(as_shape(rows, [-1, rows.shape[2] // 2]), self.place)
             if conv.dtype != 'float32':
                 rows = rows.astype('float32')  # bfloat16 transposes slowly
             phases.append(as_shape(rows, [-1, h, 2 * w, rows.shape[1]]))

@@ -14,6 +14,7 @@ import paddle.nn.functional as F
 from paddle import Tensor, nn
 
 from modules.inference.folding import Kernel, Residuals, to_winograd
+from modules.ops.rows import take_rows
 from modules.ops.winograd import (
     PRODUCTS,
     TILE,
@@ -105,7 +106,7 @@ class WinogradConv(nn.Layer):
         """(17, B I J, in) -> (36, B I J, in). Nobody else may read the tiles."""
         _, count, channels = tiles.shape
         rows = as_shape(tiles, [PARTS * count, channels])
-        x = as_shape(paddle.gather(rows, self.places), [PRODUCTS, count * channels])
+        x = as_shape(take_rows(rows, self.places), [PRODUCTS, count * channels])
         x = self.into @ x
         if self.fused:
             # Only a product with a sum or a ReLU after it is one that Paddle gives to oneDNN.

@@ -8,6 +8,7 @@ import paddle.nn.functional as F
 from paddle import Tensor
 
 from modules.ops import device
+from modules.ops.rows import take_rows
 from modules.test_mode import tap_op
 
 # With fewer channels than this Paddle's kernel is faster than whole pixels put together.
@@ -55,7 +56,7 @@ def _sample_pixels(image: Tensor, grid: Tensor, align_corners: bool) -> Tensor:
         for column, column_weight, column_inside in _neighbours(x, width):
             weight = row_weight * column_weight * (row_inside & column_inside).astype(x.dtype)
             index = (first + row * width + column).flatten()
-            samples = samples + paddle.gather(pixels, index) * weight.reshape([-1, 1])
+            samples = samples + take_rows(pixels, index) * weight.reshape([-1, 1])
     return samples.reshape([batch, h, w, channels]).transpose([0, 3, 1, 2])
 
 

@@ -17,6 +17,8 @@ import paddle.nn.functional as F
 from paddle import Tensor
 from paddle.autograd import PyLayer, PyLayerContext
 
+from modules.ops.rows import take_rows
+
 # Four outputs of a 3-tap filter from six inputs and six products: y = A^T ((G g) * (B^T d)).
 # A product is of the values of polynomials at a point: 0, 1, -1, 1/2, -2 and infinity. Of the usual
 # points, and some unusual ones, these round least: half as much as 0, 1, -1, 2, -2 and infinity.
@@ -258,7 +260,7 @@ def _gathered(rows: Tensor, places: Tensor, matrix: Tensor, turned: bool = False
         matrix: (36, m), or turned (m, 36).
     """
     channels = rows.shape[1]
-    pixels = paddle.gather(rows, places.flatten()).reshape([places.shape[0], -1])
+    pixels = take_rows(rows, places.flatten()).reshape([places.shape[0], -1])
     transformed = paddle.matmul(matrix, pixels, transpose_x=turned)
     return transformed.reshape([PRODUCTS, -1, channels])
 
@@ -287,7 +289,7 @@ def _convolve(
         results.append(pixels.reshape([TILE * TILE, -1, out]))
     tiles = results[0] if len(results) == 1 else paddle.concat(results, axis=1)
     # In two steps, as Paddle transposes many axes at once many times slower.
-    rows = paddle.gather(tiles.reshape([-1, out]), _places((batch, h, w))[2])
+    rows = take_rows(tiles.reshape([-1, out]), _places((batch, h, w))[2])
     return rows.reshape([batch, h * w, out]).transpose([0, 2, 1]).reshape([batch, out, h, w])
 
 
