@@ -13,6 +13,8 @@ Prints Markdown tables. Sections, chosen by --only:
                compiled, by OpenVINO, ...), and how far the frames are from the reference engine's
     start      time from the import of the framework to the first frame of an animation, weights
                from a file, beside the official PyTorch code's
+    demo       time and peak memory of the whole demo, from files to a file, beside the official
+               demo.py's and a script's that runs its networks in the forms of `animation`
     live       results per second and latency of a picture that follows a camera, by the bundled
                networks and by those of the config, from JPEG bytes to JPEG bytes
 
@@ -35,12 +37,14 @@ from modules.runtime.packages import require_packages
 
 require_packages()
 
+from modules.animation.inputs import BUNDLED
 from modules.animation.option_values import at_least
 from modules.config import load_config
 from modules.runtime.commands import ArgumentParser, run_command
 from modules.runtime.files import atomic_output
 from tools.benchmarking.animation import compare_animation
 from tools.benchmarking.common import Report
+from tools.benchmarking.demo import compare_demo
 from tools.benchmarking.live import compare_live
 from tools.benchmarking.loading import compare_loading
 from tools.benchmarking.ours import ENGINES
@@ -53,7 +57,7 @@ from tools.official.forms import FORMS
 from tools.provenance import provenance
 
 CODE = 'modules', 'frames_dataset.py'  # that is measured
-SECTIONS = ('loading', 'training', 'scaling', 'animation', 'start', 'live')
+SECTIONS = ('loading', 'training', 'scaling', 'animation', 'start', 'demo', 'live')
 NOISY = 0.25  # spread above which a warning is printed
 LEAST = {  # of the options that are numbers
     'repeats': 1, 'clips': 1, 'frames': 2, 'samples': 1,
@@ -130,6 +134,10 @@ def parse_arguments() -> argparse.Namespace:
         help=f'measure this one beside: {"; ".join(FORMS)}; repeat the option for several; if left '
         'out, all that are installed',
     )
+    group = parser.add_argument_group('demo', '--engine and --peer as of animation')
+    add = group.add_argument
+    add('--picture', type=Path, default=BUNDLED / 'source.png', help='default: the bundled one')
+    add('--clip', type=Path, default=BUNDLED / 'driving.mp4', help='default: the bundled one')
     group = parser.add_argument_group('live')
     group.add_argument('--seconds', type=int, default=10, help='seconds of each run')
     options = parser.parse_args()
@@ -175,6 +183,7 @@ def main() -> None:
         'scaling': lambda: compare_scaling(config, options),
         'animation': lambda: compare_animation(config, official, options),
         'start': lambda: compare_start(config, official, options),
+        'demo': lambda: compare_demo(config, official, options),
         'live': lambda: compare_live(config, options),
     }
     figures: dict[str, Any] = {**made, 'config': str(options.config)}

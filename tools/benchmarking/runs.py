@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,7 +89,7 @@ def run(contender: Contender, folder: Path, size: tuple[int, int]) -> Run:
     frames_file(result).unlink(missing_ok=True)
     done = subprocess.run(
         [*contender.command, str(result)],
-        input=json.dumps(contender.job),
+        input=json.dumps({**contender.job, 'started': time.time()}),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

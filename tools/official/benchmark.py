@@ -6,9 +6,12 @@ here but files of tools/ and modules/runtime/seeding.py that need NumPy only.
 """
 
 import functools
+import importlib
+import json
+import runpy
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
@@ -30,6 +33,11 @@ def build(job: dict[str, Any], torch) -> dict[str, Any]:
     """The official networks with weights from a checkpoint or, where the job has none, from their
     names, and its corners as in the config.
     """
+    _prepare(job, torch)
+    return parity.build_networks({'checkpoint': None, 'seed': common.SEED, **job}, torch)
+
+
+def _prepare(job: dict[str, Any], torch) -> None:
     parity.stand_in_for_torchvision(torch)
     grid_sample = torch.nn.functional.grid_sample
 
@@ -38,7 +46,6 @@ def build(job: dict[str, Any], torch) -> dict[str, Any]:
         return grid_sample(*args, **{'align_corners': job['align_corners'], **kwargs})
 
     torch.nn.functional.grid_sample = with_corners
-    return parity.build_networks({'checkpoint': None, 'seed': common.SEED, **job}, torch)
 
 
 def train(job: dict[str, Any], result: Path) -> None:
@@ -164,12 +171,79 @@ def animate_clips(job: dict[str, Any], result: Path) -> None:
     common.write_result(result, seconds=[], version=_version(torch))
 
 
+def whole_demo(job: dict[str, Any], result: Path) -> None:
+    """The official demo.py, from files to a file; in other forms than its own, what a script does
+    that holds one frame at a time.
+    """
+    import torch
+
+    if job['form'] == 'official':
+        _prepare(job, torch)
+        _run_demo(job, result.with_name('official.yaml'))
+    else:
+        networks = build({**job, 'networks': ('generator', 'kp_detector')}, torch)
+        _animate_files(job, networks, torch)
+    seconds = [time.time() - job['started']]
+    common.write_result(result, seconds=seconds, version=_version(torch))
+
+
+def _run_demo(job: dict[str, Any], config_file: Path) -> None:
+    config_file.write_text(json.dumps(job['config']), encoding='utf-8')
+    names = ('checkpoint', 'source_image', 'driving_video', 'result_video')
+    options = [word for name in names for word in (f'--{name}', job[name])]
+    sys.argv = ['demo.py', '--config', str(config_file), *options]
+    sys.argv += ['--relative', '--adapt_scale', '--cpu']
+    demo = str(Path(job['torch_repo']) / 'demo.py')
+    _with_shells(lambda: runpy.run_path(demo, run_name='__main__'))
+
+
+def _animate_files(job: dict[str, Any], networks: dict[str, Any], torch) -> None:
+    import imageio.v2 as imageio
+
+    demo = _import_demo()
+    generate, detect = FORMS[job['form']].prepare(
+        networks['generator'].eval(), networks['kp_detector'].eval(), torch
+    )
+    h, w = job['size']
+
+    def as_tensor(frame):
+        return torch.from_numpy(frame).permute(2, 0, 1).unsqueeze(0).float() / 255
+
+    resized = demo.resize(imageio.imread(job['source_image']), (h, w))[..., :3]
+    source = as_tensor(np.asarray(255 * resized, np.float32))
+    reader = imageio.get_reader(job['driving_video'], size=(w, h))
+    fps = reader.get_meta_data()['fps']
+    with torch.no_grad(), imageio.get_writer(job['result_video'], fps=fps) as writer:
+        kp_source, kp_initial = detect(source), None
+        for frame in reader:
+            kp_driving = detect(as_tensor(np.asarray(frame)))
+            kp_initial = kp_initial or kp_driving
+            kp_norm = demo.normalize_kp(
+                kp_source=kp_source,
+                kp_driving=kp_driving,
+                kp_driving_initial=kp_initial,
+                adapt_movement_scale=True,
+                use_relative_movement=True,
+                use_relative_jacobian=True,
+            )
+            prediction = generate(source, kp_source=kp_source, kp_driving=kp_norm)['prediction']
+            pixels = (255 * prediction[0].permute(1, 2, 0)).round().to(torch.uint8)
+            writer.append_data(pixels.numpy())
+
+
 def _import_demo():
-    """The official demo.py; packages that are missing and not needed are empty shells to it."""
+    """The official demo.py."""
+    return _with_shells(lambda: importlib.import_module('demo'))
+
+
+def _with_shells(call: Callable[[], Any]) -> Any:
+    """What a call that imports the official code gives; packages that are missing and not needed
+    are empty shells to it.
+    """
     shells = []
     while True:
         try:
-            import demo
+            value = call()
         except ModuleNotFoundError as error:
             if error.name is None or error.name.split('.')[0] not in NOT_NEEDED:
                 raise
@@ -178,7 +252,7 @@ def _import_demo():
         else:
             for name in shells:  # torch.compile looks into some of these packages
                 del sys.modules[name]
-            return demo
+            return value
 
 
 def _version(torch) -> str:
@@ -193,6 +267,7 @@ def main() -> None:
         'animation': animate_frames,
         'start': first_frame,
         'clips': animate_clips,
+        'demo': whole_demo,
     }
     sections[job['section']](job, result)
 
