@@ -218,7 +218,9 @@ SCHEMA: dict[str, Entry] = {
                 either(integer(1), NULL), 'validations without a better one that end a run', None
             ),
         ),
-        'amp': Field(either(choice('bf16', 'fp16'), NULL), 'mixed precision on GPUs', None),
+        'amp': Field(
+            either(choice('bf16', 'fp16'), NULL), 'mixed precision; bf16 on CPUs, too', None
+        ),
         'num_workers': Field(either(integer(0), NULL), 'processes that load data', None),
         'scalars': Field(
             either(choice('visualdl', 'tensorboard'), NULL), 'whose curves to write', None

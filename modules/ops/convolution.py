@@ -4,8 +4,9 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor
 
-from modules.ops import device, onednn, winograd
+from modules.ops import device, onednn, precision, winograd
 from modules.ops.recomputing import kept_as_recipe
+from modules.runtime.process import has_instructions
 from modules.test_mode import tap_op
 
 # Pixels of a batch from which a doubled image is worth the sums of its convolution's kernel.
@@ -38,10 +39,27 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, padding: int =
 def _convolved(x: Tensor, weight: Tensor, padding: int) -> Tensor:
     if not onednn.serves(x):
         return F.conv2d(x, weight, padding=padding)
+    low = _is_low(weight)
     trains = paddle.is_grad_enabled() and not (x.stop_gradient and weight.stop_gradient)
-    if trains and device.rearranges(x) and winograd.suits(x, weight, padding):
+    if trains and _by_winograd(x, weight, padding, low):
         return winograd.conv2d(x, weight)
-    return onednn.conv2d(x, weight, padding)
+    return onednn.conv2d(x, weight, padding, low)
+
+
+def _is_low(weight: Tensor) -> bool:
+    """Whether a convolution that oneDNN `serves` takes bfloat16."""
+    return precision.convolutions_are_low() and onednn.serves_low(weight)
+
+
+def _by_winograd(x: Tensor, weight: Tensor, padding: int, low: bool) -> bool:
+    """Whether one that oneDNN `serves` is faster so, in float32.
+
+    It has a quarter of the multiplications. In bfloat16 matrix units (AMX) do 16 times as many in a
+    time, other processors twice.
+    """
+    if low and has_instructions('amx_bf16'):
+        return False
+    return device.rearranges(x) and winograd.suits(x, weight, padding)
 
 
 def frozen_conv2d_relu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -51,11 +69,12 @@ def frozen_conv2d_relu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         weight: (out, in, n, n), n odd.
     """
     padding = weight.shape[-1] // 2
-    if device.rearranges(x) and onednn.serves(x) and winograd.suits(x, weight, padding):
+    if not onednn.serves(x):
+        return F.relu(conv2d(x, weight, bias, padding))
+    low = _is_low(weight)
+    if _by_winograd(x, weight, padding, low):
         return winograd.frozen_conv2d_relu(x, weight, bias)
-    if onednn.serves(x):
-        return onednn.frozen_conv2d_relu(x, weight, bias)
-    return F.relu(conv2d(x, weight, bias, padding))
+    return onednn.frozen_conv2d_relu(x, weight, bias, low)
 
 
 def upsample_nearest_x2(x: Tensor) -> Tensor:
@@ -79,4 +98,7 @@ def upsampled_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> T
         first, middle, last = kernel.unbind(axis)
         kernel = paddle.stack([last, middle + last, first + middle, first], axis)
     with kept_as_recipe(x):
-        return F.conv2d_transpose(x, kernel, bias, stride=2, padding=1)
+        if not (onednn.serves(x) and _is_low(kernel)):
+            return F.conv2d_transpose(x, kernel, bias, stride=2, padding=1)
+        y = onednn.low_transposed_conv2d(x, kernel)
+    return y if bias is None else add_bias(y, bias)

@@ -17,7 +17,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
-from paddle.autograd import PyLayer, PyLayerContext
+from paddle.autograd import PyLayer, PyLayerContext, ir_backward
 from paddle.static import InputSpec
 
 from modules.ops.predictors import Program, compile_program
@@ -28,6 +28,7 @@ Shape = tuple[int, ...]
 
 _FLAG = 'FLAGS_use_mkldnn'
 _COPIES_KEPT = 16 * 2**20  # bytes
+_LOW_CHANNELS = 16  # oneDNN pads fewer to so many in bfloat16
 
 
 def serves(x: Tensor) -> bool:
@@ -37,35 +38,76 @@ def serves(x: Tensor) -> bool:
     return x.place.is_cpu_place() and _works()
 
 
-def conv2d(x: Tensor, weight: Tensor, padding: int = 0) -> Tensor:
+def serves_low(weight: Tensor) -> bool:
+    """Whether `low` convolutions by these kernels, (out, in, n, n), are sensible, and work here."""
+    return min(weight.shape[:2]) >= _LOW_CHANNELS and _works_low()
+
+
+def conv2d(x: Tensor, weight: Tensor, padding: int = 0, low: bool = False) -> Tensor:
     """F.conv2d of what `serves`, without a bias: (B, in, h, w) -> (B, out, h', w').
 
     It can be differentiated once, not twice.
+
+    Args:
+        low: in bfloat16, of what `serves_low`; its gradients, too.
     """
     if paddle.is_grad_enabled() and not (x.stop_gradient and weight.stop_gradient):
-        return _Convolution.apply(x, weight, padding)
-    return _convolution(x, weight, padding)
+        return _Convolution.apply(x, weight, padding, low)
+    return _convolution(x, weight, padding, low)
 
 
 class _Convolution(PyLayer):
     @staticmethod
-    def forward(ctx: PyLayerContext, x: Tensor, weight: Tensor, padding: int) -> Tensor:
+    def forward(ctx: PyLayerContext, x: Tensor, weight: Tensor, padding: int, low: bool) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.padding = padding
+        ctx.padding, ctx.low = padding, low
         # Noted now: weights that are frozen for this pass alone are trained again by backward's.
         ctx.x_trained, ctx.weight_trained = not x.stop_gradient, not weight.stop_gradient
-        return _convolution(x, weight, padding)
+        return _convolution(x, weight, padding, low)
 
     @staticmethod
     def backward(ctx: PyLayerContext, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensor()
         if not ctx.weight_trained:  # its gradient would cost as much as that of x
-            return _image_gradient(dy, weight, ctx.padding), None
-        dx, dweight = _gradients(x, weight, dy, ctx.padding)
+            return _image_gradient(dy, weight, ctx.padding, ctx.low), None
+        dx, dweight = _gradients(x, weight, dy, ctx.padding, low=ctx.low)
         return dx if ctx.x_trained else None, dweight
 
 
-def frozen_conv2d_relu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+class _TransposedConvolution(PyLayer):
+    @staticmethod
+    def forward(ctx: PyLayerContext, x: Tensor, kernel: Tensor) -> Tensor:
+        ctx.save_for_backward(x, kernel)
+        ctx.x_trained, ctx.kernel_trained = not x.stop_gradient, not kernel.stop_gradient
+        batch, _, h, w = x.shape
+        size = (batch, kernel.shape[1], 2 * h, 2 * w)
+        shapes = (tuple(tensor.shape) for tensor in (kernel, x))
+        return _image_gradient_program(1, 2, size, *shapes)(kernel, x)
+
+    @staticmethod
+    def backward(ctx: PyLayerContext, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, kernel = ctx.saved_tensor()
+        dx = dkernel = None
+        if ctx.x_trained:
+            dx = _strided_program(*(tuple(tensor.shape) for tensor in (dy, kernel)))(dy, kernel)
+        if ctx.kernel_trained:
+            dkernel = _gradients(dy, kernel, x, 1, 2, low=True)[1]
+        return dx, dkernel
+
+
+def low_transposed_conv2d(x: Tensor, kernel: Tensor) -> Tensor:
+    """F.conv2d_transpose in steps of two, in bfloat16: (B, in, h, w) -> (B, out, 2h, 2w).
+
+    It can be differentiated once; the gradient of `x` is computed in float32.
+
+    Args:
+        x: what `serves`.
+        kernel: (in, out, 4, 4), what `serves_low`.
+    """
+    return _TransposedConvolution.apply(x, kernel)
+
+
+def frozen_conv2d_relu(x: Tensor, weight: Tensor, bias: Tensor, low: bool = False) -> Tensor:
     """relu(F.conv2d(x, weight, bias)) of the image's size; weight and bias get no gradient.
 
     For backward it keeps the result alone, not what led to it.
@@ -73,47 +115,128 @@ def frozen_conv2d_relu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     Args:
         x: what `serves`, (B, in, h, w).
         weight: (out, in, n, n), n odd.
+        low: as of `conv2d`.
     """
-    return _FrozenConvolutionRelu.apply(x, weight.detach(), bias.detach())
+    return _FrozenConvolutionRelu.apply(x, weight.detach(), bias.detach(), low)
 
 
 class _FrozenConvolutionRelu(PyLayer):
     @staticmethod
-    def forward(ctx: PyLayerContext, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        program = _relu_program(weight.shape[-1] // 2, *(tuple(t.shape) for t in (x, weight)))
-        y = program(x, weight, bias)
+    def forward(ctx: PyLayerContext, x: Tensor, weight: Tensor, bias: Tensor, low: bool) -> Tensor:
+        padding = weight.shape[-1] // 2
+        kernels = _turned(weight) if low else weight
+        shapes = (tuple(tensor.shape) for tensor in (x, kernels))
+        y = (_low_relu_program if low else _relu_program)(padding, *shapes)(x, kernels, bias)
         # Its own result would hold the layer and be held by it: memory that only backward() frees.
         ctx.save_for_backward(y.detach(), weight)
+        ctx.low = low
         return y
 
     @staticmethod
     def backward(ctx: PyLayerContext, dy: Tensor) -> tuple[Tensor | None, ...]:
         y, weight = ctx.saved_tensor()
         dy = paddle._C_ops.relu_grad(y, dy)
-        return _image_gradient(dy, weight, weight.shape[-1] // 2), None, None
+        return _image_gradient(dy, weight, weight.shape[-1] // 2, ctx.low), None, None
 
 
-def _image_gradient(dy: Tensor, weight: Tensor, padding: int) -> Tensor:
-    """The gradient of the image is the convolution of dy by the kernels turned by half a circle."""
+def _turned(weight: Tensor) -> Tensor:
+    """(out, in, n, n) -> (in, out, n, n), turned by half a circle.
+
+    The gradient of a convolution's image is the convolution of dy by such kernels, and the other
+    way round.
+    """
     out_channels, in_channels, size, _ = weight.shape
     # Paddle's flip of all kernels takes far longer.
     backwards = paddle.eye(size * size, dtype=weight.dtype).flip([0])
-    turned = weight.reshape([out_channels, in_channels, size * size]) @ backwards
-    turned = turned.transpose([1, 0, 2]).reshape([in_channels, out_channels, size, size])
-    return _convolution(dy, turned, size - 1 - padding)
+    turned = weight.detach().reshape([out_channels, in_channels, size * size]) @ backwards
+    return turned.transpose([1, 0, 2]).reshape([in_channels, out_channels, size, size])
+
+
+def _image_gradient(dy: Tensor, weight: Tensor, padding: int, low: bool) -> Tensor:
+    margin = weight.shape[-1] - 1 - padding
+    if not low:
+        return _convolution(dy, _turned(weight), margin, low=False)
+    batch, _, h, w = dy.shape
+    change = 2 * margin - weight.shape[-1] + 1
+    size = (batch, weight.shape[1], h + change, w + change)
+    shapes = (tuple(tensor.shape) for tensor in (weight, dy))
+    return _image_gradient_program(padding, 1, size, *shapes)(weight, dy)
+
+
+def _convolution(x: Tensor, weight: Tensor, padding: int, low: bool) -> Tensor:
+    if low:
+        return _image_gradient(x, _turned(weight), weight.shape[-1] - 1 - padding, low)
+    return _convolution_program(padding, tuple(x.shape), tuple(weight.shape))(x, weight)
+
+
+def _gradients(
+    x: Tensor, weight: Tensor, dy: Tensor, padding: int, stride: int = 1, low: bool = False
+) -> tuple[Tensor, Tensor]:
+    shapes = (tuple(tensor.shape) for tensor in (x, weight, dy))
+    return _gradient_program(padding, stride, low, *shapes)(x, weight, dy)
 
 
 # What leaves a program must not come from a convolution: it would have oneDNN's own layout, which
 # eager operations can't read. Hence the clones.
 
 
-def _convolution(x: Tensor, weight: Tensor, padding: int) -> Tensor:
-    return _convolution_program(padding, tuple(x.shape), tuple(weight.shape))(x, weight)
+def _lowered(x: Tensor) -> Tensor:
+    return x.astype('bfloat16')
 
 
-def _gradients(x: Tensor, weight: Tensor, dy: Tensor, padding: int) -> tuple[Tensor, Tensor]:
-    shapes = (tuple(tensor.shape) for tensor in (x, weight, dy))
-    return _gradient_program(padding, *shapes)(x, weight, dy)
+def _raised(y: Tensor) -> Tensor:
+    """float32 of a convolution's result: a cast neither reads its layout nor gives a plain one."""
+    return y.clone().astype('float32').clone()
+
+
+def _low_image_gradient(
+    size: Shape, weight: Tensor, dy: Tensor, padding: int, stride: int
+) -> Tensor:
+    """Within a program: the gradient of a convolution's image, alone, as oneDNN gives it."""
+    image, weight, dy = paddle.empty(size, 'bfloat16'), _lowered(weight), _lowered(dy)
+    image.stop_gradient = False
+    y = F.conv2d(image, weight, padding=padding, stride=stride)
+    (gradient,) = ir_backward.grad([y], [image], [dy])
+    convolution = y.get_defining_op()
+    convolution.get_parent_block().remove_op(convolution)  # it would be computed, for nobody
+    return gradient
+
+
+@functools.cache
+def _image_gradient_program(
+    padding: int, stride: int, size: Shape, *shapes: Shape
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """In bfloat16, of the kernels and dy.
+
+    Args:
+        size: of the image.
+    """
+
+    def gradient(weight: Tensor, dy: Tensor) -> Tensor:
+        return _raised(_low_image_gradient(size, weight, dy, padding, stride))
+
+    return _compiled(gradient, shapes)
+
+
+@functools.cache
+def _low_relu_program(
+    padding: int, x_shape: Shape, turned_shape: Shape
+) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    def convolve(x: Tensor, turned: Tensor, bias: Tensor) -> Tensor:
+        batch, _, *image = x_shape
+        size = (batch, turned_shape[1], *image)
+        y = _low_image_gradient(size, turned, x, padding, 1).clone().astype('float32')
+        return F.relu(y + bias.reshape([1, -1, 1, 1])).clone()
+
+    return _compiled(convolve, (x_shape, turned_shape, turned_shape[1:2]))
+
+
+@functools.cache
+def _strided_program(*shapes: Shape) -> Callable[[Tensor, Tensor], Tensor]:
+    def convolve(x: Tensor, weight: Tensor) -> Tensor:
+        return F.conv2d(x, weight, stride=2, padding=1).clone()
+
+    return _compiled(convolve, shapes)
 
 
 @functools.cache
@@ -133,13 +256,17 @@ def _relu_program(padding: int, *shapes: Shape) -> Callable[[Tensor, Tensor, Ten
 
 
 @functools.cache
-def _gradient_program(padding: int, *shapes: Shape) -> Callable[..., tuple[Tensor, Tensor]]:
+def _gradient_program(
+    padding: int, stride: int, low: bool, *shapes: Shape
+) -> Callable[..., tuple[Tensor, Tensor]]:
     def gradients(x: Tensor, weight: Tensor, dy: Tensor) -> tuple[Tensor, Tensor]:
+        if low:
+            x, weight, dy = map(_lowered, (x, weight, dy))
         # Of the operations for this that programs have, the one that takes any number of groups.
         dx, dweight = paddle._pir_ops.depthwise_conv2d_grad(
-            x, weight, dy, [1, 1], [padding] * 2, 'EXPLICIT', 1, [1, 1], 'NCHW'
+            x, weight, dy, [stride] * 2, [padding] * 2, 'EXPLICIT', 1, [1, 1], 'NCHW'
         )
-        return dx.clone(), dweight.clone()
+        return (_raised(dx), _raised(dweight)) if low else (dx.clone(), dweight.clone())
 
     return _compiled(gradients, shapes)
 
@@ -156,8 +283,9 @@ def _compiled(function: Callable[..., Any], shapes: Sequence[Shape]) -> Callable
         # animation, would break under it.
         paddle.set_flags({_FLAG: True})
         try:
-            with paddle.no_grad():
-                results = program(*tensors)
+            # The first run writes the program down, which may have gradients of its own within.
+            with paddle.no_grad() if scopes else paddle.enable_grad():
+                results = program(*(tensor.detach() for tensor in tensors))
         finally:
             paddle.set_flags({_FLAG: False})
         if not scopes:
@@ -228,26 +356,46 @@ def _works() -> bool:
     """Tries a convolution and its gradients once, beside Paddle's own."""
     if not paddle.base.core.is_compiled_with_mkldnn():
         return False
+    problem = _problem(conv2d, tolerance=1e-5)
+    if problem is not None:
+        note(f'convolutions without oneDNN, so slower: {problem}')
+    return problem is None
+
+
+@functools.cache
+def _works_low() -> bool:
+    """The same in bfloat16."""
+    problem = _problem(functools.partial(conv2d, low=True), tolerance=0.03)
+    if problem is not None:
+        note(f'convolutions in float32, so slower: {problem}')
+    return problem is None
+
+
+def _problem(convolve: Callable[..., Tensor], tolerance: float) -> str | None:
+    """Why a convolution is of no use; None if it and its gradients agree with Paddle's own.
+
+    Args:
+        tolerance: of the largest value.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # Paddle's, about compiling
-            agrees = _agrees()
+            agrees = _agrees(convolve, tolerance)
             _copies.drop()
-        reason = 'its values are not those of Paddle'
     except Exception as error:
-        agrees, reason = False, (str(error).strip().splitlines() or [type(error).__name__])[-1]
-    if not agrees:
-        note(f'convolutions without oneDNN, so slower: {reason}')
-    return agrees
+        return (str(error).strip().splitlines() or [type(error).__name__])[-1]
+    return None if agrees else 'its values are not those of Paddle'
 
 
 @paddle.enable_grad()
-def _agrees() -> bool:
-    x = paddle.arange(2 * 8 * 6 * 6, dtype='float32').reshape([2, 8, 6, 6]).sin()
-    weight = paddle.arange(8 * 8 * 9, dtype='float32').reshape([8, 8, 3, 3]).cos()
+def _agrees(convolve: Callable[..., Tensor], tolerance: float) -> bool:
+    x = paddle.arange(2 * 16 * 6 * 6, dtype='float32').reshape([2, 16, 6, 6]).sin()
+    weight = paddle.arange(16 * 16 * 9, dtype='float32').reshape([16, 16, 3, 3]).cos()
     x.stop_gradient = weight.stop_gradient = False
     results = []
-    for convolve in (conv2d, F.conv2d):
-        y = convolve(x, weight, padding=1)
+    for function in (convolve, F.conv2d):
+        y = function(x, weight, padding=1)
         results.append([y, *paddle.grad(y.square().sum(), [x, weight])])
-    return all(paddle.allclose(a, b, rtol=1e-3, atol=1e-2).item() for a, b in zip(*results))
+    return all(
+        (a - b).abs().max().item() <= tolerance * b.abs().max().item() for a, b in zip(*results)
+    )

@@ -40,6 +40,8 @@ def check_amp(amp: str | None) -> None:
     Raises:
         UserError: this GPU lacks it.
     """
-    if amp is not None and not precision.has_effect():
-        note(f'amp: {amp} has no effect on the CPU')
+    dtype = precision.DTYPES.get(amp or 'fp32')
+    if amp is not None and not (precision.has_effect() or precision.lowers_convolutions(dtype)):
+        lack = ': it has no instructions for it' if amp == 'bf16' else ''
+        note(f'amp: {amp} has no effect on this CPU{lack}')
     precision.check_capability('amp', amp, precision.gpu_capability())

@@ -240,16 +240,22 @@ def test_a_peer_is_measured_where_its_package_and_the_instructions_are(monkeypat
 
 
 def test_training_is_compared_with_the_official_code():
-    from tools.benchmarking.training import training_report
+    from tools.benchmarking.training import OURS_LOW, training_report
 
     runs = {
         'this project': [a_run((9, 2, 4), 300, {'a': 1.0, 'b': 2.0})],
         OFFICIAL: [a_run((9, 6, 6), 200, {'a': 1.1, 'c': 3.0})],
     }
-    report = training_report(runs, '', 2)
+    report = training_report(runs, {OURS_LOW: 'not measured'}, 2)
     assert report.figures['ratios'] == {'seconds': 0.5, 'peak_bytes': 1.5}
     lines = '\n'.join(report.lines)
     assert '| this project / official | 0.50 | 1.50 |' in lines
+    assert '| this project, bf16 | not measured |' in lines
+    runs[OURS_LOW] = [a_run((9, 1.5, 1.5), 300, {'a': 1.0})]
+    low = training_report(runs, {}, 2)
+    assert low.figures['ratios'] == report.figures['ratios']
+    assert low.figures[OURS_LOW]['ratios'] == {'seconds': 0.25, 'peak_bytes': 1.5}
+    assert '| this project, bf16 / official | 0.25 | 1.50 |' in '\n'.join(low.lines)
     assert '| a | 1 | 1.1 | 1.0e-01 |' in lines
     assert '| b | 2 | nan | nan |' in lines and '| c | nan | 3 | nan |' in lines
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from modules.config import check_config
+from modules.runtime.process import has_bf16
 from modules.runtime.seeding import seeded_inputs
 from tools.benchmarking.common import SEED, Report
 from tools.benchmarking.runs import (
@@ -24,6 +25,9 @@ from tools.benchmarking.runs import (
 )
 from tools.markdown import table
 from tools.official.parity import without_nulls
+
+OURS = 'this project'
+OURS_LOW = f'{OURS}, bf16'
 
 
 def compare_training(config: Mapping[str, Any], official: Official, options: Namespace) -> Report:
@@ -45,12 +49,21 @@ def compare_training(config: Mapping[str, Any], official: Official, options: Nam
         folder = Path(scratch)
         path = save_inputs(folder, inputs)
         job = {'section': 'training', 'inputs': path, 'steps': options.steps}
-        contenders = [our_contender('this project', config, job)]
-        if not official.reason:
+        contenders = [our_contender(OURS, config, job)]
+        lacking = {}
+        if has_bf16():
+            low = copy.deepcopy(config)
+            low['train_params']['amp'] = 'bf16'
+            contenders.append(our_contender(OURS_LOW, low, job))
+        else:
+            lacking[OURS_LOW] = 'not measured: this CPU has no instructions for it'
+        if official.reason:
+            lacking[OFFICIAL] = official.reason
+        else:
             rates = {n: params[f'lr_{n}'] for n in ('generator', 'kp_detector', 'discriminator')}
             contenders.append(official_contender(official, config, {**job, 'rates': rates}))
         runs = run_in_turns(contenders, options.repeats, folder, (shape[0], shape[1]), 'training')
-    return training_report(runs, official.reason, options.batch_size)
+    return training_report(runs, lacking, options.batch_size)
 
 
 def training_config(config: Mapping[str, Any], batch_size: int) -> dict[str, Any]:
@@ -61,14 +74,19 @@ def training_config(config: Mapping[str, Any], batch_size: int) -> dict[str, Any
     return check_config(changed, '--batch_size', ('train_params', 'dataset_params.frame_shape'))
 
 
-def training_report(runs: Mapping[str, list[Run]], reason: str, batch_size: int) -> Report:
+def training_report(
+    runs: Mapping[str, list[Run]], lacking: Mapping[str, str], batch_size: int
+) -> Report:
+    """
+    Args:
+        lacking: why a contender was not measured.
+    """
     seconds = {name: times(of_name) for name, of_name in runs.items()}
     memory = {name: peaks(of_name) for name, of_name in runs.items()}
     rows = [
         [name, f'{seconds[name].median:.3f} s', f'{memory[name].median / MEGABYTE:.0f} MB']
         for name in runs
     ]
-    ours, *others = runs
     figures: dict[str, Any] = {
         name: {
             'version': runs[name][0].version,
@@ -78,13 +96,14 @@ def training_report(runs: Mapping[str, list[Run]], reason: str, batch_size: int)
         }
         for name in runs
     }
-    if others:
-        ratios = [kind[ours].median / kind[OFFICIAL].median for kind in (seconds, memory)]
-        rows.append(['this project / official', *(f'{ratio:.2f}' for ratio in ratios)])
-        figures['ratios'] = dict(zip(('seconds', 'peak_bytes'), ratios))
-    else:
-        rows.append([OFFICIAL, reason, ''])
-        figures[OFFICIAL] = reason
+    for name in (OURS, OURS_LOW):
+        if name in runs and OFFICIAL in runs:
+            ratios = [kind[name].median / kind[OFFICIAL].median for kind in (seconds, memory)]
+            rows.append([f'{name} / {OFFICIAL}', *(f'{ratio:.2f}' for ratio in ratios)])
+            place = figures if name == OURS else figures[name]
+            place['ratios'] = dict(zip(('seconds', 'peak_bytes'), ratios))
+    rows += [[name, reason, ''] for name, reason in lacking.items()]
+    figures.update(lacking)
     lines = table([f'training step, batch of {batch_size}', 'time', 'peak memory'], rows)
     lines += ('', *losses_table({name: of_name[0].losses[0] for name, of_name in runs.items()}))
     return Report(lines, {f'{n}, step': s for n, s in seconds.items()}, figures)
