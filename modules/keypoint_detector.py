@@ -57,11 +57,11 @@ class KPDetector(nn.Layer):
 
     def forward(self, image: Tensor) -> Keypoints:
         """(B, C, H, W) in [0, 1] -> keypoints (B, K, 2) and Jacobians (B, K, 2, 2) or None."""
-        if self.scale_factor != 1:
-            image = self.down(image)  # (B, C, h, w)
-        features = self.predictor(image)  # (B, out_filters, h, w)
+        # In training bfloat16 would move keypoints by up to a pixel, and save little here.
         with full_precision():
-            return self.expectations(features.astype(self.kp.weight.dtype))
+            if self.scale_factor != 1:
+                image = self.down(image)  # (B, C, h, w)
+            return self.expectations(self.predictor(image))
 
     def expectations(self, features: Tensor) -> Keypoints:
         """(B, out_filters, h, w) -> keypoints and Jacobians, from maps with an entry a pixel."""

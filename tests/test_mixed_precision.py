@@ -110,21 +110,20 @@ def test_convolutions_and_what_follows_are_low_and_coordinates_are_not(low, amp)
         trainer = Trainer(config, build_models(config), TrainingLosses(config, vgg))
         found = note_outputs({**trainer.models._asdict(), 'vgg': vgg})
         result = trainer.step(*images(4))
-    heads = ('.kp', '.jacobian', '.mask', '.occlusion', '.down')
+    heads = ('.mask', '.occlusion', '.down')
     others = {  # they hold an image beside features, or have the precision of their weights
-        'kp_detector.predictor.decoder',
-        'kp_detector.predictor',
         'generator.dense_motion_network.hourglass.decoder',
         'generator.dense_motion_network.hourglass',
         'discriminator.discs.1.down_blocks.1.norm',
         'discriminator.discs.1.down_blocks.1',
     }
     for name, dtypes in found.items():
-        wanted = 'float32' if name.endswith(heads) or name in others else low
+        exact = name.startswith('kp_detector.') or name.endswith(heads) or name in others
+        wanted = 'float32' if exact else low
         assert dtypes == {wanted}, name
     assert len(found) > 35
     for name in ('conv2d', 'batch_norm', 'pool2d'):
-        assert counts[name][low] > 20 and counts[name]['float32'] == 0, name
+        assert counts[name][low] > 10 and counts[name]['float32'] == 0, name
     for name in ('grid_sampler', 'sigmoid', 'softmax', 'exp', 'matmul_v2'):
         assert counts.get(name, {}).get(low, 0) == 0, name
     assert counts['matmul_v2']['float32'] > 20 and counts['grid_sampler']['float32'] == 4
@@ -173,17 +172,13 @@ def noted_results(monkeypatch, owner, name):
 
 
 @paddle.no_grad()
-def test_low_precision_moves_no_keypoint_found_in_the_same_features(demo, monkeypatch):
+def test_low_precision_moves_no_keypoint(demo):
     models, _, driving = demo
     expected = models.kp_detector(driving)
-    features = models.kp_detector.predictor(models.kp_detector.down(driving))
     with emulated_amp(), precision.autocast('bfloat16'):
-        whole = models.kp_detector(driving)
-        monkeypatch.setattr(models.kp_detector.predictor, 'forward', lambda image: features)
         found = models.kp_detector(driving)
     assert pixels(found.value, expected.value) < 1e-3
     assert np.abs(found.jacobian.numpy() - expected.jacobian.numpy()).max() < 1e-4
-    assert pixels(whole.value, expected.value) < 0.1
 
 
 @pytest.mark.parametrize('low, deformation, psnr', [('bfloat16', 0.01, 55), ('float16', 2e-3, 75)])

@@ -12,7 +12,7 @@ from modules.ops.convolution import conv2d, frozen_conv2d_relu, upsampled_conv2d
 from modules.training.setup import check_amp
 from modules.training.trainer import Trainer
 from modules.vgg import Vgg19
-from tests.support.marks import needs_onednn
+from tests.support.marks import needs_bfloat16
 from tests.support.tiny import tiny_config
 
 UNIT = 2.0**-9  # the relative error of a value that is rounded to bfloat16, at most
@@ -71,7 +71,7 @@ def assert_rounded(found, wanted):
         assert UNIT / 10 < error < 2 * UNIT
 
 
-@needs_onednn
+@needs_bfloat16
 @pytest.mark.parametrize(
     ('in_channels', 'out_channels', 'size', 'padding'),
     [(16, 32, 3, 1), (40, 24, 4, 0), (16, 16, 7, 3), (20, 30, 1, 0)],
@@ -84,7 +84,7 @@ def test_a_low_convolution_and_its_gradients(in_channels, out_channels, size, pa
     assert_rounded(found, wanted)
 
 
-@needs_onednn
+@needs_bfloat16
 @pytest.mark.parametrize('frozen', ['image', 'weight'])
 def test_only_what_is_trained_gets_a_low_gradient(frozen):
     x, weight = tensors((2, 16, 9, 8), (32, 16, 4, 4))
@@ -103,7 +103,7 @@ def test_only_what_is_trained_gets_a_low_gradient(frozen):
     assert_rounded(outputs[:1], outputs[1:])
 
 
-@needs_onednn
+@needs_bfloat16
 def test_a_low_transposed_convolution_and_its_gradients():
     x, kernel = tensors((2, 32, 6, 5), (32, 16, 4, 4))
     found = outputs_and_gradients(onednn.low_transposed_conv2d, x, kernel)
@@ -114,7 +114,7 @@ def test_a_low_transposed_convolution_and_its_gradients():
     assert_rounded([found[0], found[2]], [wanted[0], wanted[2]])
 
 
-@needs_onednn
+@needs_bfloat16
 def test_what_autocast_lowers(bf16, computed):
     """Of 64 channels and more, without matrix units, Winograd's transforms are as fast."""
     image, few = tensors((1, 128, 32, 32), (1, 3, 32, 32))
@@ -144,7 +144,7 @@ def test_what_autocast_lowers(bf16, computed):
         assert compute() == full
 
 
-@needs_onednn
+@needs_bfloat16
 def test_a_frozen_convolution(bf16):
     x, weight, bias = tensors((1, 32, 8, 8), (64, 32, 3, 3), (64,))
     weight.stop_gradient = bias.stop_gradient = True
@@ -162,7 +162,7 @@ def test_without_bfloat16_autocast_changes_nothing(monkeypatch):
         assert not precision.convolutions_are_low()
 
 
-@needs_onednn
+@needs_bfloat16
 def test_a_kernel_that_is_wrong_is_told_and_not_used(monkeypatch, capsys):
     (weight,) = tensors((16, 16, 3, 3))
     monkeypatch.setattr(onednn, '_turned', lambda weight: weight.transpose([1, 0, 2, 3]))
@@ -213,7 +213,7 @@ def one_step(amp):
     return {name: loss.item() for name, loss in step.losses.items()}, gradients
 
 
-@needs_onednn
+@needs_bfloat16
 def test_a_training_step_in_bfloat16(bf16, computed):
     """It differs from one in float32 by rounding alone."""
     losses, gradients = one_step(None)

@@ -37,21 +37,24 @@ def test_demo_py_is_measured_from_files_to_a_file(monkeypatch, tmp_path):
     figures = demo.compare_demo(tiny_config(), Official(reason='no clone'), options).figures
     (run,) = found['onednn']
     whole, animating, networks = run.seconds
-    assert whole > animating > networks > 0
+    assert whole > animating > networks / 2 > 0
     assert figures['frames'] == 5 and figures[OFFICIAL] == 'no clone'
-    assert figures['onednn']['share_beside_networks']['best'] == 1 - networks / animating
+    assert figures['onednn']['frame_milliseconds']['best'] == pytest.approx(200 * animating)
 
 
 def test_time_memory_and_what_is_beside_the_networks():
     runs = {
-        'onednn': [a_run((4, 2, 1.5), 3e6), a_run((6, 2, 1.8), 3e6)],
+        'onednn': [a_run((4, 2, 1.8), 3e6), a_run((6, 3, 2.4), 3e6)],
         OFFICIAL: [a_run((8,), 2e6), a_run((10,), 2e6)],
+        'OpenVINO': [a_run((16, 4), 4e6), a_run((16, 4), 4e6)],
     }
-    report = demo.demo_report(runs, {'OpenVINO': 'not measured: no openvino'}, 32)
+    report = demo.demo_report(runs, {'OpenVINO, bf16': 'not measured: so it is'}, 20)
     lines = '\n'.join(report.lines)
-    assert '| onednn | 4.00 s (5.00) | 3 MB | 10.0 % (17.5) | 0.50 (0.56), 1.50 |' in lines
-    assert '| official | 8.00 s (9.00) | 2 MB |  | 1.00 (1.00), 1.00 |' in lines
-    assert '| OpenVINO | not measured: no openvino |' in lines
+    ours = '| 4.00 s (5.00) | 100 ms (125) | 5.0 % (7.5) | 3 MB | 0.50 (0.56); 1.50 |'
+    assert f'| onednn {ours}' in lines
+    assert '| official | 8.00 s (9.00) |  |  | 2 MB | 1.00 (1.00); 1.00 |' in lines
+    assert '| OpenVINO | 16.00 s (16.00) | 200 ms (200) |  | 4 MB | 2.00 (1.78); 2.00 |' in lines
+    assert '| OpenVINO, bf16 | not measured: so it is |' in lines
     ratios = report.figures['onednn']['ratios']
     assert ratios == {'best': 0.5, 'median': pytest.approx(5 / 9), 'peak_bytes': 1.5}
 
@@ -59,7 +62,7 @@ def test_time_memory_and_what_is_beside_the_networks():
 def test_without_the_official_code_there_is_nothing_to_compare():
     report = demo.demo_report({'onednn': [a_run((4, 2, 1.5), 3e6)]}, {}, 32)
     assert 'ratios' not in report.figures['onednn']
-    assert report.lines[0].count('|') == 5
+    assert report.lines[0].count('|') == 6
 
 
 def test_the_official_demo_needs_packages_that_read_and_write_files(monkeypatch):

@@ -41,7 +41,7 @@ def compare_demo(config: Mapping[str, Any], official: Official, options: Namespa
     """
     shape = config['dataset_params']['frame_shape']
     size = shape[0], shape[1]
-    frames = VideoReader(options.clip).frame_count
+    frames = sum(1 for _ in VideoReader(options.clip))
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         files = {
@@ -80,55 +80,60 @@ def _lack(official: Official, form: str) -> str:
 
 
 def demo_report(
-    runs: Mapping[str, Sequence[Run]], lacking: Mapping[str, str], frames: int | None
+    runs: Mapping[str, Sequence[Run]], lacking: Mapping[str, str], frames: int
 ) -> Report:
     """
     Args:
-        runs: seconds of each: the whole process; of this project's also, from the first frame that
-            is computed to the last one that is written, all of it and what the networks took.
+        runs: seconds of each: the whole process; but of the official demo.py also from the first
+            frame that is computed to the last one that is written; and of this project what the
+            networks take for so many frames alone.
         lacking: why a form was not measured.
         frames: of the clip.
     """
     rows, series = [], {}
     figures: dict[str, Any] = {'frames': frames}
     for name, of_name in runs.items():
-        seconds, memory = Series(tuple(run.seconds[0] for run in of_name)), peaks(of_name)
+        parts = [Series(values) for values in zip(*(run.seconds for run in of_name))]
+        seconds, memory = parts[0], peaks(of_name)
         series[name] = seconds
         figures[name] = {
             'version': of_name[0].version,
             'seconds': seconds.as_json(),
             'peak_bytes': memory.as_json(),
         }
-        row = [
-            name,
-            f'{seconds.best:.2f} s ({seconds.median:.2f})',
-            f'{memory.median / MEGABYTE:.0f} MB',
-        ]
-        if len(of_name[0].seconds) > 1:
-            rest = Series(tuple(1 - run.seconds[2] / run.seconds[1] for run in of_name))
-            figures[name]['share_beside_networks'] = rest.as_json()
-            row.append(f'{100 * rest.best:.1f} % ({100 * rest.median:.1f})')
-        else:
-            row.append('')
+        row = [name, _shown(seconds, 's'), '', '', f'{memory.median / MEGABYTE:.0f} MB']
+        if len(parts) > 1:
+            frame = Series(tuple(1000 * value / frames for value in parts[1].values))
+            figures[name]['frame_milliseconds'] = frame.as_json()
+            row[2] = _shown(frame, 'ms', 0)
+        if len(parts) > 2:
+            shares = (100 * (run.seconds[1] - run.seconds[2]) / run.seconds[0] for run in of_name)
+            beside = Series(tuple(shares))
+            figures[name]['percent_beside_networks'] = beside.as_json()
+            row[3] = _shown(beside, '%', 1)
         if OFFICIAL in runs:
-            figures[name]['ratios'] = ratios = {
-                'best': seconds.best / min(run.seconds[0] for run in runs[OFFICIAL]),
-                'median': seconds.median
-                / Series(tuple(r.seconds[0] for r in runs[OFFICIAL])).median,
-                'peak_bytes': memory.median / peaks(runs[OFFICIAL]).median,
+            theirs = Series(tuple(run.seconds[0] for run in runs[OFFICIAL])), peaks(runs[OFFICIAL])
+            ratios = {
+                'best': seconds.best / theirs[0].best,
+                'median': seconds.median / theirs[0].median,
+                'peak_bytes': memory.median / theirs[1].median,
             }
-            row.append(f'{ratios["best"]:.2f} ({ratios["median"]:.2f}), {ratios["peak_bytes"]:.2f}')
+            figures[name]['ratios'] = ratios
+            row.append(f'{ratios["best"]:.2f} ({ratios["median"]:.2f}); {ratios["peak_bytes"]:.2f}')
         rows.append(row)
-    rows += [[name, reason, '', ''] for name, reason in lacking.items()]
-    figures.update(lacking)
-    count = len(next(iter(runs.values())))
     header = [
-        f'demo, {frames} frames, best of {count} (median)',
+        f'demo, {frames} frames, best of {len(next(iter(runs.values())))} (median)',
         'the whole process',
+        'a frame',
+        'reading and writing',
         'peak memory',
-        'beside the networks',
     ]
     if OFFICIAL in runs:
-        rows = [row + [''] * (5 - len(row)) for row in rows]
-        header.append(f'time and memory / {OFFICIAL}')
+        header.append(f'time; memory / {OFFICIAL}')
+    rows += [[name, reason, *[''] * (len(header) - 2)] for name, reason in lacking.items()]
+    figures.update(lacking)
     return Report(tuple(table(header, rows)), series, figures)
+
+
+def _shown(series: Series, unit: str, digits: int = 2) -> str:
+    return f'{series.best:.{digits}f} {unit} ({series.median:.{digits}f})'

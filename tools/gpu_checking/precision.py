@@ -49,10 +49,11 @@ class Bars(NamedTuple):
     deformed: float  # of the warped source, whose values are in [0, 1]
 
 
-# Were the heads of the keypoint detector in low precision, Jacobians would be off by 4e-3 and 5e-4.
+# Were the hourglass of the keypoint detector in low precision, keypoints would be off by 0.04 and
+# 0.003 pixels; were its heads, Jacobians by 4e-3 and 5e-4.
 BARS = {
-    'bf16': Bars(loss=0.1, shift=0.1, jacobian=1e-3, deformed=1e-3),
-    'fp16': Bars(loss=0.02, shift=0.02, jacobian=1e-4, deformed=1e-4),
+    'bf16': Bars(loss=0.1, shift=1e-2, jacobian=1e-3, deformed=1e-3),
+    'fp16': Bars(loss=0.02, shift=1e-3, jacobian=1e-4, deformed=1e-4),
 }
 
 
@@ -125,7 +126,7 @@ def _check(findings: Findings, precision: str) -> None:
         error = abs(loss.item() / wanted.losses[name].item() - 1)
         findings.at_most(f'loss {name}', error, BARS[precision].loss)
     shift = pixels(found.kp_driving.value, wanted.kp_driving.value)
-    findings.fact("keypoints' shift in training, pixels", shift)
+    findings.at_most("keypoints' shift in training, pixels", shift, BARS[precision].shift)
     _check_shift(findings, step, precision)
 
 
