@@ -73,6 +73,28 @@ def _speed_rows(animation: Figures) -> list[str]:
     return rows
 
 
+def _demo_rows(demo: Figures) -> list[str]:
+    rows = []
+    for name, of_name in demo.items():
+        if not isinstance(of_name, dict):  # the number of frames, or why one was not measured
+            continue
+        frame, beside = (
+            of_name.get(key) for key in ('frame_milliseconds', 'percent_beside_networks')
+        )
+        ratios = of_name['ratios']
+        rows.append(
+            _row(
+                _name(name),
+                f'{of_name["seconds"]["median"]:.1f} s',
+                '' if frame is None else f'{frame["median"]:.0f} ms',
+                '' if beside is None else f'{beside["median"]:.1f} %',
+                f'{of_name["peak_bytes"]["median"] / MEGABYTE:.0f} MB',
+                f'{ratios["median"]:.2f}; {ratios["peak_bytes"]:.2f}',
+            )
+        )
+    return rows
+
+
 def _start_sentence(start: Figures, times: str) -> str:
     ours, theirs = start.get('ours', start.get('this project')), start['official']
     return (
@@ -103,6 +125,7 @@ def speed_avx2(made: Figures) -> list[Shown]:
 
 def speed_avx512(made: Figures) -> list[Shown]:
     shown = [*_speed_rows(made['animation']), _start_sentence(made['start'], 'six')]
+    shown += _demo_rows(made['demo'])
     return [('doc/speed.md', shown), _readme(made['animation'], 'AVX-512')]
 
 

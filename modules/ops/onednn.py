@@ -68,10 +68,12 @@ class _Convolution(PyLayer):
     @staticmethod
     def backward(ctx: PyLayerContext, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensor()
-        if not ctx.weight_trained:  # its gradient would cost as much as that of x
-            return _image_gradient(dy, weight, ctx.padding, ctx.low), None
-        dx, dweight = _gradients(x, weight, dy, ctx.padding, low=ctx.low)
-        return dx if ctx.x_trained else None, dweight
+        dx = dweight = None
+        if ctx.x_trained:
+            dx = _image_gradient(dy, weight, ctx.padding, ctx.low)
+        if ctx.weight_trained:
+            dweight = _weight_gradient(weight.shape, x, dy, ctx.padding, low=ctx.low)
+        return dx, dweight
 
 
 class _TransposedConvolution(PyLayer):
@@ -91,7 +93,7 @@ class _TransposedConvolution(PyLayer):
         if ctx.x_trained:
             dx = _strided_program(*(tuple(tensor.shape) for tensor in (dy, kernel)))(dy, kernel)
         if ctx.kernel_trained:
-            dkernel = _gradients(dy, kernel, x, 1, 2, low=True)[1]
+            dkernel = _weight_gradient(kernel.shape, dy, x, padding=1, stride=2, low=True)
         return dx, dkernel
 
 
@@ -169,11 +171,11 @@ def _convolution(x: Tensor, weight: Tensor, padding: int, low: bool) -> Tensor:
     return _convolution_program(padding, tuple(x.shape), tuple(weight.shape))(x, weight)
 
 
-def _gradients(
-    x: Tensor, weight: Tensor, dy: Tensor, padding: int, stride: int = 1, low: bool = False
-) -> tuple[Tensor, Tensor]:
-    shapes = (tuple(tensor.shape) for tensor in (x, weight, dy))
-    return _gradient_program(padding, stride, low, *shapes)(x, weight, dy)
+def _weight_gradient(
+    size: Sequence[int], x: Tensor, dy: Tensor, padding: int, stride: int = 1, low: bool = False
+) -> Tensor:
+    shapes = (tuple(tensor.shape) for tensor in (x, dy))
+    return _weight_gradient_program(padding, stride, low, tuple(size), *shapes)(x, dy)
 
 
 # What leaves a program must not come from a convolution: it would have oneDNN's own layout, which
@@ -193,10 +195,15 @@ def _low_image_gradient(
     size: Shape, weight: Tensor, dy: Tensor, padding: int, stride: int
 ) -> Tensor:
     """Within a program: the gradient of a convolution's image, alone, as oneDNN gives it."""
-    image, weight, dy = paddle.empty(size, 'bfloat16'), _lowered(weight), _lowered(dy)
+    image, weight = paddle.empty(size, 'bfloat16'), _lowered(weight)
     image.stop_gradient = False
     y = F.conv2d(image, weight, padding=padding, stride=stride)
-    (gradient,) = ir_backward.grad([y], [image], [dy])
+    return _gradient_alone(y, image, _lowered(dy))
+
+
+def _gradient_alone(y: Tensor, tensor: Tensor, dy: Tensor) -> Tensor:
+    """Within a program: the gradient of a convolution's image or weights, as oneDNN gives it."""
+    (gradient,) = ir_backward.grad([y], [tensor], [dy])
     convolution = y.get_defining_op()
     convolution.get_parent_block().remove_op(convolution)  # it would be computed, for nobody
     return gradient
@@ -256,19 +263,25 @@ def _relu_program(padding: int, *shapes: Shape) -> Callable[[Tensor, Tensor, Ten
 
 
 @functools.cache
-def _gradient_program(
-    padding: int, stride: int, low: bool, *shapes: Shape
-) -> Callable[..., tuple[Tensor, Tensor]]:
-    def gradients(x: Tensor, weight: Tensor, dy: Tensor) -> tuple[Tensor, Tensor]:
-        if low:
-            x, weight, dy = map(_lowered, (x, weight, dy))
-        # Of the operations for this that programs have, the one that takes any number of groups.
-        dx, dweight = paddle._pir_ops.depthwise_conv2d_grad(
-            x, weight, dy, [stride] * 2, [padding] * 2, 'EXPLICIT', 1, [1, 1], 'NCHW'
-        )
-        return (_raised(dx), _raised(dweight)) if low else (dx.clone(), dweight.clone())
+def _weight_gradient_program(
+    padding: int, stride: int, low: bool, size: Shape, *shapes: Shape
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """Of the image and dy.
 
-    return _compiled(gradients, shapes)
+    Args:
+        size: of the weights.
+    """
+
+    def gradient(x: Tensor, dy: Tensor) -> Tensor:
+        if low:
+            x, dy = _lowered(x), _lowered(dy)
+        weight = paddle.empty(size, x.dtype)
+        weight.stop_gradient = False
+        y = F.conv2d(x, weight, padding=padding, stride=stride)
+        dweight = _gradient_alone(y, weight, dy)
+        return _raised(dweight) if low else dweight.clone()
+
+    return _compiled(gradient, shapes)
 
 
 def _compiled(function: Callable[..., Any], shapes: Sequence[Shape]) -> Callable[..., Any]:

@@ -290,7 +290,8 @@ def _convolve(
     tiles = results[0] if len(results) == 1 else paddle.concat(results, axis=1)
     # In two steps, as Paddle transposes many axes at once many times slower.
     rows = take_rows(tiles.reshape([-1, out]), _places((batch, h, w))[2])
-    return rows.reshape([batch, h * w, out]).transpose([0, 2, 1]).reshape([batch, out, h, w])
+    pixels = rows.reshape([batch, h * w, out]).transpose([0, 2, 1])
+    return pixels.contiguous().reshape([batch, out, h, w])  # else each reader would make a copy
 
 
 @paddle.no_grad()
