@@ -3,6 +3,11 @@
 Paddle reaches oneDNN from compiled programs only. So the convolutions of each shape, and their
 gradients, are compiled as small programs, which eager code calls like any other operation. The
 values are those of Paddle's own kernels but for rounding, in a tenth to two thirds of the time.
+
+`low` convolutions cast what they take to bfloat16, and what they give to float32; sums are in
+float32. Of oneDNN's convolutions Paddle's programs for training have those for gradients alone in
+bfloat16 (findings/bf16-convolves-in-float32.sh): so each is computed as the gradient that it is of
+another one.
 """
 
 import functools
@@ -155,6 +160,7 @@ def _turned(weight: Tensor) -> Tensor:
 
 
 def _image_gradient(dy: Tensor, weight: Tensor, padding: int, low: bool) -> Tensor:
+    """(B, out, h', w'), (out, in, n, n) -> (B, in, h, w)."""
     margin = weight.shape[-1] - 1 - padding
     if not low:
         return _convolution(dy, _turned(weight), margin, low=False)
@@ -174,6 +180,7 @@ def _convolution(x: Tensor, weight: Tensor, padding: int, low: bool) -> Tensor:
 def _weight_gradient(
     size: Sequence[int], x: Tensor, dy: Tensor, padding: int, stride: int = 1, low: bool = False
 ) -> Tensor:
+    """(B, in, h, w), (B, out, h', w') -> (out, in, n, n), which is `size`."""
     shapes = (tuple(tensor.shape) for tensor in (x, dy))
     return _weight_gradient_program(padding, stride, low, tuple(size), *shapes)(x, dy)
 
