@@ -48,8 +48,8 @@ def double_precision() -> Iterator[None]:
     """The fast path in float64: oneDNN has no such kernels, so Paddle's stand in for them."""
     stand_ins = {
         'serves': lambda x: paddle.in_dynamic_mode(),
-        '_convolution': lambda x, weight, padding: F.conv2d(x, weight, padding=padding),
-        '_gradients': convolution_gradients,
+        '_convolution': lambda x, weight, padding, low: F.conv2d(x, weight, padding=padding),
+        '_weight_gradient': weight_gradient,
         '_relu_program': lambda padding, *_: (
             lambda x, w, b: F.relu(F.conv2d(x, w, b, padding=padding))
         ),
@@ -65,14 +65,13 @@ def double_precision() -> Iterator[None]:
 
 
 @paddle.enable_grad()
-def convolution_gradients(x, weight, dy, padding):
-    """Those of image and weight by Paddle's kernels."""
-    inputs = [x.detach(), weight.detach()]
-    for tensor in inputs:
-        tensor.stop_gradient = False
+def weight_gradient(size, x, dy, padding, low):
+    """By Paddle's kernels."""
+    weight = paddle.zeros(size, x.dtype)
+    weight.stop_gradient = False
     # Not by paddle.grad: Paddle crashes where one is called inside another.
-    F.conv2d(*inputs, padding=padding).backward(dy)
-    return tuple(tensor.grad for tensor in inputs)
+    F.conv2d(x.detach(), weight, padding=padding).backward(dy)
+    return weight.grad
 
 
 def take_step(config: Mapping[str, Any], dtype: str, seed: int = 0) -> Step:
