@@ -7,6 +7,7 @@ import contextlib
 import json
 from typing import NamedTuple
 
+import paddle
 import paddle.nn.functional as F
 import pytest
 
@@ -16,13 +17,13 @@ from tests.support.marks import needs_onednn
 from tests.support.one_step import (
     BATCH,
     assert_agrees,
-    convolution_gradients,
     double_precision,
     errors,
     gradient_errors,
     network_of,
     plain,
     take_step,
+    weight_gradient,
 )
 from tests.support.places import ROOT
 from tools.parity import error
@@ -111,30 +112,34 @@ def compared_kernels(shapes):
     def compared(name, reference):
         own = getattr(onednn, name)
 
-        def run(*arguments):
-            results = own(*arguments)
-            *tensors, padding = arguments
-            key = name, padding, *(tuple(tensor.shape) for tensor in tensors)
+        def run(*arguments, **options):
+            result = own(*arguments, **options)
+            key = (
+                name,
+                *(
+                    tuple(value.shape) if isinstance(value, paddle.Tensor) else str(value)
+                    for value in arguments
+                ),
+            )
             if key not in shapes:
                 shapes.add(key)
-                wanted = reference(*(t.astype('float64') for t in tensors), padding)
-                for a, b in zip(as_tuple(results), as_tuple(wanted)):
-                    assert error(a.numpy(), b.numpy(), 0) <= KERNEL_BAR, key
-            return results
+                exact = [
+                    value.astype('float64') if isinstance(value, paddle.Tensor) else value
+                    for value in arguments
+                ]
+                wanted = reference(*exact, **options)
+                assert error(result.numpy(), wanted.numpy(), 0) <= KERNEL_BAR, key
+            return result
 
         return run
 
     with pytest.MonkeyPatch.context() as patch:
         for name, reference in (
-            ('_convolution', lambda x, weight, padding: F.conv2d(x, weight, padding=padding)),
-            ('_gradients', convolution_gradients),
+            ('_convolution', lambda x, weight, padding, low: F.conv2d(x, weight, padding=padding)),
+            ('_weight_gradient', weight_gradient),
         ):
             patch.setattr(onednn, name, compared(name, reference))
         yield
-
-
-def as_tuple(results):
-    return results if isinstance(results, (tuple, list)) else (results,)
 
 
 _shapes = set()
