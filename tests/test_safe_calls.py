@@ -23,9 +23,13 @@ MODULES = {  # what of a module is not called; None: nothing of it
 }  # fmt: skip
 # Arguments that are not given, whatever is called.
 ARGUMENTS = {'shell': True, 'allow_pickle': True, 'weights_only': False}
-KNOWN = {  # what this program's own processes send each other, and nobody else can write
+KNOWN = {
+    # What this program's own processes send each other, and nobody else can write.
     ('modules/runtime/children.py', 'pickle.load'),
     ('modules/runtime/pool_process.py', 'pickle.loads'),
+    # The programs that are measured: demo.py, and that of the clone that the user names.
+    ('tools/benchmarking/ours.py', 'runpy.run_path'),
+    ('tools/official/benchmark.py', 'runpy.run_path'),
 }
 
 

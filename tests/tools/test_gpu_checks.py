@@ -112,6 +112,7 @@ def break_detection(monkeypatch):
             return self.models.kp_detector(image)
 
     monkeypatch.setattr(EagerEngine, 'detect', detect)
+    break_heads(monkeypatch)  # else the detector itself would stay in float32
 
 
 def break_programs(monkeypatch):
