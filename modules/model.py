@@ -16,7 +16,6 @@ from modules.discriminator import Judgement, scale_name
 from modules.generator import Generated
 from modules.ops.linalg import inverse_2x2
 from modules.ops.recomputing import mean_over_samples
-from modules.ops.winograd import kernels_kept
 from modules.test_mode import tap
 from modules.transform import Transform
 from modules.util import AntiAliasInterpolation2d, Keypoints
@@ -190,9 +189,8 @@ class TrainingLosses(nn.Layer):
             return _weighted_l1(weights, vgg(fake_image, levels), real_features)
 
         total = 0
-        with kernels_kept():
-            for scale in self.scales:
-                total += mean_over_samples(difference, fake[scale], real[scale])
+        for scale in self.scales:
+            total += mean_over_samples(difference, fake[scale], real[scale])
         return total
 
     def adversarial_losses(

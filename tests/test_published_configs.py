@@ -8,7 +8,6 @@ import json
 from typing import NamedTuple
 
 import paddle
-import paddle.nn.functional as F
 import pytest
 
 from modules.config import check_config, load_config
@@ -17,9 +16,11 @@ from tests.support.marks import needs_onednn
 from tests.support.one_step import (
     BATCH,
     assert_agrees,
+    convolution,
     double_precision,
     errors,
     gradient_errors,
+    image_gradient,
     network_of,
     plain,
     take_step,
@@ -135,7 +136,8 @@ def compared_kernels(shapes):
 
     with pytest.MonkeyPatch.context() as patch:
         for name, reference in (
-            ('_convolution', lambda x, weight, padding, low: F.conv2d(x, weight, padding=padding)),
+            ('_convolution', convolution),
+            ('_gradient_of_image', image_gradient),
             ('_weight_gradient', weight_gradient),
         ):
             patch.setattr(onednn, name, compared(name, reference))

@@ -98,7 +98,7 @@ def upsampled_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> T
         first, middle, last = kernel.unbind(axis)
         kernel = paddle.stack([last, middle + last, first + middle, first], axis)
     with kept_as_recipe(x):
-        if not (onednn.serves(x) and _is_low(kernel)):
+        if not onednn.serves(x):
             return F.conv2d_transpose(x, kernel, bias, stride=2, padding=1)
-        y = onednn.low_transposed_conv2d(x, kernel)
+        y = onednn.transposed_conv2d(x, kernel, _is_low(kernel))
     return y if bias is None else add_bias(y, bias)

@@ -34,6 +34,8 @@ Shape = tuple[int, ...]
 _FLAG = 'FLAGS_use_mkldnn'
 _COPIES_KEPT = 16 * 2**20  # bytes
 _LOW_CHANNELS = 16  # oneDNN pads fewer to so many in bfloat16
+# Results of a convolution from which its image's gradient is not slower than another convolution.
+_GRADIENTS_FROM = 16
 
 
 def serves(x: Tensor) -> bool:
@@ -83,13 +85,13 @@ class _Convolution(PyLayer):
 
 class _TransposedConvolution(PyLayer):
     @staticmethod
-    def forward(ctx: PyLayerContext, x: Tensor, kernel: Tensor) -> Tensor:
+    def forward(ctx: PyLayerContext, x: Tensor, kernel: Tensor, low: bool) -> Tensor:
         ctx.save_for_backward(x, kernel)
+        ctx.low = low
         ctx.x_trained, ctx.kernel_trained = not x.stop_gradient, not kernel.stop_gradient
         batch, _, h, w = x.shape
         size = (batch, kernel.shape[1], 2 * h, 2 * w)
-        shapes = (tuple(tensor.shape) for tensor in (kernel, x))
-        return _image_gradient_program(1, 2, size, *shapes)(kernel, x)
+        return _gradient_of_image(size, kernel, x, padding=1, stride=2, low=low)
 
     @staticmethod
     def backward(ctx: PyLayerContext, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -98,20 +100,21 @@ class _TransposedConvolution(PyLayer):
         if ctx.x_trained:
             dx = _strided_program(*(tuple(tensor.shape) for tensor in (dy, kernel)))(dy, kernel)
         if ctx.kernel_trained:
-            dkernel = _weight_gradient(kernel.shape, dy, x, padding=1, stride=2, low=True)
+            dkernel = _weight_gradient(kernel.shape, dy, x, padding=1, stride=2, low=ctx.low)
         return dx, dkernel
 
 
-def low_transposed_conv2d(x: Tensor, kernel: Tensor) -> Tensor:
-    """F.conv2d_transpose in steps of two, in bfloat16: (B, in, h, w) -> (B, out, 2h, 2w).
+def transposed_conv2d(x: Tensor, kernel: Tensor, low: bool = False) -> Tensor:
+    """F.conv2d_transpose in steps of two, of padding 1: (B, in, h, w) -> (B, out, 2h, 2w).
 
-    It can be differentiated once; the gradient of `x` is computed in float32.
+    It can be differentiated once.
 
     Args:
         x: what `serves`.
-        kernel: (in, out, 4, 4), what `serves_low`.
+        kernel: (in, out, 4, 4).
+        low: in bfloat16, of what `serves_low`, except the gradient of `x`.
     """
-    return _TransposedConvolution.apply(x, kernel)
+    return _TransposedConvolution.apply(x, kernel, low)
 
 
 def frozen_conv2d_relu(x: Tensor, weight: Tensor, bias: Tensor, low: bool = False) -> Tensor:
@@ -162,13 +165,20 @@ def _turned(weight: Tensor) -> Tensor:
 def _image_gradient(dy: Tensor, weight: Tensor, padding: int, low: bool) -> Tensor:
     """(B, out, h', w'), (out, in, n, n) -> (B, in, h, w)."""
     margin = weight.shape[-1] - 1 - padding
-    if not low:
-        return _convolution(dy, _turned(weight), margin, low=False)
+    if not low and weight.shape[0] < _GRADIENTS_FROM:
+        return _convolution(dy, _turned(weight), margin, low)
     batch, _, h, w = dy.shape
     change = 2 * margin - weight.shape[-1] + 1
     size = (batch, weight.shape[1], h + change, w + change)
+    return _gradient_of_image(size, weight, dy, padding, low=low)
+
+
+def _gradient_of_image(
+    size: Shape, weight: Tensor, dy: Tensor, padding: int, stride: int = 1, low: bool = False
+) -> Tensor:
+    """(out, in, n, n), (B, out, h', w') -> (B, in, h, w), which is `size`."""
     shapes = (tuple(tensor.shape) for tensor in (weight, dy))
-    return _image_gradient_program(padding, 1, size, *shapes)(weight, dy)
+    return _image_gradient_program(padding, stride, low, size, *shapes)(weight, dy)
 
 
 def _convolution(x: Tensor, weight: Tensor, padding: int, low: bool) -> Tensor:
@@ -198,14 +208,16 @@ def _raised(y: Tensor) -> Tensor:
     return y.clone().astype('float32').clone()
 
 
-def _low_image_gradient(
-    size: Shape, weight: Tensor, dy: Tensor, padding: int, stride: int
+def _image_gradient_within(
+    size: Shape, weight: Tensor, dy: Tensor, padding: int, stride: int, low: bool
 ) -> Tensor:
     """Within a program: the gradient of a convolution's image, alone, as oneDNN gives it."""
-    image, weight = paddle.empty(size, 'bfloat16'), _lowered(weight)
+    if low:
+        weight, dy = _lowered(weight), _lowered(dy)
+    image = paddle.empty(size, weight.dtype)
     image.stop_gradient = False
     y = F.conv2d(image, weight, padding=padding, stride=stride)
-    return _gradient_alone(y, image, _lowered(dy))
+    return _gradient_alone(y, image, dy)
 
 
 def _gradient_alone(y: Tensor, tensor: Tensor, dy: Tensor) -> Tensor:
@@ -218,18 +230,19 @@ def _gradient_alone(y: Tensor, tensor: Tensor, dy: Tensor) -> Tensor:
 
 @functools.cache
 def _image_gradient_program(
-    padding: int, stride: int, size: Shape, *shapes: Shape
+    padding: int, stride: int, low: bool, size: Shape, *shapes: Shape
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """In bfloat16, of the kernels and dy.
+    """Of the weights and dy.
 
     Args:
         size: of the image.
     """
 
     def gradient(weight: Tensor, dy: Tensor) -> Tensor:
-        return _raised(_low_image_gradient(size, weight, dy, padding, stride))
+        dx = _image_gradient_within(size, weight, dy, padding, stride, low)
+        return _raised(dx) if low else dx.clone()
 
-    return _compiled(gradient, shapes)
+    return compiled(gradient, shapes)
 
 
 @functools.cache
@@ -239,10 +252,11 @@ def _low_relu_program(
     def convolve(x: Tensor, turned: Tensor, bias: Tensor) -> Tensor:
         batch, _, *image = x_shape
         size = (batch, turned_shape[1], *image)
-        y = _low_image_gradient(size, turned, x, padding, 1).clone().astype('float32')
+        y = _image_gradient_within(size, turned, x, padding, 1, low=True).clone()
+        y = y.astype('float32')
         return F.relu(y + bias.reshape([1, -1, 1, 1])).clone()
 
-    return _compiled(convolve, (x_shape, turned_shape, turned_shape[1:2]))
+    return compiled(convolve, (x_shape, turned_shape, turned_shape[1:2]))
 
 
 @functools.cache
@@ -250,7 +264,7 @@ def _strided_program(*shapes: Shape) -> Callable[[Tensor, Tensor], Tensor]:
     def convolve(x: Tensor, weight: Tensor) -> Tensor:
         return F.conv2d(x, weight, stride=2, padding=1).clone()
 
-    return _compiled(convolve, shapes)
+    return compiled(convolve, shapes)
 
 
 @functools.cache
@@ -258,7 +272,7 @@ def _convolution_program(padding: int, *shapes: Shape) -> Callable[[Tensor, Tens
     def convolve(x: Tensor, weight: Tensor) -> Tensor:
         return F.conv2d(x, weight, padding=padding).clone()
 
-    return _compiled(convolve, shapes)
+    return compiled(convolve, shapes)
 
 
 @functools.cache
@@ -266,7 +280,7 @@ def _relu_program(padding: int, *shapes: Shape) -> Callable[[Tensor, Tensor, Ten
     def convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return F.relu(F.conv2d(x, weight, bias, padding=padding)).clone()
 
-    return _compiled(convolve, (*shapes, shapes[1][:1]))
+    return compiled(convolve, (*shapes, shapes[1][:1]))
 
 
 @functools.cache
@@ -288,11 +302,18 @@ def _weight_gradient_program(
         dweight = _gradient_alone(y, weight, dy)
         return _raised(dweight) if low else dweight.clone()
 
-    return _compiled(gradient, shapes)
+    return compiled(gradient, shapes)
 
 
-def _compiled(function: Callable[..., Any], shapes: Sequence[Shape]) -> Callable[..., Any]:
-    """A program for tensors of these shapes; one for any would confuse oneDNN's layouts."""
+def compiled(
+    function: Callable[..., Any], shapes: Sequence[Shape], copies: bool = True
+) -> Callable[..., Any]:
+    """A program for float32 tensors of these shapes; one for any would confuse oneDNN's layouts.
+
+    Args:
+        function: of tensors, whose source Paddle reads: no lambda.
+        copies: whether it has convolutions, of which `_Copies` tells.
+    """
     program = paddle.jit.to_static(
         function, full_graph=True, input_spec=[InputSpec(shape, 'float32') for shape in shapes]
     )
@@ -312,7 +333,8 @@ def _compiled(function: Callable[..., Any], shapes: Sequence[Shape]) -> Callable
             scopes.extend(_scopes_of(program))
         for tensor in scopes:  # else they would hold on to all tensors until their next run
             tensor._clear()
-        _copies.count(*tensors)
+        if copies:
+            _copies.count(*tensors)
         return results
 
     return run

@@ -6,9 +6,8 @@ Here are the transforms, and convolutions for training with eager Paddle on the 
 programs there are layers in modules/inference/winograd.py.
 """
 
-import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +16,7 @@ import paddle.nn.functional as F
 from paddle import Tensor
 from paddle.autograd import PyLayer, PyLayerContext
 
+from modules.ops import onednn
 from modules.ops.rows import take_rows
 
 # Four outputs of a 3-tap filter from six inputs and six products: y = A^T ((G g) * (B^T d)).
@@ -71,8 +71,6 @@ def _for_gradients() -> tuple[np.ndarray, np.ndarray]:
 # From where products outweigh the transforms:
 _NARROW, _WIDE = 64, 128  # channels of either side
 _PIXELS = 1024  # of a batch
-_PIXELS_KEPT = 256  # likewise, where the kernels' transforms are kept
-_KEPT = 2**20  # weights of a kernel, at most
 _VALUES = 2**23  # of an image, at most: more would take much memory for little time
 _AT_ONCE = 2**17  # tiles times channels that are computed at once: windows take 36 floats for each
 
@@ -80,12 +78,11 @@ _AT_ONCE = 2**17  # tiles times channels that are computed at once: windows take
 def suits(x: Tensor, weight: Tensor, padding: int) -> bool:
     """Whether a convolution is faster so: (B, in, h, w), (out, in, n, n)."""
     batch, channels, h, w = x.shape
-    pixels = _PIXELS_KEPT if _keeps(weight) else _PIXELS
     out, _, size, _ = weight.shape
     narrow, wide = sorted((channels, out))
     return (
         size == 3 and padding == 1
-        and h % TILE == 0 and w % TILE == 0 and batch * h * w >= pixels
+        and h % TILE == 0 and w % TILE == 0 and batch * h * w >= _PIXELS
         and narrow >= _NARROW and wide >= _WIDE and batch * h * w * wide <= _VALUES
     )  # fmt: skip
 
@@ -132,7 +129,7 @@ def frozen_conv2d_relu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 class _FrozenConvolutionRelu(PyLayer):
     @staticmethod
     def forward(ctx: PyLayerContext, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        y = F.relu(_convolve(x, weight, bias))
+        y = _convolve(x, weight, bias, relu=True)
         # Its own result would hold the layer and be held by it: memory that only backward() frees.
         ctx.save_for_backward(y.detach(), weight)
         return y
@@ -144,44 +141,13 @@ class _FrozenConvolutionRelu(PyLayer):
         return _convolve(dy, weight, turned=True), None, None
 
 
-# ---- kernels ----
-
-_kept: dict[int, tuple[Tensor, Tensor]] | None = None
-
-
-@contextlib.contextmanager
-def kernels_kept() -> Iterator[None]:
-    """Keeps the transforms of frozen kernels that are not too large; they must not change here."""
-    global _kept
-    _kept = {}
-    try:
-        yield
-    finally:
-        _kept = None
-
-
-def _keeps(weight: Tensor) -> bool:
-    return _kept is not None and weight.stop_gradient and weight.size <= _KEPT
-
-
-def _kernels(weight: Tensor) -> Tensor:
-    """(out, in, 3, 3) -> (36, in, out)."""
-    if _kept is None or not _keeps(weight):
-        return _transformed_kernels(weight)
-    key = weight.data_ptr()
-    if key not in _kept:
-        _kept[key] = weight, _transformed_kernels(weight)  # what is held keeps its address
-    return _kept[key][1]
-
-
 @paddle.no_grad()
-def _transformed_kernels(weight: Tensor) -> Tensor:
-    out, channels = weight.shape[:2]
-    taps = weight.reshape([out, channels, 9]).transpose([2, 1, 0]).reshape([9, channels * out])
-    return (_transforms(weight.dtype).kernel @ taps).reshape([PRODUCTS, channels, out])
-
-
-# ---- images ----
+def _kernels(weight: Tensor) -> Tensor:
+    """(out, in, 3, 3) -> (36, out, in)."""
+    taps = weight.reshape([-1, 9])
+    return paddle.matmul(_transforms(weight.dtype).kernel, taps, transpose_y=True).reshape(
+        [PRODUCTS, *weight.shape[:2]]
+    )
 
 
 class _Pair(NamedTuple):
@@ -267,7 +233,11 @@ def _gathered(rows: Tensor, places: Tensor, matrix: Tensor, turned: bool = False
 
 @paddle.no_grad()
 def _convolve(
-    x: Tensor, weight: Tensor, bias: Tensor | None = None, turned: bool = False
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    relu: bool = False,
+    turned: bool = False,
 ) -> Tensor:
     """(B, in, h, w) -> (B, out, h, w).
 
@@ -282,7 +252,7 @@ def _convolve(
     rows, results = _rows(x, zeros=True), []
     for windows, _ in _portions((batch, h, w), max(channels, out)):
         transformed = _gathered(rows, windows, into)
-        products = paddle.matmul(transformed, kernels, transpose_y=turned)
+        products = paddle.matmul(transformed, kernels, transpose_y=not turned)
         if bias is not None:
             products[CONSTANT] = products[CONSTANT] + bias  # to all takes over 36 times as long
         pixels = out_of @ products.reshape([PRODUCTS, -1])
@@ -290,20 +260,30 @@ def _convolve(
     tiles = results[0] if len(results) == 1 else paddle.concat(results, axis=1)
     # In two steps, as Paddle transposes many axes at once many times slower.
     rows = take_rows(tiles.reshape([-1, out]), _places((batch, h, w))[2])
-    pixels = rows.reshape([batch, h * w, out]).transpose([0, 2, 1])
-    return pixels.contiguous().reshape([batch, out, h, w])  # else each reader would make a copy
+    return _image_program((batch, h, w, out), relu)(rows.reshape([batch, h, w, out]))
+
+
+@functools.cache
+def _image_program(shape: tuple[int, ...], relu: bool) -> Callable[[Tensor], Tensor]:
+    """(B, h, w, C) -> (B, C, h, w) by oneDNN, in half the time of Paddle's own transposition."""
+
+    def image(pixels: Tensor) -> Tensor:
+        y = pixels.transpose([0, 3, 1, 2])
+        return F.relu(y).clone() if relu else y.clone()
+
+    return onednn.compiled(image, [shape], copies=False)
 
 
 @paddle.no_grad()
 def _kernel_gradient(x: Tensor, dy: Tensor) -> Tensor:
     """(B, in, h, w), (B, out, h, w) -> (out, in, 3, 3)."""
     (batch, channels, h, w), out = x.shape, dy.shape[1]
-    transforms = _transforms(x.dtype)
-    total = paddle.zeros([PRODUCTS, channels, out], x.dtype)
+    transforms, total = _transforms(x.dtype), None
     rows, drows = _rows(x, zeros=True), _rows(dy)
     for windows, tiles in _portions((batch, h, w), max(channels, out)):
         transformed = _gathered(rows, windows, transforms.forward.into)
         dproducts = _gathered(drows, tiles, transforms.forward.out_of, turned=True)
-        total.add_(paddle.matmul(transformed, dproducts, transpose_x=True))
-    taps = paddle.matmul(transforms.kernel, total.reshape([PRODUCTS, -1]), transpose_x=True)
-    return taps.reshape([9, channels, out]).transpose([2, 1, 0]).reshape([out, channels, 3, 3])
+        part = paddle.matmul(dproducts, transformed, transpose_x=True)
+        total = part if total is None else total.add_(part)
+    taps = paddle.matmul(total.reshape([PRODUCTS, -1]), transforms.kernel, transpose_x=True)
+    return taps.reshape([out, channels, 3, 3])

@@ -5,9 +5,9 @@ import ctypes
 import os
 from typing import Any
 
-# Bytes that any process may keep. With a sixth alone, networks of a few hundred megabytes would
-# give back half of their memory in every step, and take it anew: a seventh of the time.
-_ALWAYS_SPARE = 400 * 2**20
+# Bytes that any process may keep. With 400 MB, or a sixth alone, training would give back half of
+# its memory in every step, and take it anew: a seventh of the time.
+_ALWAYS_SPARE = 600 * 2**20
 
 
 def keep_freed_memory() -> None:
@@ -28,7 +28,7 @@ def keep_freed_memory() -> None:
 def bound_freed_memory() -> None:
     """Gives freed memory back to the system once there is too much; to be called now and then.
 
-    Beyond the most that has been in use at any time, a sixth of it may be kept, or 400 MB. Without
+    Beyond the most that has been in use at any time, a sixth of it may be kept, or 600 MB. Without
     a bound where glibc is older than 2.33.
     """
     if _heap is not None:

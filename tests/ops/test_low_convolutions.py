@@ -43,7 +43,7 @@ def computed(monkeypatch):
 
     note(onednn, 'conv2d', lambda x, weight, padding, low: 'low' if low else 'float32')
     note(onednn, 'frozen_conv2d_relu', lambda *args: 'low' if args[3] else 'float32')
-    note(onednn, 'low_transposed_conv2d', lambda x, kernel: 'low')
+    note(onednn, 'transposed_conv2d', lambda x, kernel, low: 'low' if low else 'float32')
     for name in ('conv2d', 'frozen_conv2d_relu'):
         note(winograd, name, lambda *args: 'winograd')
     return kinds
@@ -106,7 +106,7 @@ def test_only_what_is_trained_gets_a_low_gradient(frozen):
 @needs_bfloat16
 def test_a_low_transposed_convolution_and_its_gradients():
     x, kernel = tensors((2, 32, 6, 5), (32, 16, 4, 4))
-    found = outputs_and_gradients(onednn.low_transposed_conv2d, x, kernel)
+    found = outputs_and_gradients(lambda x, k: onednn.transposed_conv2d(x, k, low=True), x, kernel)
     wanted = outputs_and_gradients(
         lambda x, k: F.conv2d_transpose(x, k, stride=2, padding=1), x, kernel
     )
@@ -130,7 +130,7 @@ def test_what_autocast_lowers(bf16, computed):
         computed.clear()
         return kinds
 
-    full = ['winograd', 'float32', 'float32', 'winograd']
+    full = ['winograd', 'float32', 'float32', 'float32', 'winograd']
     low = ['low', 'low', 'float32', 'low', 'low']
     if bf16 == 'AVX-512':
         low[0] = low[-1] = 'winograd'

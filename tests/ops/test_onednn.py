@@ -50,6 +50,17 @@ def test_convolution(batch, in_channels, out_channels, size, padding):
 
 
 @needs_onednn
+@pytest.mark.parametrize(('batch', 'in_channels', 'out_channels'), [(1, 6, 5), (3, 32, 16)])
+def test_transposed_convolution(batch, in_channels, out_channels):
+    x, kernel = tensors((batch, in_channels, 7, 9), (in_channels, out_channels, 4, 4))
+    found = outputs_and_gradients(onednn.transposed_conv2d, x, kernel)
+    wanted = outputs_and_gradients(
+        lambda x, k: F.conv2d_transpose(x, k, stride=2, padding=1), x, kernel
+    )
+    assert_same(found, wanted)
+
+
+@needs_onednn
 @pytest.mark.parametrize('frozen', ['image', 'weight'])
 def test_only_what_is_trained_gets_a_gradient(frozen):
     x, weight = tensors((2, 4, 9, 8), (6, 4, 4, 4))

@@ -53,19 +53,13 @@ def test_values_and_gradients(monkeypatch, shape, out):
         assert_close(found, wanted)
 
 
-@pytest.mark.parametrize('kept', [False, True])
-def test_frozen_with_bias_and_relu(kept):
+def test_frozen_with_bias_and_relu():
     weight, bias = tensor(128, 64, 3, 3, seed=1), tensor(128, seed=2)
     results = []
     for convolve in (winograd.frozen_conv2d_relu, onednn.frozen_conv2d_relu):
         x = tensor(2, 64, 8, 8, trained=True)
-        if kept:
-            with winograd.kernels_kept():
-                y = convolve(x, weight, bias)
-                y.backward(tensor(*y.shape, seed=3))
-        else:
-            y = convolve(x, weight, bias)
-            y.backward(tensor(*y.shape, seed=3))
+        y = convolve(x, weight, bias)
+        y.backward(tensor(*y.shape, seed=3))
         results.append((y, x.grad))
     (y, dx), (wanted, wanted_dx) = results
     assert_close(y, wanted)
@@ -80,27 +74,6 @@ def test_what_is_frozen_gets_no_gradient(x_trained):
     weight = tensor(128, 64, 3, 3, trained=not x_trained)
     winograd.conv2d(x, weight).sum().backward()
     assert (x.grad is None) is not x_trained and (weight.grad is None) is x_trained
-
-
-def test_kernels_are_transformed_once_where_they_are_kept(monkeypatch):
-    transformed, weights = [], [tensor(128, 64, 3, 3, seed=n) for n in (1, 2)]
-    original = winograd._transformed_kernels
-    monkeypatch.setattr(
-        winograd, '_transformed_kernels', lambda w: transformed.append(w) or original(w)
-    )
-    x, bias = tensor(1, 64, 4, 4), paddle.zeros([128])
-    with winograd.kernels_kept():
-        for _ in range(3):
-            for weight in weights:
-                winograd.frozen_conv2d_relu(x, weight, bias)
-    assert len(transformed) == 2
-    winograd.frozen_conv2d_relu(x, weights[0], bias)
-    assert len(transformed) == 3
-    with winograd.kernels_kept():
-        trained = tensor(128, 64, 3, 3, trained=True)
-        winograd.conv2d(x, trained)
-        winograd.conv2d(x, trained)
-    assert len(transformed) == 5
 
 
 @pytest.mark.parametrize(

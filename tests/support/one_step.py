@@ -15,7 +15,7 @@ import paddle.nn.functional as F
 from scipy.ndimage import zoom
 
 from modules import test_mode
-from modules.ops import onednn
+from modules.ops import onednn, winograd
 from modules.parity import record
 from modules.runtime.heap import release_freed_memory
 from modules.training.trainer import Trainer
@@ -47,30 +47,49 @@ def plain() -> Iterator[None]:
 def double_precision() -> Iterator[None]:
     """The fast path in float64: oneDNN has no such kernels, so Paddle's stand in for them."""
     stand_ins = {
-        'serves': lambda x: paddle.in_dynamic_mode(),
-        '_convolution': lambda x, weight, padding, low: F.conv2d(x, weight, padding=padding),
-        '_weight_gradient': weight_gradient,
-        '_relu_program': lambda padding, *_: (
+        (onednn, 'serves'): lambda x: paddle.in_dynamic_mode(),
+        (onednn, '_convolution'): convolution,
+        (onednn, '_gradient_of_image'): image_gradient,
+        (onednn, '_weight_gradient'): weight_gradient,
+        (onednn, '_relu_program'): lambda padding, *_: (
             lambda x, w, b: F.relu(F.conv2d(x, w, b, padding=padding))
         ),
+        (onednn, '_strided_program'): lambda *_: lambda x, w: F.conv2d(x, w, stride=2, padding=1),
+        (winograd, '_image_program'): lambda shape, relu: (
+            lambda x: (F.relu(x) if relu else x).transpose([0, 3, 1, 2]).contiguous()
+        ),
     }
-    own = {name: getattr(onednn, name) for name in stand_ins}
-    for name, function in stand_ins.items():
-        setattr(onednn, name, function)
+    own = {place: getattr(*place) for place in stand_ins}
+    for place, function in stand_ins.items():
+        setattr(*place, function)
     try:
         yield
     finally:
-        for name, function in own.items():
-            setattr(onednn, name, function)
+        for place, function in own.items():
+            setattr(*place, function)
+
+
+# Of modules.ops.onednn, by Paddle's kernels.
+
+
+def convolution(x, weight, padding, low):
+    return F.conv2d(x, weight, padding=padding)
 
 
 @paddle.enable_grad()
-def weight_gradient(size, x, dy, padding, low):
-    """By Paddle's kernels."""
+def image_gradient(size, weight, dy, padding, stride=1, low=False):
+    image = paddle.zeros(size, dy.dtype)
+    image.stop_gradient = False
+    # Not by paddle.grad: Paddle crashes where one is called inside another.
+    F.conv2d(image, weight.detach(), padding=padding, stride=stride).backward(dy)
+    return image.grad
+
+
+@paddle.enable_grad()
+def weight_gradient(size, x, dy, padding, stride=1, low=False):
     weight = paddle.zeros(size, x.dtype)
     weight.stop_gradient = False
-    # Not by paddle.grad: Paddle crashes where one is called inside another.
-    F.conv2d(x.detach(), weight, padding=padding).backward(dy)
+    F.conv2d(x.detach(), weight, padding=padding, stride=stride).backward(dy)
     return weight.grad
 
 
