@@ -278,12 +278,14 @@ def _image_program(shape: tuple[int, ...], relu: bool) -> Callable[[Tensor], Ten
 def _kernel_gradient(x: Tensor, dy: Tensor) -> Tensor:
     """(B, in, h, w), (B, out, h, w) -> (out, in, 3, 3)."""
     (batch, channels, h, w), out = x.shape, dy.shape[1]
-    transforms, total = _transforms(x.dtype), None
+    transforms = _transforms(x.dtype)
     rows, drows = _rows(x, zeros=True), _rows(dy)
+    total: Tensor | None = None
     for windows, tiles in _portions((batch, h, w), max(channels, out)):
         transformed = _gathered(rows, windows, transforms.forward.into)
         dproducts = _gathered(drows, tiles, transforms.forward.out_of, turned=True)
         part = paddle.matmul(dproducts, transformed, transpose_x=True)
         total = part if total is None else total.add_(part)
+    assert total is not None, 'an image has tiles'
     taps = paddle.matmul(total.reshape([PRODUCTS, -1]), transforms.kernel, transpose_x=True)
     return taps.reshape([out, channels, 3, 3])
