@@ -8,6 +8,8 @@ from typing import Any
 # Bytes that any process may keep. With 400 MB, or a sixth alone, training would give back half of
 # its memory in every step, and take it anew: a seventh of the time.
 _ALWAYS_SPARE = 600 * 2**20
+# As malloc.h names and numbers them.
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -2, -3, -4
 
 
 def keep_freed_memory() -> None:
@@ -23,6 +25,32 @@ def keep_freed_memory() -> None:
     except (AttributeError, OSError, TypeError):  # another C library, another system
         return
     _heap.keep()
+
+
+def map_large_tensors() -> None:
+    """From now on each large tensor has pages of its own, which go when it is freed.
+
+    For weights while they are loaded: in the heap they would leave gaps among what is freed around
+    them, of 20 MB for those of vox-256.
+    """
+    _set_thresholds(mapped_from=2**20, trimmed_from=2**20)
+
+
+def reuse_large_tensors() -> None:
+    """Ends `map_large_tensors`: what is freed serves again, as what each frame takes anew should.
+
+    With the thresholds that glibc comes to by itself.
+    """
+    _set_thresholds(mapped_from=32 * 2**20, trimmed_from=64 * 2**20)
+
+
+def _set_thresholds(mapped_from: int, trimmed_from: int) -> None:
+    """Without effect in a process that is to `keep_freed_memory`, or with another C library."""
+    if _heap is None:
+        with contextlib.suppress(AttributeError, OSError, TypeError):
+            libc = ctypes.CDLL(None)
+            libc.mallopt(_MMAP_THRESHOLD, mapped_from)
+            libc.mallopt(_TRIM_THRESHOLD, trimmed_from)
 
 
 def bound_freed_memory() -> None:
@@ -54,10 +82,9 @@ class _Heap:
             self._elsewhere = _anonymous_bytes() - self._used()  # stacks, others' maps
 
     def keep(self) -> None:
-        trim_threshold, top_pad, mmap_max = -1, -2, -4  # as malloc.h names and numbers them
-        self._set(mmap_max, 0)
-        self._set(trim_threshold, 2**31 - 1)
-        self._set(top_pad, 64 * 2**20)
+        self._set(_MMAP_MAX, 0)
+        self._set(_TRIM_THRESHOLD, 2**31 - 1)
+        self._set(_TOP_PAD, 64 * 2**20)
 
     def bound(self) -> None:
         if self._info is None:

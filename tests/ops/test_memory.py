@@ -199,6 +199,23 @@ def test_freed_memory_goes_back_once_it_is_too_much(heap, monkeypatch, unit, ste
         assert len(trims) == trimmed, (used, held)
 
 
+def test_thresholds_of_training_are_not_those_of_animation(heap, monkeypatch):
+    calls = []
+
+    class Libc:
+        def mallopt(self, option, value):
+            calls.append(value)
+
+    monkeypatch.setattr(c_heap.ctypes, 'CDLL', lambda name: Libc())
+    monkeypatch.setattr(c_heap, '_heap', None)
+    c_heap.map_large_tensors()
+    c_heap.reuse_large_tensors()
+    assert calls == [2**20, 2**20, 2**25, 2**26]
+    monkeypatch.setattr(c_heap, '_heap', heap)
+    c_heap.map_large_tensors()
+    assert len(calls) == 4
+
+
 def test_what_trimming_does_not_give_back_is_not_trimmed_again(heap, monkeypatch):
     trims = []
     monkeypatch.setattr(c_heap, '_anonymous_bytes', lambda: 1000 * 2**20)
