@@ -31,7 +31,7 @@ from modules.inference.networks import (
 )
 from modules.inference.program_cache import ProgramCache, key_of
 from modules.ops.predictors import Program, compile_program
-from modules.runtime.heap import map_large_tensors, release_freed_memory, reuse_large_tensors
+from modules.runtime.heap import release_freed_memory
 from modules.runtime.process import describe_cpu
 from modules.util import Keypoints
 
@@ -81,7 +81,6 @@ class CompiledEngine:
         gpu: int | None = None,
         batch: int = 1,
     ):
-        map_large_tensors()
         self.name = 'onednn' if gpu is None else 'cudnn'
         self.batch = batch
         h, w = size
@@ -166,8 +165,6 @@ class CompiledEngine:
                 position += 2
         if self._runs % _TIDY_EVERY == 0:  # the first time, what compiling and the networks had
             release_freed_memory()
-        if self._runs == 1:  # the first one made oneDNN's copies of the weights
-            reuse_large_tensors()
         self._runs += 1
         prediction, *explained = self._run(self._decoder, len(kp_driving.value))
         if not explained:

@@ -14,6 +14,7 @@ from paddle.inference import Config, create_predictor
 from paddle.static import InputSpec
 
 from modules.runtime.chatter import without_chatter
+from modules.runtime.heap import large_tensors_mapped
 from modules.runtime.process import num_threads
 
 _TIMED = 5  # runs; busy neighbours disturb some of them
@@ -67,7 +68,7 @@ class Program:
             _use_onednn(config, shapes_kept)
         else:
             _use_gpu(config, gpu)
-        with _quiet():
+        with _quiet(), large_tensors_mapped():
             if bf16:
                 config.enable_mkldnn_bfloat16()
             self._predictor = create_predictor(config)
@@ -75,6 +76,7 @@ class Program:
         self._shapes: list[list[int]] = json.loads((folder / _SHAPES).read_text(encoding='utf-8'))
         self._inputs = [self._predictor.get_input_handle(name) for name in names[0]]
         self._outputs = [self._predictor.get_output_handle(name) for name in names[1]]
+        self._has_run = False
 
     def try_out(self) -> None:
         """Runs once, on zeros: what is wrong with a program shows at its first run, if not before.
@@ -100,7 +102,12 @@ class Program:
         self._inputs[position].copy_from_cpu(np.ascontiguousarray(array, np.float32))
 
     def run(self) -> list[np.ndarray]:
-        self._predictor.run()
+        if self._has_run:
+            self._predictor.run()
+        else:
+            with large_tensors_mapped():  # oneDNN's copies of weights
+                self._predictor.run()
+            self._has_run = True
         paddle.base.core.set_num_threads(num_threads())  # the predictor leaves a single one
         return [handle.copy_to_cpu() for handle in self._outputs]
 

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+from collections.abc import Iterator
 from typing import Any
 
 # Bytes that any process may keep. With 400 MB, or a sixth alone, training would give back half of
@@ -27,25 +28,22 @@ def keep_freed_memory() -> None:
     _heap.keep()
 
 
-def map_large_tensors() -> None:
-    """From now on each large tensor has pages of its own, which go when it is freed.
+@contextlib.contextmanager
+def large_tensors_mapped() -> Iterator[None]:
+    """Inside, each large tensor has pages of its own, which go when it is freed.
 
-    For weights while they are loaded: in the heap they would leave gaps among what is freed around
-    them, of 20 MB for those of vox-256.
+    For weights while they are loaded and copied: in the heap they would leave gaps among what is
+    freed around them, of 20 MB and more for those of vox-256. Without effect in a process that is
+    to `keep_freed_memory`, or with another C library.
     """
     _set_thresholds(mapped_from=2**20, trimmed_from=2**20)
-
-
-def reuse_large_tensors() -> None:
-    """Ends `map_large_tensors`: what is freed serves again, as what each frame takes anew should.
-
-    With the thresholds that glibc comes to by itself.
-    """
-    _set_thresholds(mapped_from=32 * 2**20, trimmed_from=64 * 2**20)
+    try:
+        yield
+    finally:  # what glibc comes to by itself: what each frame takes anew should not be mapped
+        _set_thresholds(mapped_from=32 * 2**20, trimmed_from=64 * 2**20)
 
 
 def _set_thresholds(mapped_from: int, trimmed_from: int) -> None:
-    """Without effect in a process that is to `keep_freed_memory`, or with another C library."""
     if _heap is None:
         with contextlib.suppress(AttributeError, OSError, TypeError):
             libc = ctypes.CDLL(None)

@@ -44,28 +44,6 @@ def test_frames_are_those_of_the_networks(name):
             np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=1e-4, err_msg=part)
 
 
-def test_weights_are_mapped_until_the_first_frame_is_there(monkeypatch):
-    """And what the next frames free serves again: else each would take twice the time."""
-    config, size = CONFIGS['tiny']
-    models, events = seeded_models(config, 1, 'float32'), []
-    for name in ('map_large_tensors', 'reuse_large_tensors'):
-        monkeypatch.setattr(engine_module, name, lambda name=name: events.append(name))
-    engine = CompiledEngine(models, config['model_params'], size)
-    monkeypatch.setattr(engine, '_run', _noted(engine._run, engine, events))
-    frames_of(engine, clip(size)[:4])
-    decoded = [event for event in events if event != 'keypoints']
-    assert decoded[:4] == ['map_large_tensors', 'frame', 'reuse_large_tensors', 'frame']
-    assert decoded.count('reuse_large_tensors') == decoded.count('map_large_tensors') == 1
-
-
-def _noted(run, engine, events):
-    def noted(program, count):
-        events.append('frame' if program is engine._decoder else 'keypoints')
-        return run(program, count)
-
-    return noted
-
-
 @pytest.mark.parametrize('bf16, batch', [(False, 1), (True, 1), (False, 3)])
 @pytest.mark.parametrize('scale', [1, 0])  # of a batch norm: 0 needs another way
 def test_what_is_reshaped_in_place_has_no_other_reader(scale, bf16, batch):

@@ -15,6 +15,7 @@ from paddle.autograd import PyLayer
 from modules.ops import onednn
 from modules.ops import recomputing as memory
 from modules.ops.convolution import conv2d, upsampled_conv2d
+from modules.ops.predictors import Program, compile_program
 from modules.runtime import heap as c_heap
 from modules.runtime.process import num_threads
 from modules.util import Conv2D, DownBlock2d, ResBlock2d, SameBlock2d, UpBlock2d
@@ -199,21 +200,40 @@ def test_freed_memory_goes_back_once_it_is_too_much(heap, monkeypatch, unit, ste
         assert len(trims) == trimmed, (used, held)
 
 
-def test_thresholds_of_training_are_not_those_of_animation(heap, monkeypatch):
-    calls = []
+@pytest.fixture
+def thresholds(monkeypatch):
+    """What glibc is told to map: the values of its mallopt."""
+    values = []
 
     class Libc:
         def mallopt(self, option, value):
-            calls.append(value)
+            if option == -3:
+                values.append(value)
 
     monkeypatch.setattr(c_heap.ctypes, 'CDLL', lambda name: Libc())
     monkeypatch.setattr(c_heap, '_heap', None)
-    c_heap.map_large_tensors()
-    c_heap.reuse_large_tensors()
-    assert calls == [2**20, 2**20, 2**25, 2**26]
+    return values
+
+
+def test_thresholds_of_training_are_not_those_of_animation(heap, thresholds, monkeypatch):
+    with pytest.raises(ValueError, match='inside'), c_heap.large_tensors_mapped():
+        raise ValueError('inside')
+    assert thresholds == [2**20, 2**25]
     monkeypatch.setattr(c_heap, '_heap', heap)
-    c_heap.map_large_tensors()
-    assert len(calls) == 4
+    with c_heap.large_tensors_mapped():
+        pass
+    assert len(thresholds) == 2
+
+
+def test_a_program_maps_its_weights_and_their_copies_alone(thresholds, tmp_path):
+    """What runs free serves again: else each frame would take twice the time."""
+    compile_program(nn.Sequential(nn.Conv2D(3, 4, 3), nn.ReLU()), [[1, 3, 8, 8]], tmp_path)
+    program = Program(tmp_path)
+    assert thresholds == [2**20, 2**25]
+    for _ in range(3):
+        program.set(0, np.zeros([1, 3, 8, 8]))
+        program.run()
+    assert thresholds == 2 * [2**20, 2**25]
 
 
 def test_what_trimming_does_not_give_back_is_not_trimmed_again(heap, monkeypatch):
