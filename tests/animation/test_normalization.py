@@ -3,6 +3,7 @@
 import numpy as np
 import paddle
 import pytest
+from scipy.spatial import ConvexHull
 
 from modules.animation.normalization import (
     ABSOLUTE,
@@ -50,6 +51,19 @@ def test_areas_and_scale():
         hull_area(SQUARE[[0, 2, 0, 2]])
     with pytest.raises(UserError, match='no area'):
         hull_area(SQUARE[:2])
+    with pytest.raises(UserError, match='no area'):
+        hull_area(np.array([[0, 0], [1, 0], [0, np.nan]], 'float32'))
+
+
+@pytest.mark.parametrize('count', [4, 10, 30])
+@pytest.mark.parametrize('grid', [0, 0.5])  # on a grid, points coincide or lie on an edge
+def test_areas_are_scipys(count, grid):
+    random = np.random.default_rng(count)
+    for _ in range(50):
+        points = random.standard_normal((count, 2)).astype('float32')
+        if grid:
+            points[:-3] = np.round(points[:-3] / grid) * grid  # never all of them on a line
+        assert hull_area(points) == pytest.approx(ConvexHull(points).volume, rel=1e-9)
 
 
 def test_relative_movement_starts_at_the_source():
