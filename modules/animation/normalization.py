@@ -50,7 +50,7 @@ def _half_hull(points: np.ndarray) -> list[complex]:
     """
     corners: list[complex] = []
     for point in points:
-        while len(corners) > 1 and _turn(*corners[-2:], point) <= 0:
+        while len(corners) > 1 and _turn(corners[-2], corners[-1], point) <= 0:
             corners.pop()
         corners.append(point)
     return corners[:-1]

@@ -78,8 +78,8 @@ def read_job() -> tuple[dict[str, Any], Path]:
 
 
 def write_result(path: Path, **values: Any) -> None:
-    """Writes the result, with this process's peak memory."""
-    values['peak_bytes'] = peak_memory()
+    """Writes the result, with this process's peak memory unless it is given."""
+    values.setdefault('peak_bytes', peak_memory())
     path.write_text(json.dumps(values), encoding='utf-8')
 
 

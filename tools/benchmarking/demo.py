@@ -84,9 +84,9 @@ def demo_report(
 ) -> Report:
     """
     Args:
-        runs: seconds of each: the whole process; but of the official demo.py also from the first
-            frame that is computed to the last one that is written; and of this project what the
-            networks take for so many frames alone.
+        runs: seconds of each: the whole process; but of the official demo.py also of a frame; and
+            of this project what the networks take for a frame alone. Without frames that the
+            networks get ready in.
         lacking: why a form was not measured.
         frames: of the clip.
     """
@@ -103,12 +103,12 @@ def demo_report(
         }
         row = [name, _shown(seconds, 's'), '', '', f'{memory.median / MEGABYTE:.0f} MB']
         if len(parts) > 1:
-            frame = Series(tuple(1000 * value / frames for value in parts[1].values))
+            frame = Series(tuple(1000 * value for value in parts[1].values))
             figures[name]['frame_milliseconds'] = frame.as_json()
             row[2] = _shown(frame, 'ms', 0)
         if len(parts) > 2:
-            shares = (100 * (run.seconds[1] - run.seconds[2]) / run.seconds[0] for run in of_name)
-            beside = Series(tuple(shares))
+            each = (run.seconds for run in of_name)
+            beside = Series(tuple(100 * frames * (f - alone) / whole for whole, f, alone in each))
             figures[name]['percent_beside_networks'] = beside.as_json()
             row[3] = _shown(beside, '%', 1)
         if OFFICIAL in runs:

@@ -165,8 +165,8 @@ def first_frame(job: dict[str, Any], result: Path) -> None:
 def whole_demo(job: dict[str, Any], result: Path) -> None:
     """demo.py, from files to a file.
 
-    `seconds`: the whole process; from the first frame that is computed to the last one that is
-    written; and what the networks take for as many frames when nothing is read or written beside.
+    `seconds`: the whole process; of a frame, the median from one run of the networks to the next
+    and its share of the file's end; and what they take for one, nothing read or written beside.
     """
     engine, precision = ENGINES[job['engine']]
     names = ('checkpoint', 'source_image', 'driving_video', 'result_video')
@@ -177,35 +177,37 @@ def whole_demo(job: dict[str, Any], result: Path) -> None:
     from modules.inference import choice
     from modules.runtime import commands
 
-    begins: list[float] = []  # of all runs of the networks
+    runs: list[tuple[float, int]] = []  # of the decoder: when it was done, and of how many frames
     last: dict[str, Callable[[], Any]] = {}  # of each kind
 
     def noted(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def run(*args: Any, **kwargs: Any) -> Any:
-            begins.append(time.perf_counter())
             last[name] = functools.partial(call, *args, **kwargs)
-            counts[name] += 1
-            return call(*args, **kwargs)
+            made = call(*args, **kwargs)
+            if name == 'decode':
+                runs.append((time.perf_counter(), len(made.prediction)))
+            return made
 
         return run
 
     def build_engine(*args: Any, **kwargs: Any) -> Any:
         engine = build(*args, **kwargs)
-        for name in counts:
+        for name in ('detect', 'decode'):
             setattr(engine, name, noted(name, getattr(engine, name)))
         return engine
 
-    counts = {'detect': 0, 'encode': 0, 'decode': 0}
     build, choice.build_engine = choice.build_engine, build_engine
     with mock.patch.object(commands, 'run_command', lambda main: main()):  # it ends the process
         runpy.run_path(str(ROOT / 'demo.py'), run_name='__main__')
-    # The first two runs, detect and encode, are of the picture.
-    seconds = [time.time() - job['started'], time.perf_counter() - begins[2]]
-    alone = {name: median_seconds(last[name]) for name in ('detect', 'decode')}
-    seconds.append((counts['detect'] - 1) * alone['detect'] + counts['decode'] * alone['decode'])
+    seconds, end, peak = [time.time() - job['started']], time.perf_counter(), peak_memory()
+    times, counts = zip(*runs)
+    if len(runs) > 1:  # all of as many frames: the last ones are filled up
+        alone = sum(median_seconds(last[name]) for name in ('detect', 'decode'))
+        run = float(np.median(np.diff(times)))
+        seconds += [run / counts[0] + (end - times[-1]) / sum(counts), alone / counts[0]]
     import paddle
 
-    write_result(result, seconds=seconds, version=f'paddle {paddle.__version__}')
+    write_result(result, seconds=seconds, version=f'paddle {paddle.__version__}', peak_bytes=peak)
 
 
 def median_seconds(call: Callable[[], Any]) -> float:

@@ -175,8 +175,8 @@ def whole_demo(job: dict[str, Any], result: Path) -> None:
     """The official demo.py, from files to a file; in other forms than its own, what a script does
     that holds one frame at a time.
 
-    `seconds`: the whole process; of a script also the time from the first frame that is computed to
-    the last one that is written, without the conversion that the first one may bring.
+    `seconds`: the whole process; of a script also those of a frame, without the conversion that the
+    first one may bring, but with the end of the file.
     """
     import torch
 
@@ -202,7 +202,7 @@ def _run_demo(job: dict[str, Any], config_file: Path) -> None:
 
 
 def _animate_files(job: dict[str, Any], networks: dict[str, Any], torch) -> float:
-    """Gives the seconds of all frames."""
+    """Gives the seconds of a frame."""
     import imageio.v2 as imageio
 
     demo = _import_demo()
@@ -221,7 +221,7 @@ def _animate_files(job: dict[str, Any], networks: dict[str, Any], torch) -> floa
     with torch.no_grad(), imageio.get_writer(job['result_video'], fps=fps) as writer:
         kp_source, kp_initial = detect(source), None
         generate(source, kp_source=kp_source, kp_driving=kp_source)
-        start = time.perf_counter()
+        start, count = time.perf_counter(), 0
         for frame in reader:
             kp_driving = detect(as_tensor(np.asarray(frame)))
             kp_initial = kp_initial or kp_driving
@@ -236,7 +236,8 @@ def _animate_files(job: dict[str, Any], networks: dict[str, Any], torch) -> floa
             prediction = generate(source, kp_source=kp_source, kp_driving=kp_norm)['prediction']
             pixels = (255 * prediction[0].permute(1, 2, 0)).round().to(torch.uint8)
             writer.append_data(pixels.numpy())
-    return time.perf_counter() - start
+            count += 1
+    return (time.perf_counter() - start) / count
 
 
 def _import_demo():
