@@ -10,6 +10,7 @@ import paddle.nn.functional as F
 from paddle import Tensor, nn
 
 from modules.inference.folding import (
+    Affine,
     Kernel,
     Residuals,
     after_split,
@@ -38,18 +39,19 @@ _MANY = 2**21  # weights
 class FixedConv(nn.Layer):
     """A convolution with given weights: (B, in, h, w) -> (B, out, h', w').
 
-    Attributes:
-        apart: Paddle's passes leave an operation in float32 that stands alone between others in
-            float32. Before this one stands a copy, which they don't look at, so that it becomes
-            bfloat16.
+    Args:
+        apart: it is to be in bfloat16 and stands between operations that are not. Paddle's passes
+            would leave it in float32, but for a copy before it, which they don't look at.
     """
 
-    def __init__(self, kernel: Kernel, padding: int, stride: int = 1, groups: int = 1):
+    def __init__(
+        self, kernel: Kernel, padding: int, stride: int = 1, groups: int = 1, apart: bool = False
+    ):
         super().__init__()
         self.register_buffer('weight', constant(kernel.weight))
         self.register_buffer('bias', constant(kernel.bias))
         self.padding, self.stride, self.groups = padding, stride, groups
-        self.apart = False
+        self.apart = apart
 
     def forward(self, x: Tensor) -> Tensor:
         x = paddle.assign(x) if self.apart else x
@@ -102,15 +104,16 @@ class LeanConvRelu(nn.Layer):
         return y.reshape([-1, batch, h, w]).transpose([1, 0, 2, 3])
 
 
-def conv_relu(kernel: Kernel, padding: int, lean: bool) -> nn.Layer:
+def conv_relu(kernel: Kernel, padding: int, lean: bool, apart: bool = False) -> nn.Layer:
     """A convolution and a ReLU.
 
     Args:
         lean: save memory, by oneDNN in float32, where there are many weights.
+        apart: as for FixedConv.
     """
     if lean and padding == 1 and kernel.weight.size >= _MANY:
         return LeanConvRelu(kernel)
-    return nn.Sequential(FixedConv(kernel, padding), nn.ReLU())
+    return nn.Sequential(FixedConv(kernel, padding, apart=apart), nn.ReLU())
 
 
 class FixedBlock(nn.Layer):
@@ -118,15 +121,16 @@ class FixedBlock(nn.Layer):
 
     Args:
         lean: see `conv_relu`.
+        bf16: prepare for a predictor that computes convolutions in bfloat16.
     """
 
-    def __init__(self, block: SameBlock2d, lean: bool = False):
+    def __init__(self, block: SameBlock2d, lean: bool = False, bf16: bool = False):
         super().__init__()
         kernel = kernel_of(block.conv, block.norm)
         self.conv = conv_relu(kernel, block.conv._updated_padding[0], lean)
         self.pool = nn.Identity()
         if isinstance(block, DownBlock2d):
-            by_conv = lean and not isinstance(self.conv, LeanConvRelu)
+            by_conv = bf16 or (lean and not isinstance(self.conv, LeanConvRelu))
             self.pool = MeanOfFour(len(kernel.bias)) if by_conv else nn.AvgPool2D(2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -137,11 +141,11 @@ class FixedUpBlock(nn.Layer):
     """UpBlock2d: (B, in, h, w) -> (B, out, 2h, 2w).
 
     Args:
-        lean: see `conv_relu`.
+        lean, apart: see `conv_relu`.
         pixels: h w, if known.
     """
 
-    def __init__(self, block: UpBlock2d, lean: bool = False, pixels: int = 0):
+    def __init__(self, block: UpBlock2d, lean: bool = False, pixels: int = 0, apart: bool = False):
         super().__init__()
         kernel = kernel_of(block.conv, block.norm)
         # Wide blocks are deep ones: images of a few pixels, whose time goes into reading weights,
@@ -149,13 +153,15 @@ class FixedUpBlock(nn.Layer):
         self.split = block.conv._in_channels < _WIDE or pixels >= _FEW
         if self.split:
             kernel = split_doubled(kernel, taps=2)
-        self.conv = conv_relu(kernel, 1, lean)
+        self.conv = conv_relu(kernel, 1, lean, apart)
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.split:
             return self.conv(upsample_nearest_x2(x))
         batch, _, h, w = x.shape
-        y = self.conv(x).reshape([batch, 4, -1, h + 1, w + 1])
+        y, shape = self.conv(x), [batch, 4, -1, h + 1, w + 1]
+        # What a LeanConvRelu gives is seen in another shape already, and is small.
+        y = y.reshape(shape) if isinstance(self.conv, LeanConvRelu) else as_shape(y, shape)
         parts = [y[:, 2 * a + b, :, a : a + h, b : b + w] for a in (0, 1) for b in (0, 1)]
         y = paddle.stack(parts, axis=2)  # (B, out, 4, h, w)
         return F.pixel_shuffle(as_shape(y, [batch, -1, h, w]), 2)
@@ -166,16 +172,10 @@ class FixedTrunk(nn.Layer):
 
     A ReLU of its own is Paddle's, between two changes of layout, and takes ten times as long as a
     sum with a fused one, which is oneDNN's: so zero is added before it.
-
-    Args:
-        bf16: prepare for a predictor that computes convolutions in bfloat16. Paddle's passes leave
-            one in float32 whose result is added to another's and is read by such a sum, unless a
-            copy stands between.
     """
 
-    def __init__(self, residuals: Residuals, bf16: bool = False):
+    def __init__(self, residuals: Residuals):
         super().__init__()
-        self.bf16 = bf16
         self.register_buffer('offset', constant(residuals.offset.reshape(1, -1, 1, 1)))
         self.affines = residuals.affines
         kernels = [kernel for pair in residuals.kernels for kernel in pair]
@@ -189,8 +189,34 @@ class FixedTrunk(nn.Layer):
             if affine is not None:
                 scale, shift = (constant(part.reshape(1, -1, 1, 1)) for part in affine)
                 started = started * scale
-            kept = paddle.assign(x) if self.bf16 else x
-            x = kept + second(F.relu(first(F.relu(started + shift))))
+            x = x + second(F.relu(first(F.relu(started + shift))))
+        return x
+
+
+class FixedTrunkOfConvs(nn.Layer):
+    """FixedTrunk for bfloat16, of nothing but convolutions.
+
+    Paddle's passes have oneDNN compute convolutions in bfloat16, but no sum: one between them, and
+    what stands beside it, would be in float32, with a change of type and of layout before and after
+    it. So each block begins with a convolution of every channel by a single number.
+    """
+
+    def __init__(self, residuals: Residuals):
+        super().__init__()
+        self.convs = nn.LayerList()
+        shift = residuals.offset  # of the first block; its result gets it by the last convolution
+        for affine, (first, second) in zip(residuals.affines, residuals.kernels):
+            affine = affine or Affine(np.ones_like(shift), shift)
+            start = Kernel(affine.scale[:, None, None, None], affine.shift)
+            second = second._replace(bias=second.bias + shift)
+            self.convs.append(FixedConv(start, padding=0, groups=len(shift)))
+            self.convs.extend([FixedConv(kernel, padding=1) for kernel in (first, second)])
+            shift = np.zeros_like(shift)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for number in range(0, len(self.convs), 3):
+            start, first, second = self.convs[number : number + 3]
+            x = x + second(F.relu(first(F.relu(start(x)))))
         return x
 
 
@@ -198,17 +224,24 @@ class FixedHourglass(nn.Layer):
     """Hourglass: (B, in, h, w) -> (B, out_filters, h, w).
 
     Args:
-        lean: see `conv_relu`.
+        lean, bf16: see FixedBlock.
         size: (h, w), if known.
     """
 
-    def __init__(self, hourglass: Hourglass, lean: bool, size: tuple[int, int] = (0, 0)):
+    def __init__(
+        self,
+        hourglass: Hourglass,
+        lean: bool,
+        size: tuple[int, int] = (0, 0),
+        bf16: bool = False,
+    ):
         super().__init__()
-        self.down = nn.LayerList([FixedBlock(b, lean) for b in hourglass.encoder.down_blocks])
+        down = hourglass.encoder.down_blocks
+        self.down = nn.LayerList([FixedBlock(block, lean, bf16) for block in down])
         self.up, depth = nn.LayerList(), len(self.down)
         for number, block in enumerate(hourglass.decoder.up_blocks):
             pixels = (size[0] >> depth - number) * (size[1] >> depth - number)
-            self.up.append(FixedUpBlock(block, lean, pixels))
+            self.up.append(FixedUpBlock(block, lean, pixels, apart=bf16 and number > 0))
 
     def forward(self, x: Tensor) -> Tensor:
         outs = [x]
@@ -245,13 +278,15 @@ class FixedTail(nn.Layer):
 
 
 class FixedFinal(nn.Layer):
-    """The final convolution alone, of an image of even size."""
+    """The final convolution alone, of an image of even size; `apart` as for FixedConv."""
 
-    def __init__(self, final: Conv2D, size: tuple[int, int]):
+    def __init__(self, final: Conv2D, size: tuple[int, int], apart: bool = False):
         super().__init__()
         self.even = size[0] % 2 == 0 and size[1] % 2 == 0
-        kernel = kernel_of(final)
-        self.final = FixedConv(two_by_two(kernel), 3, 2) if self.even else FixedConv(kernel, 3)
+        kernel, stride = kernel_of(final), 1
+        if self.even:
+            kernel, stride = two_by_two(kernel), 2
+        self.final = FixedConv(kernel, 3, stride, apart=apart)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.final(x)

@@ -23,6 +23,7 @@ from modules.inference.layers import (
     FixedHourglass,
     FixedTail,
     FixedTrunk,
+    FixedTrunkOfConvs,
     FixedUpBlock,
 )
 from modules.inference.winograd import (
@@ -41,12 +42,14 @@ from modules.ops.winograd import TILE
 from modules.util import AntiAliasInterpolation2d, Conv2D, UpBlock2d, make_coordinate_grid
 
 
-def merged(*convs: Conv2D) -> FixedConv:
-    """Convolutions of the same input as one, whose channels stand in their order."""
+def merged(*convs: Conv2D, apart: bool = False) -> FixedConv:
+    """Convolutions of the same input as one, whose channels stand in their order; `apart` as for
+    FixedConv.
+    """
     kernels = [kernel_of(conv) for conv in convs]
     weight = np.concatenate([kernel.weight for kernel in kernels])
     bias = np.concatenate([kernel.bias for kernel in kernels])
-    return FixedConv(Kernel(weight, bias), convs[0]._updated_padding[0])
+    return FixedConv(Kernel(weight, bias), convs[0]._updated_padding[0], apart=apart)
 
 
 def fixed_down(down: AntiAliasInterpolation2d) -> FixedConv:
@@ -124,14 +127,14 @@ class MotionProgram(nn.Layer):
 
     Args:
         size: (h, w) of its images.
-        lean: see FixedHourglass.
+        lean, bf16: see FixedHourglass.
     """
 
-    def __init__(self, network: DenseMotionNetwork, size: tuple[int, int], lean: bool):
+    def __init__(self, network: DenseMotionNetwork, size: tuple[int, int], lean: bool, bf16: bool):
         super().__init__()
-        self.hourglass = FixedHourglass(network.hourglass, lean, size)
+        self.hourglass = FixedHourglass(network.hourglass, lean, size, bf16)
         heads = [network.mask] + ([] if network.occlusion is None else [network.occlusion])
-        self.heads = merged(*heads)
+        self.heads = merged(*heads, apart=bf16)
         self.motions = network.mask._out_channels  # K + 1
         self.variance = network.kp_variance
         self.align_corners = network.align_corners
@@ -180,7 +183,9 @@ class MotionProgram(nn.Layer):
         repeated = reduced.expand([batch * self.motions, *reduced.shape[1:]])
         deformed = grid_sample(repeated, motions, self.align_corners)  # (B (K + 1), C, h, w)
         x = paddle.concat([as_shape(difference, [-1, 1, *size]), deformed], axis=1)
-        maps_of_heads = self.heads(self.hourglass(x.reshape([batch, -1, *size])))
+        maps_of_heads = self.heads(
+            self.hourglass(as_shape(x, [batch, x.shape[0] * x.shape[1] // batch, *size]))
+        )
         mask = F.softmax(maps_of_heads[:, : self.motions], axis=1)  # (B, K + 1, h, w)
         # How far each pixel is moved, as in modules/dense_motion.py: the mean of all maps, applied.
         share = mask[:, 1:].astype('float64').flatten(2)  # (B, K, hw)
@@ -244,32 +249,29 @@ class FrameDecoder(nn.Layer):
         suitable = some and suits_winograd(self.num_features, *self.features_size)
         self.tiled = onednn and suitable and not direct
         motion = generator.dense_motion_network
-        self.motion = MotionProgram(motion, reduced_size(motion, size), onednn and not bf16)
+        self.motion = MotionProgram(motion, reduced_size(motion, size), onednn and not bf16, bf16)
         self.bottleneck = nn.LayerList()
         if some:
             residuals = residuals_of(generator.bottleneck)
             self.bottleneck.append(
                 WinogradTrunk(residuals, self.features_size, batch, bf16)
                 if self.tiled
-                else FixedTrunk(residuals, bf16)
+                else (FixedTrunkOfConvs if bf16 else FixedTrunk)(residuals)
             )
         self.tiled_up = None
         if self.tiled and len(ups) > 1:
             first = ups.pop(0)
             self.tiled_up = TiledUpBlock(first, self.features_size, batch, bf16)
-        self.up = nn.LayerList([FixedUpBlock(block) for block in ups[:-1]])
+        self.up = nn.LayerList()
+        for number, block in enumerate(ups[:-1]):
+            after_conv = number == 0 and some and not self.tiled
+            self.up.append(FixedUpBlock(block, apart=bf16 and not after_conv))
         if ups:
             self.tail = FixedTail(ups[-1], generator.final, (size[0] // 2, size[1] // 2), batch)
         else:
-            self.tail = FixedFinal(generator.final, size)
+            self.tail = FixedFinal(generator.final, size, apart=bf16 and (self.tiled or not some))
         self.align_corners = generator.align_corners
         self.explain = explain
-        others = [*self.motion.sublayers(), *self.up.sublayers(), *self.tail.sublayers()]
-        for layer in others if bf16 else ():
-            if isinstance(layer, FixedConv):
-                layer.apart = True
-        if ups:
-            self.tail.final.apart = False  # it follows another
 
     def at_features(self, x: Tensor) -> Tensor:
         """(B, h, w, n) -> (B, H', W', n), resized if need be."""
@@ -283,36 +285,33 @@ class FrameDecoder(nn.Layer):
         of tiles (16, B I J, F) or (B, H', W', F).
 
         Paddle's grid sample runs on one thread and computes the weights anew for each channel.
-        Gathering whole rows costs an eighth.
+        Gathering whole rows, and a small matrix product for each pixel, cost a twentieth.
         """
         h, w = self.features_size
         deformation = self.at_features(deformation)
         if self.tiled:
             deformation = tile_order(deformation)
         shape = deformation.shape[:-1]
-        near, weight = [], []  # of x and y: two neighbours and their weights, 0 outside
-        for position, size in zip(deformation.reshape([-1, 2]).unbind(1), (w, h)):
+        near, weight = [], []  # of x and y: two neighbours (n, 2) and their weights, 0 outside
+        for position, size in zip(deformation.reshape([-1, 2]).T.unbind(0), (w, h)):
             position = to_pixels(position, size, self.align_corners)
             inside = (position > -1) & (position < size)
             position = paddle.where(inside, position, paddle.full(position.shape, -2.0))
             first = paddle.floor(position)
             share = position - first
-            near.append([first, first + 1])
-            weight.append([1 - share, share])
-        result: Any = None
+            pair = paddle.stack([first, first + 1], axis=1)
+            near.append(pair.clip(0, size - 1))
+            there = ((pair >= 0) & (pair < size)).astype(rows.dtype)
+            weight.append(paddle.stack([1 - share, share], axis=1) * there)
+        index = near[1].unsqueeze(2) * w + near[0].unsqueeze(1)  # (n, 2, 2), of y and x
+        shares = (weight[1].unsqueeze(2) * weight[0].unsqueeze(1)).reshape([-1, 1, 4])
         if occlusion is not None:
             occlusion = self.at_features(occlusion.transpose([0, 2, 3, 1]))
-            occlusion = (tile_order(occlusion) if self.tiled else occlusion).flatten()
-        for i in (0, 1):
-            for j in (0, 1):
-                x, y = near[0][i], near[1][j]
-                inside = (x >= 0) & (x < w) & (y >= 0) & (y < h)
-                share = weight[0][i] * weight[1][j] * inside.astype(rows.dtype)
-                share = share if occlusion is None else share * occlusion
-                index = (y.clip(0, h - 1) * w + x.clip(0, w - 1)).astype('int32')
-                part = take_rows(rows, index) * share.unsqueeze(1)
-                result = part if result is None else result + part
-        return as_shape(result, [*shape, -1])
+            occlusion = tile_order(occlusion) if self.tiled else occlusion
+            shares = shares * occlusion.reshape([-1, 1, 1])
+        taken = take_rows(rows, index.astype('int32').flatten())
+        taken = as_shape(taken, [-1, 4, self.num_features])
+        return as_shape(shares @ taken, [*shape, self.num_features])
 
     def forward(
         self,

@@ -13,6 +13,7 @@ from tests.support.engines import CONFIGS
 
 # Those of a predictor with bfloat16 that look at convolutions, in its order.
 PASSES = [
+    'depthwise_conv_onednn_pass',
     'conv2d_bias_fuse_pass',
     'conv_elementwise_add_onednn_fuse_pass',
     'conv_activation_onednn_fuse_pass',
@@ -24,7 +25,9 @@ PASSES = [
 
 
 def test_no_convolution_stays_in_float32(tmp_path, capfd):
-    """They leave one in float32 that stands between others in float32, without a word."""
+    """They leave one in float32 that stands between others in float32, without a word; and what is
+    between convolutions and none itself.
+    """
     config, size = CONFIGS['winograd']
     config = copy.deepcopy(config)
     config['model_params']['generator_params']['num_bottleneck_blocks'] = 3
@@ -45,3 +48,5 @@ def test_no_convolution_stays_in_float32(tmp_path, capfd):
     types = re.findall(r'"onednn_op\.fused_conv2d".*mkldnn_data_type:"(\w*)"', after)
     assert len(types) > 10
     assert set(types) == {'bfloat16'}
+    between = r'"(onednn_op\.fused_elementwise_add|pd_op\.(relu|pool2d))".*-> tensor<1(x\d+){3}x'
+    assert not re.search(between, after)
