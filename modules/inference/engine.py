@@ -104,7 +104,8 @@ class CompiledEngine:
                 lambda: (KeypointProgram(loaded().kp_detector, gpu is None), [[batch, *image]]),
             )
             self._source = store.program(  # the same for any batch
-                'source', lambda: (SourceEncoder(loaded().generator), [[1, *image], [1, *kp]])
+                'source',
+                lambda: (SourceEncoder(loaded().generator, gpu is None), [[1, *image], [1, *kp]]),
             )
             # In float32 Winograd's transforms, where they can be, halve the time on any processor;
             # in bfloat16 it depends on the processor's units, so there both forms are timed.

@@ -121,16 +121,16 @@ class FixedBlock(nn.Layer):
 
     Args:
         lean: see `conv_relu`.
-        bf16: prepare for a predictor that computes convolutions in bfloat16.
+        onednn: take means by a convolution, unless the one before is a LeanConvRelu.
     """
 
-    def __init__(self, block: SameBlock2d, lean: bool = False, bf16: bool = False):
+    def __init__(self, block: SameBlock2d, lean: bool = False, onednn: bool = False):
         super().__init__()
         kernel = kernel_of(block.conv, block.norm)
         self.conv = conv_relu(kernel, block.conv._updated_padding[0], lean)
         self.pool = nn.Identity()
         if isinstance(block, DownBlock2d):
-            by_conv = bf16 or (lean and not isinstance(self.conv, LeanConvRelu))
+            by_conv = onednn and not isinstance(self.conv, LeanConvRelu)
             self.pool = MeanOfFour(len(kernel.bias)) if by_conv else nn.AvgPool2D(2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -224,8 +224,9 @@ class FixedHourglass(nn.Layer):
     """Hourglass: (B, in, h, w) -> (B, out_filters, h, w).
 
     Args:
-        lean, bf16: see FixedBlock.
+        lean: see `conv_relu`.
         size: (h, w), if known.
+        bf16: prepare for a predictor that computes convolutions in bfloat16.
     """
 
     def __init__(
@@ -237,7 +238,7 @@ class FixedHourglass(nn.Layer):
     ):
         super().__init__()
         down = hourglass.encoder.down_blocks
-        self.down = nn.LayerList([FixedBlock(block, lean, bf16) for block in down])
+        self.down = nn.LayerList([FixedBlock(block, lean, lean or bf16) for block in down])
         self.up, depth = nn.LayerList(), len(self.down)
         for number, block in enumerate(hourglass.decoder.up_blocks):
             pixels = (size[0] >> depth - number) * (size[1] >> depth - number)

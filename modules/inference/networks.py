@@ -103,15 +103,18 @@ def heatmaps(kp: Tensor, size: tuple[int, int], variance: float) -> Tensor:
 class SourceEncoder(nn.Layer):
     """Image (1, C, H, W) and its keypoints (1, K, 2) -> what FrameDecoder takes first: reduced
     (1, C, h, w), rows of features (H' W', F), heatmaps (1, K, h, w).
+
+    Args:
+        onednn: prepare for a predictor that uses oneDNN.
     """
 
-    def __init__(self, generator: OcclusionAwareGenerator):
+    def __init__(self, generator: OcclusionAwareGenerator, onednn: bool = True):
         super().__init__()
         motion = generator.dense_motion_network
         self.down = motion.down if motion.scale_factor != 1 else None
         self.variance = motion.kp_variance
-        self.blocks = nn.LayerList([FixedBlock(generator.first)])
-        self.blocks.extend([FixedBlock(block) for block in generator.down_blocks])
+        blocks = [generator.first, *generator.down_blocks]
+        self.blocks = nn.LayerList([FixedBlock(block, onednn=onednn) for block in blocks])
 
     def forward(self, image: Tensor, kp: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x = image

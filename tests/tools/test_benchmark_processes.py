@@ -26,6 +26,20 @@ def test_contenders_take_turns(monkeypatch, tmp_path):
     assert turns == ['a', 'b'] * 3 and runs == {'a': ['a'] * 3, 'b': ['b'] * 3}
 
 
+def test_what_may_fail_is_left_out_with_a_line(tmp_path, capsys):
+    broken = script(tmp_path, "raise SystemExit('what went wrong')")
+    lacking = {}
+    runs = benchmark_runs.run_in_turns(
+        [Contender('peer', broken, {}, may_fail=True)], 3, tmp_path, (2, 3), 'title', lacking
+    )
+    assert runs == {} and lacking == {'peer': 'not measured: it failed, see what it printed'}
+    assert capsys.readouterr().err.count('what went wrong') == 1  # it is not tried again
+    with pytest.raises(UserError, match='ours: ended with status 1'):
+        benchmark_runs.run_in_turns(
+            [Contender('ours', broken, {})], 3, tmp_path, (2, 3), 'title', lacking
+        )
+
+
 def test_a_run_returns_what_the_process_wrote(tmp_path):
     program = script(
         tmp_path,

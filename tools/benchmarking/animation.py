@@ -54,7 +54,7 @@ def compare_animation(config: Mapping[str, Any], official: Official, options: Na
             for form, reason in lacking.items()
             if not reason
         ]
-        runs = run_in_turns(contenders, options.repeats, folder, shape[:2], 'animation')
+        runs = run_in_turns(contenders, options.repeats, folder, shape[:2], 'animation', lacking)
     return animation_report(runs, {f: reason for f, reason in lacking.items() if reason}, shape)
 
 

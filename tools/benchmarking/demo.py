@@ -66,7 +66,7 @@ def compare_demo(config: Mapping[str, Any], official: Official, options: Namespa
             for form, reason in lacking.items()
             if not reason
         ]
-        runs = run_in_turns(contenders, options.repeats, folder, size, 'demo')
+        runs = run_in_turns(contenders, options.repeats, folder, size, 'demo', lacking)
     return demo_report(runs, {f: reason for f, reason in lacking.items() if reason}, frames)
 
 

@@ -33,6 +33,7 @@ class Contender(NamedTuple):
     command: Sequence[str]
     job: dict[str, Any]
     gpus: str = ''  # that it may see
+    may_fail: bool = False
 
 
 class Run(NamedTuple):
@@ -109,13 +110,33 @@ def run(contender: Contender, folder: Path, size: tuple[int, int]) -> Run:
 
 
 def run_in_turns(
-    contenders: Sequence[Contender], repeats: int, folder: Path, size: tuple[int, int], title: str
+    contenders: Sequence[Contender],
+    repeats: int,
+    folder: Path,
+    size: tuple[int, int],
+    title: str,
+    lacking: dict[str, str] | None = None,
 ) -> dict[str, list[Run]]:
-    """The runs of each contender: A B A B ..."""
+    """The runs of each contender: A B A B ...
+
+    Args:
+        lacking: gets the name of one that may fail, and does, with a line; it has no runs then.
+
+    Raises:
+        UserError: another one failed.
+    """
     runs: dict[str, list[Run]] = {contender.name: [] for contender in contenders}
     turns = [contender for _ in range(repeats) for contender in contenders]
     for contender in tqdm(turns, title, unit='run', disable=None):
-        runs[contender.name].append(run(contender, folder, size))
+        if contender.name not in runs:
+            continue
+        try:
+            runs[contender.name].append(run(contender, folder, size))
+        except UserError:
+            if lacking is None or not contender.may_fail:
+                raise
+            lacking[contender.name] = 'not measured: it failed, see what it printed'
+            del runs[contender.name]
     return runs
 
 
@@ -127,7 +148,8 @@ def official_contender(
         form: one of FORMS, in which its networks are run.
     """
     job = {**job, **official_config(config), 'torch_repo': str(official.repo), 'form': form}
-    return Contender(form, [official.python, str(TOOLS / 'official' / 'benchmark.py')], job)
+    command = [official.python, str(TOOLS / 'official' / 'benchmark.py')]
+    return Contender(form, command, job, may_fail=form != OFFICIAL)
 
 
 def lack_of(official: Official, form: str) -> str:
