@@ -111,7 +111,9 @@ class SourceEncoder(nn.Layer):
     def __init__(self, generator: OcclusionAwareGenerator, onednn: bool = True):
         super().__init__()
         motion = generator.dense_motion_network
-        self.down = motion.down if motion.scale_factor != 1 else None
+        self.down = None
+        if motion.scale_factor != 1:
+            self.down = fixed_down(motion.down) if onednn else motion.down
         self.variance = motion.kp_variance
         blocks = [generator.first, *generator.down_blocks]
         self.blocks = nn.LayerList([FixedBlock(block, onednn=onednn) for block in blocks])
