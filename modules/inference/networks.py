@@ -188,9 +188,8 @@ class MotionProgram(nn.Layer):
         repeated = reduced.expand([batch * self.motions, *reduced.shape[1:]])
         deformed = grid_sample(repeated, motions, self.align_corners)  # (B (K + 1), C, h, w)
         x = paddle.concat([as_shape(difference, [-1, 1, *size]), deformed], axis=1)
-        maps_of_heads = self.heads(
-            self.hourglass(as_shape(x, [batch, x.shape[0] * x.shape[1] // batch, *size]))
-        )
+        x = as_shape(x, [batch, self.motions * x.shape[1], *size])
+        maps_of_heads = self.heads(self.hourglass(x))
         mask = F.softmax(maps_of_heads[:, : self.motions], axis=1)  # (B, K + 1, h, w)
         # How far each pixel is moved, as in modules/dense_motion.py: the mean of all maps, applied.
         share = mask[:, 1:].astype('float64').flatten(2)  # (B, K, hw)
@@ -258,11 +257,12 @@ class FrameDecoder(nn.Layer):
         self.bottleneck = nn.LayerList()
         if some:
             residuals = residuals_of(generator.bottleneck)
-            self.bottleneck.append(
-                WinogradTrunk(residuals, self.features_size, batch, bf16)
-                if self.tiled
-                else (FixedTrunkOfConvs if bf16 else FixedTrunk)(residuals)
-            )
+            trunk: nn.Layer
+            if self.tiled:
+                trunk = WinogradTrunk(residuals, self.features_size, batch, bf16)
+            else:
+                trunk = FixedTrunkOfConvs(residuals) if bf16 else FixedTrunk(residuals)
+            self.bottleneck.append(trunk)
         self.tiled_up = None
         if self.tiled and len(ups) > 1:
             first = ups.pop(0)
