@@ -63,7 +63,9 @@ def test_a_motion_file_drives_as_its_clip_does(tmp_path, animated, motion, flags
     again = tmp_path / 'again.motion'
     animated(*flags, '--save_motion', again, name='clip.mp4')
     said = capsys.readouterr().out.replace(f', {again}', '')
-    animated(*flags, '--motion', motion, driving=None, name='file.mp4')
+    # Found three at a time, keypoints are rounded otherwise.
+    stored = again if '--batch' in flags else motion
+    animated(*flags, '--motion', stored, driving=None, name='file.mp4')
     assert capsys.readouterr().out == said.replace('clip.mp4', 'file.mp4')
     assert (tmp_path / 'clip.mp4').read_bytes() == (tmp_path / 'file.mp4').read_bytes()
     if not {'--frames', '--batch'} & set(map(str, flags)):
