@@ -101,11 +101,17 @@ class CompiledEngine:
             times = '' if batch == 1 else f' x{batch}'
             self._keypoints = store.program(
                 f'keypoints{times}',
-                lambda: (KeypointProgram(loaded().kp_detector, gpu is None), [[batch, *image]]),
+                lambda: (
+                    KeypointProgram(loaded().kp_detector, (batch, h, w), gpu is None),
+                    [[batch, *image]],
+                ),
             )
             self._source = store.program(  # the same for any batch
                 'source',
-                lambda: (SourceEncoder(loaded().generator, gpu is None), [[1, *image], [1, *kp]]),
+                lambda: (
+                    SourceEncoder(loaded().generator, (h, w), gpu is None),
+                    [[1, *image], [1, *kp]],
+                ),
             )
             # In float32 Winograd's transforms, where they can be, halve the time on any processor;
             # in bfloat16 it depends on the processor's units, so there both forms are timed.
@@ -300,10 +306,12 @@ def _verify(
 ) -> None:
     """Raises RuntimeError if a new program doesn't compute of arrays what is expected.
 
-    Compilers have defects, and one of wrong pictures would stay in the cache.
+    Compilers have defects, and one of wrong pictures would stay in the cache. It is the second run
+    that counts: the first one has prepared what all others use.
     """
     for position, array in enumerate(arrays):
         program.set(position, array)
+    program.run()
     for found, wanted in zip(program.run(), expected):
         error = np.sqrt(np.square(found - wanted).mean() / np.square(wanted).mean())
         if not error <= bar:  # nor for NaN

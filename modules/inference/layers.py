@@ -1,8 +1,11 @@
 """Building blocks of the networks for inference: equal to those of modules/util.py, but cheaper.
 
 Batch norms are folded into convolutions, nearest upsampling into their kernels. They compute with
-fixed weights: changing a network later does not change what was made of it.
+fixed weights: changing a network later does not change what was made of it. What else is the same
+in each run is a buffer, too: see modules/ops/predictors.py.
 """
+
+import functools
 
 import numpy as np
 import paddle
@@ -20,9 +23,10 @@ from modules.inference.folding import (
     split_doubled,
     two_by_two,
 )
-from modules.inference.winograd import as_shape, constant
+from modules.inference.winograd import FixedAffine, as_shape, constant
 from modules.ops.convolution import conv2d, upsample_nearest_x2
 from modules.ops.rows import take_rows
+from modules.ops.sampling import bilinear_matrix
 from modules.util import (
     Conv2D,
     DownBlock2d,
@@ -34,6 +38,8 @@ from modules.util import (
 _WIDE = 1024  # channels
 _FEW = 64  # pixels
 _MANY = 2**21  # weights
+
+Images = tuple[int, int, int]  # (B, h, w)
 
 
 class FixedConv(nn.Layer):
@@ -49,7 +55,7 @@ class FixedConv(nn.Layer):
     ):
         super().__init__()
         self.register_buffer('weight', constant(kernel.weight))
-        self.register_buffer('bias', constant(kernel.bias))
+        self.register_buffer('bias', constant(kernel.bias.reshape(1, -1, 1, 1)))
         self.padding, self.stride, self.groups = padding, stride, groups
         self.apart = apart
 
@@ -57,8 +63,9 @@ class FixedConv(nn.Layer):
         x = paddle.assign(x) if self.apart else x
         if paddle.in_dynamic_mode() and self.stride == 1 and self.groups == 1:
             # When a new program is checked; Paddle's own kernel takes up to 256 MB for vox-256.
-            return conv2d(x, self.weight, self.bias, self.padding)
-        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, groups=self.groups)
+            return conv2d(x, self.weight, self.bias.flatten(), self.padding)
+        y = F.conv2d(x, self.weight, None, self.stride, self.padding, groups=self.groups)
+        return y + self.bias
 
 
 class MeanOfFour(FixedConv):
@@ -78,25 +85,30 @@ class LeanConvRelu(nn.Layer):
     it keeps none, if that has three dimensions. Where weights are many and pixels few, this saves
     much memory and some time. The weights are the first factor, which oneDNN reads as it lies; the
     second it would put in order anew in every run.
+
+    Args:
+        images: (B, h, w).
     """
 
-    def __init__(self, kernel: Kernel):
+    def __init__(self, kernel: Kernel, images: Images):
         super().__init__()
-        out, _, *self.taps = kernel.weight.shape
+        out, _, *taps = kernel.weight.shape
         weight = kernel.weight.transpose(0, 2, 3, 1)
         self.register_buffer('weight', constant(weight.reshape(1, out, -1)))  # (1, out, n n in)
         self.register_buffer('bias', constant(kernel.bias.reshape(1, out, 1)))
+        pixels = int(np.prod(images))
+        image = np.arange(pixels).reshape(images)
+        image = np.pad(image, ((0, 0), (1, 1), (1, 1)), constant_values=pixels)
+        places = np.lib.stride_tricks.sliding_window_view(image, tuple(taps), (1, 2))
+        self.register_buffer('places', paddle.to_tensor(places.flatten().astype('int32')))
+        self.images = places.shape[:3]  # (B, h', w')
 
     def forward(self, x: Tensor) -> Tensor:
-        batch, channels, h, w = x.shape
-        pixels = batch * h * w
-        image = np.arange(pixels).reshape(batch, h, w)
-        image = np.pad(image, ((0, 0), (1, 1), (1, 1)), constant_values=pixels)
-        places = np.lib.stride_tricks.sliding_window_view(image, tuple(self.taps), (1, 2))
-        rows = x.transpose([0, 2, 3, 1]).reshape([pixels, channels])
+        channels = x.shape[1]
+        rows = x.transpose([0, 2, 3, 1]).reshape([-1, channels])
         rows = paddle.concat([rows, paddle.zeros([1, channels], rows.dtype)])  # beyond the border
-        rows = take_rows(rows, paddle.to_tensor(places.flatten().astype('int32')))
-        h, w = places.shape[1:3]
+        rows = take_rows(rows, self.places)
+        batch, h, w = self.images
         rows = as_shape(rows, [1, batch * h * w, self.weight.shape[2]])
         y = F.relu(paddle.matmul(self.weight, rows, transpose_y=True) + self.bias)
         if batch == 1:
@@ -104,15 +116,15 @@ class LeanConvRelu(nn.Layer):
         return y.reshape([-1, batch, h, w]).transpose([1, 0, 2, 3])
 
 
-def conv_relu(kernel: Kernel, padding: int, lean: bool, apart: bool = False) -> nn.Layer:
+def conv_relu(kernel: Kernel, padding: int, lean: Images | None, apart: bool = False) -> nn.Layer:
     """A convolution and a ReLU.
 
     Args:
-        lean: save memory, by oneDNN in float32, where there are many weights.
+        lean: save memory, by oneDNN in float32, where there are many weights: for such images.
         apart: as for FixedConv.
     """
-    if lean and padding == 1 and kernel.weight.size >= _MANY:
-        return LeanConvRelu(kernel)
+    if lean is not None and padding == 1 and kernel.weight.size >= _MANY:
+        return LeanConvRelu(kernel, lean)
     return nn.Sequential(FixedConv(kernel, padding, apart=apart), nn.ReLU())
 
 
@@ -124,7 +136,7 @@ class FixedBlock(nn.Layer):
         onednn: take means by a convolution, unless the one before is a LeanConvRelu.
     """
 
-    def __init__(self, block: SameBlock2d, lean: bool = False, onednn: bool = False):
+    def __init__(self, block: SameBlock2d, lean: Images | None = None, onednn: bool = False):
         super().__init__()
         kernel = kernel_of(block.conv, block.norm)
         self.conv = conv_relu(kernel, block.conv._updated_padding[0], lean)
@@ -141,19 +153,22 @@ class FixedUpBlock(nn.Layer):
     """UpBlock2d: (B, in, h, w) -> (B, out, 2h, 2w).
 
     Args:
+        images: (B, h, w).
         lean, apart: see `conv_relu`.
-        pixels: h w, if known.
     """
 
-    def __init__(self, block: UpBlock2d, lean: bool = False, pixels: int = 0, apart: bool = False):
+    def __init__(self, block: UpBlock2d, images: Images, lean: bool = False, apart: bool = False):
         super().__init__()
         kernel = kernel_of(block.conv, block.norm)
+        batch, h, w = images
         # Wide blocks are deep ones: images of a few pixels, whose time goes into reading weights,
         # of which the four convolutions have 16/9 as many.
-        self.split = block.conv._in_channels < _WIDE or pixels >= _FEW
+        self.split = block.conv._in_channels < _WIDE or h * w >= _FEW
         if self.split:
             kernel = split_doubled(kernel, taps=2)
-        self.conv = conv_relu(kernel, 1, lean, apart)
+        else:
+            images = batch, 2 * h, 2 * w
+        self.conv = conv_relu(kernel, 1, images if lean else None, apart)
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.split:
@@ -177,19 +192,16 @@ class FixedTrunk(nn.Layer):
     def __init__(self, residuals: Residuals):
         super().__init__()
         self.register_buffer('offset', constant(residuals.offset.reshape(1, -1, 1, 1)))
-        self.affines = residuals.affines
+        starts = [FixedAffine(affine, [1, -1, 1, 1]) for affine in residuals.affines]
+        self.starts = nn.LayerList(starts)
         kernels = [kernel for pair in residuals.kernels for kernel in pair]
         self.convs = nn.LayerList([FixedConv(kernel, padding=1) for kernel in kernels])
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.offset
-        for number, affine in enumerate(self.affines):
+        for number, start in enumerate(self.starts):  # of which each adds something
             first, second = self.convs[2 * number], self.convs[2 * number + 1]
-            started, shift = x, paddle.zeros([1, 1, 1, 1])
-            if affine is not None:
-                scale, shift = (constant(part.reshape(1, -1, 1, 1)) for part in affine)
-                started = started * scale
-            x = x + second(F.relu(first(F.relu(started + shift))))
+            x = x + second(F.relu(first(F.relu(start(x)))))
         return x
 
 
@@ -224,25 +236,23 @@ class FixedHourglass(nn.Layer):
     """Hourglass: (B, in, h, w) -> (B, out_filters, h, w).
 
     Args:
+        images: (B, h, w).
         lean: see `conv_relu`.
-        size: (h, w), if known.
         bf16: prepare for a predictor that computes convolutions in bfloat16.
     """
 
-    def __init__(
-        self,
-        hourglass: Hourglass,
-        lean: bool,
-        size: tuple[int, int] = (0, 0),
-        bf16: bool = False,
-    ):
+    def __init__(self, hourglass: Hourglass, images: Images, lean: bool, bf16: bool = False):
         super().__init__()
-        down = hourglass.encoder.down_blocks
-        self.down = nn.LayerList([FixedBlock(block, lean, lean or bf16) for block in down])
-        self.up, depth = nn.LayerList(), len(self.down)
-        for number, block in enumerate(hourglass.decoder.up_blocks):
-            pixels = (size[0] >> depth - number) * (size[1] >> depth - number)
-            self.up.append(FixedUpBlock(block, lean, pixels, apart=bf16 and number > 0))
+        batch, h, w = images
+        self.down, self.up = nn.LayerList(), nn.LayerList()
+        for block in hourglass.encoder.down_blocks:
+            images = batch, h, w
+            self.down.append(FixedBlock(block, images if lean else None, lean or bf16))
+            h, w = h // 2, w // 2
+        for block in hourglass.decoder.up_blocks:
+            apart = bf16 and len(self.up) > 0
+            self.up.append(FixedUpBlock(block, (batch, h, w), lean, apart))
+            h, w = 2 * h, 2 * w
 
     def forward(self, x: Tensor) -> Tensor:
         outs = [x]
@@ -292,3 +302,16 @@ class FixedFinal(nn.Layer):
     def forward(self, x: Tensor) -> Tensor:
         y = self.final(x)
         return F.sigmoid(F.pixel_shuffle(y, 2) if self.even else y)
+
+
+class FixedResize(nn.Layer):
+    """`resize_bilinear` from one size to another: (B, C, h, w) -> (B, C, h', w')."""
+
+    def __init__(self, size: tuple[int, int], target: tuple[int, int]):
+        super().__init__()
+        rows, columns = map(functools.partial(bilinear_matrix, dtype='float32'), size, target)
+        self.register_buffer('rows', rows)
+        self.register_buffer('columns', columns.T)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.rows @ x @ self.columns

@@ -21,10 +21,12 @@ from modules.inference.layers import (
     FixedConv,
     FixedFinal,
     FixedHourglass,
+    FixedResize,
     FixedTail,
     FixedTrunk,
     FixedTrunkOfConvs,
     FixedUpBlock,
+    Images,
 )
 from modules.inference.winograd import (
     WinogradConv,
@@ -37,7 +39,7 @@ from modules.inference.winograd import (
 from modules.keypoint_detector import KPDetector
 from modules.ops.linalg import inverse_2x2
 from modules.ops.rows import take_rows
-from modules.ops.sampling import grid_sample, resize_bilinear, to_pixels
+from modules.ops.sampling import grid_sample, to_pixels
 from modules.ops.winograd import TILE
 from modules.util import AntiAliasInterpolation2d, Conv2D, UpBlock2d, make_coordinate_grid
 
@@ -63,18 +65,24 @@ class KeypointProgram(nn.Layer):
     (B, K, 2, 2).
 
     Args:
+        images: (B, H, W).
         onednn: prepare for a predictor that uses oneDNN.
     """
 
-    def __init__(self, detector: KPDetector, onednn: bool = True):
+    def __init__(self, detector: KPDetector, images: Images, onednn: bool = True):
         super().__init__()
         self.down = None
         if detector.scale_factor != 1:
             self.down = fixed_down(detector.down) if onednn else detector.down
-        self.hourglass = FixedHourglass(detector.predictor, lean=onednn)
+        batch, *size = images
+        h, w = reduced_size(detector, size)
+        self.hourglass = FixedHourglass(detector.predictor, (batch, h, w), lean=onednn)
         self.num_kp = detector.kp._out_channels
         heads = [detector.kp] + ([] if detector.jacobian is None else [detector.jacobian])
         self.heads = merged(*heads)
+        change = 2 * self.heads.padding + 1 - self.heads.weight.shape[-1]
+        grid = make_coordinate_grid((h + change, w + change), paddle.float64)
+        self.register_buffer('grid', grid.flatten(0, 1))  # (h'w', 2)
         self.temperature = detector.temperature
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
@@ -83,8 +91,7 @@ class KeypointProgram(nn.Layer):
         batch, channels, h, w = maps.shape
         maps = maps.flatten(2).astype('float64')  # see KPDetector
         heatmap = F.softmax(maps[:, : self.num_kp] / self.temperature, axis=2)  # (B, K, h'w')
-        grid = make_coordinate_grid((h, w), heatmap.dtype).flatten(0, 1)  # (h'w', 2)
-        value = (heatmap @ grid).astype('float32')  # (B, K, 2)
+        value = (heatmap @ self.grid).astype('float32')  # (B, K, 2)
         if channels == self.num_kp:
             return (value,)
         maps = maps[:, self.num_kp :].reshape([batch, -1, 4, h * w])  # (B, K or 1, 4, h'w')
@@ -92,12 +99,24 @@ class KeypointProgram(nn.Layer):
         return value, jacobian.astype('float32').reshape([batch, -1, 2, 2])
 
 
-def heatmaps(kp: Tensor, size: tuple[int, int], variance: float) -> Tensor:
-    """kp2gaussian as the product of its two factors: (B, K, 2) -> (B, K, h, w)."""
-    x, y = (2 * (paddle.arange(n).astype(kp.dtype) / (n - 1)) - 1 for n in (size[1], size[0]))
-    x, y = x - kp[:, :, :1], y - kp[:, :, 1:]  # (B, K, w), (B, K, h)
-    scale = -0.5 / variance
-    return paddle.exp(x * x * scale).unsqueeze(2) * paddle.exp(y * y * scale).unsqueeze(3)
+class Heatmaps(nn.Layer):
+    """kp2gaussian as the product of its two factors: (B, K, 2) -> (B, K, h, w).
+
+    Args:
+        size: (h, w).
+    """
+
+    def __init__(self, size: tuple[int, int], variance: float):
+        super().__init__()
+        grid = make_coordinate_grid(size, paddle.float32)
+        self.register_buffer('x', grid[0, :, 0].clone())  # (w,)
+        self.register_buffer('y', grid[:, 0, 1].clone())  # (h,)
+        self.scale = -0.5 / variance
+
+    def forward(self, kp: Tensor) -> Tensor:
+        x, y = self.x - kp[:, :, :1], self.y - kp[:, :, 1:]  # (B, K, w), (B, K, h)
+        x, y = paddle.exp(x * x * self.scale), paddle.exp(y * y * self.scale)
+        return x.unsqueeze(2) * y.unsqueeze(3)
 
 
 class SourceEncoder(nn.Layer):
@@ -105,16 +124,19 @@ class SourceEncoder(nn.Layer):
     (1, C, h, w), rows of features (H' W', F), heatmaps (1, K, h, w).
 
     Args:
+        size: (H, W).
         onednn: prepare for a predictor that uses oneDNN.
     """
 
-    def __init__(self, generator: OcclusionAwareGenerator, onednn: bool = True):
+    def __init__(
+        self, generator: OcclusionAwareGenerator, size: tuple[int, int], onednn: bool = True
+    ):
         super().__init__()
         motion = generator.dense_motion_network
         self.down = None
         if motion.scale_factor != 1:
             self.down = fixed_down(motion.down) if onednn else motion.down
-        self.variance = motion.kp_variance
+        self.heatmaps = Heatmaps(reduced_size(motion, size), motion.kp_variance)
         blocks = [generator.first, *generator.down_blocks]
         self.blocks = nn.LayerList([FixedBlock(block, onednn=onednn) for block in blocks])
 
@@ -124,24 +146,32 @@ class SourceEncoder(nn.Layer):
             x = block(x)
         rows = x[0].flatten(1).transpose([1, 0])
         reduced = paddle.assign(image) if self.down is None else self.down(image)
-        return reduced, rows, heatmaps(kp, reduced.shape[2:], self.variance)
+        return reduced, rows, self.heatmaps(kp)
 
 
 class MotionProgram(nn.Layer):
     """DenseMotionNetwork, of which only the arithmetic differs.
 
     Args:
-        size: (h, w) of its images.
-        lean, bf16: see FixedHourglass.
+        images, lean, bf16: see FixedHourglass.
     """
 
-    def __init__(self, network: DenseMotionNetwork, size: tuple[int, int], lean: bool, bf16: bool):
+    def __init__(self, network: DenseMotionNetwork, images: Images, lean: bool, bf16: bool):
         super().__init__()
-        self.hourglass = FixedHourglass(network.hourglass, lean, size, bf16)
+        batch, *self.size = images
+        self.hourglass = FixedHourglass(network.hourglass, images, lean, bf16)
         heads = [network.mask] + ([] if network.occlusion is None else [network.occlusion])
         self.heads = merged(*heads, apart=bf16)
         self.motions = network.mask._out_channels  # K + 1
-        self.variance = network.kp_variance
+        self.heatmaps = Heatmaps(images[1:], network.kp_variance)
+        still = paddle.eye(2, 3, dtype='float64')
+        grid = make_coordinate_grid(images[1:], paddle.float64).reshape([-1, 2])
+        homogeneous = paddle.concat([grid, paddle.ones([len(grid), 1], grid.dtype)], axis=1)
+        self.register_buffer('still', still.expand([batch, 1, 2, 3]))  # the background's motion
+        self.register_buffer('identity', still[:, :2].expand([batch, self.motions - 1, 2, 2]))
+        self.register_buffer('grid', grid)  # (hw, 2), of x, y
+        self.register_buffer('homogeneous', homogeneous)  # (hw, 3), of x, y, 1
+        self.register_buffer('points', homogeneous.unsqueeze(1))  # (hw, 1, 3)
         self.align_corners = network.align_corners
 
     def affine_maps(
@@ -154,8 +184,7 @@ class MotionProgram(nn.Layer):
         """Eq. 4, z -> A z + b for each keypoint: (A, b), float64 (B, K, 2, 3)."""
         driving, source = (kp.astype('float64').unsqueeze(-1) for kp in (driving, source))
         if driving_jacobian is None or source_jacobian is None:
-            matrix = paddle.eye(2, dtype='float64').expand([*driving.shape[:2], 2, 2])
-            return paddle.concat([matrix, source - driving], axis=3)
+            return paddle.concat([self.identity, source - driving], axis=3)
         inverse = inverse_2x2(driving_jacobian.astype('float64'))
         matrix = source_jacobian.astype('float64') @ inverse  # (B, K, 2, 2)
         return paddle.concat([matrix, source - matrix @ driving], axis=3)
@@ -172,18 +201,14 @@ class MotionProgram(nn.Layer):
         """Deformation (B, h, w, 2), mask (B, K + 1, h, w), deformed (B (K + 1), C, h, w), occlusion
         (B, 1, h, w).
         """
-        batch, size = driving.shape[0], tuple(reduced.shape[2:])
+        batch, size = driving.shape[0], self.size
         # Applied to all pixels as matrix products; in float64, as sums of large parts may be small.
-        grid = make_coordinate_grid(size, paddle.float64).reshape([-1, 2])
-        ones = paddle.ones([grid.shape[0], 1], 'float64')
-        grid = paddle.concat([grid, ones], axis=1).T  # (3, hw), of x, y, 1
-        still = paddle.eye(2, 3, dtype='float64')
         maps = self.affine_maps(driving, source, driving_jacobian, source_jacobian)
-        background = still.expand([batch, 1, 2, 3])
-        motions = paddle.concat([background, maps], axis=1).reshape([batch, -1, 3]) @ grid
+        motions = paddle.concat([self.still, maps], axis=1).reshape([batch, -1, 3])
+        motions = paddle.matmul(motions, self.homogeneous, transpose_y=True)  # (B, 2 (K + 1), hw)
         motions = motions.astype('float32').reshape([batch * self.motions, 2, *size])
         motions = motions.transpose([0, 2, 3, 1])  # (B (K + 1), h, w, 2)
-        difference = heatmaps(driving, size, self.variance) - source_heatmaps  # (B, K, h, w)
+        difference = self.heatmaps(driving) - source_heatmaps  # (B, K, h, w)
         difference = paddle.concat([paddle.zeros([batch, 1, *size]), difference], axis=1)
         repeated = reduced.expand([batch * self.motions, *reduced.shape[1:]])
         deformed = grid_sample(repeated, motions, self.align_corners)  # (B (K + 1), C, h, w)
@@ -193,18 +218,19 @@ class MotionProgram(nn.Layer):
         mask = F.softmax(maps_of_heads[:, : self.motions], axis=1)  # (B, K + 1, h, w)
         # How far each pixel is moved, as in modules/dense_motion.py: the mean of all maps, applied.
         share = mask[:, 1:].astype('float64').flatten(2)  # (B, K, hw)
-        mean = paddle.matmul(share, (maps - still).flatten(2), transpose_x=True)  # (B, hw, 6)
-        moved = (mean.reshape([batch, -1, 2, 3]) * grid.T.unsqueeze(1)).sum(axis=3)
-        deformation = (moved + grid[:2].T).astype('float32').reshape([batch, *size, 2])
+        mean = (maps - self.still).flatten(2)
+        mean = paddle.matmul(share, mean, transpose_x=True)  # (B, hw, 6)
+        moved = (mean.reshape([batch, -1, 2, 3]) * self.points).sum(axis=3)
+        deformation = (moved + self.grid).astype('float32').reshape([batch, *size, 2])
         occlusion = None
         if maps_of_heads.shape[1] > self.motions:
             occlusion = F.sigmoid(maps_of_heads[:, self.motions :])
         return deformation, mask, deformed, occlusion
 
 
-def reduced_size(motion: DenseMotionNetwork, size: Sequence[int]) -> tuple[int, int]:
+def reduced_size(network: KPDetector | DenseMotionNetwork, size: Sequence[int]) -> tuple[int, int]:
     """(h, w) of what a network makes of an image of `size` (H, W) before it looks at it."""
-    step = motion.down.stride if motion.scale_factor != 1 else 1
+    step = network.down.stride if network.scale_factor != 1 else 1
     return -(-size[0] // step), -(-size[1] // step)
 
 
@@ -253,7 +279,11 @@ class FrameDecoder(nn.Layer):
         suitable = some and suits_winograd(self.num_features, *self.features_size)
         self.tiled = onednn and suitable and not direct
         motion = generator.dense_motion_network
-        self.motion = MotionProgram(motion, reduced_size(motion, size), onednn and not bf16, bf16)
+        reduced = reduced_size(motion, size)
+        self.motion = MotionProgram(motion, (batch, *reduced), onednn and not bf16, bf16)
+        self.resize = None
+        if reduced != self.features_size:
+            self.resize = FixedResize(reduced, self.features_size)
         self.bottleneck = nn.LayerList()
         if some:
             residuals = residuals_of(generator.bottleneck)
@@ -269,8 +299,10 @@ class FrameDecoder(nn.Layer):
             self.tiled_up = TiledUpBlock(first, self.features_size, batch, bf16)
         self.up = nn.LayerList()
         for number, block in enumerate(ups[:-1]):
+            halvings = len(ups) - number
+            images = (batch, size[0] >> halvings, size[1] >> halvings)
             after_conv = number == 0 and some and not self.tiled
-            self.up.append(FixedUpBlock(block, apart=bf16 and not after_conv))
+            self.up.append(FixedUpBlock(block, images, apart=bf16 and not after_conv))
         if ups:
             self.tail = FixedTail(ups[-1], generator.final, (size[0] // 2, size[1] // 2), batch)
         else:
@@ -280,10 +312,9 @@ class FrameDecoder(nn.Layer):
 
     def at_features(self, x: Tensor) -> Tensor:
         """(B, h, w, n) -> (B, H', W', n), resized if need be."""
-        if tuple(x.shape[1:3]) == self.features_size:
+        if self.resize is None:
             return x
-        x = resize_bilinear(x.transpose([0, 3, 1, 2]), self.features_size)
-        return x.transpose([0, 2, 3, 1])
+        return self.resize(x.transpose([0, 3, 1, 2])).transpose([0, 2, 3, 1])
 
     def warp(self, rows: Tensor, deformation: Tensor, occlusion: Tensor | None) -> Tensor:
         """Features (H' W', F), warped and multiplied by the occlusion maps: pixels
@@ -376,6 +407,7 @@ class TiledUpBlock(nn.Layer):
         place = place.reshape(TILE, TILE, batch, h // TILE, w // TILE, 2)
         place = place.transpose(2, 3, 0, 4, 1, 5).flatten()
         self.register_buffer('place', paddle.to_tensor(place.astype('int32')))
+        self.register_buffer('identity', paddle.eye(block.conv._out_channels))
         self.size = size
 
     def forward(self, tiles: Tensor) -> Tensor:
@@ -394,5 +426,5 @@ class TiledUpBlock(nn.Layer):
             return as_shape(image, [-1, 2 * h, 2 * w, channels]).transpose([0, 3, 1, 2])
         # Paddle transposes on one thread; multiplied by the identity the image is there earlier.
         image = as_shape(image, [-1, 4 * h * w, channels])
-        image = paddle.matmul(paddle.eye(channels), image, transpose_y=True)
+        image = paddle.matmul(self.identity, image, transpose_y=True)
         return as_shape(image, [-1, channels, 2 * h, 2 * w])

@@ -13,7 +13,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
-from modules.inference.folding import Kernel, Residuals, to_winograd
+from modules.inference.folding import Affine, Kernel, Residuals, to_winograd
 from modules.ops.rows import take_rows
 from modules.ops.winograd import (
     PRODUCTS,
@@ -30,6 +30,23 @@ PARTS = TILE * TILE + 1  # of an image in tiles: a tile's pixels, and the zeros 
 def constant(array: np.ndarray) -> Tensor:
     """A value that is compiled into the program, in float32."""
     return paddle.to_tensor(np.ascontiguousarray(array, np.float32))
+
+
+class FixedAffine(nn.Layer):
+    """Every channel times a value, plus a value; plus zero where there is none.
+
+    Args:
+        shape: of the values, the channels' length being -1.
+    """
+
+    def __init__(self, affine: Affine | None, shape: Sequence[int]):
+        super().__init__()
+        scale, shift = (None, np.zeros(1)) if affine is None else affine
+        self.register_buffer('shift', constant(shift.reshape(shape)))
+        self.register_buffer('scale', scale if scale is None else constant(scale.reshape(shape)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x if self.scale is None else x * self.scale) + self.shift
 
 
 def as_shape(x: Tensor, shape: Sequence[int]) -> Tensor:
@@ -144,18 +161,18 @@ class WinogradTrunk(nn.Layer):
         super().__init__()
         kernels = [kernel for pair in residuals.kernels for kernel in pair]
         self.convs = nn.LayerList([WinogradConv(kernel, size, batch, bf16) for kernel in kernels])
-        self.affines = residuals.affines
+        self.plain = [affine is None for affine in residuals.affines]
+        self.starts = nn.LayerList([FixedAffine(affine, [-1]) for affine in residuals.affines])
         self.register_buffer('offset', constant(residuals.offset))
 
     def begin(self, number: int, x: Tensor) -> Tensor:
         """(17, B I J C) -> the input of a block's first convolution, in tiles."""
         channels = self.offset.shape[0]
         shape = [PARTS, x.shape[1] // channels, channels]
-        affine = self.affines[number]
-        if affine is None:
+        if self.plain[number]:
             return as_shape(F.relu(x), shape)
         pixels = x.reshape(shape)[:-1].astype('float32')
-        pixels = F.relu(pixels * constant(affine.scale) + constant(affine.shift))
+        pixels = F.relu(self.starts[number](pixels))
         return surrounded(pixels.astype(x.dtype))
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -163,12 +180,12 @@ class WinogradTrunk(nn.Layer):
         shape = x.shape
         x = as_shape(x, [PARTS, shape[1] * shape[2]])
         started = self.begin(0, x)
-        for number in range(len(self.affines)):
+        for number in range(len(self.plain)):
             first, second = self.convs[2 * number], self.convs[2 * number + 1]
             products = second.products(second.transformed(first(started)))
             result = second.out_of @ products + x
-            if number + 1 < len(self.affines):
-                if self.affines[number + 1] is None and second.dtype == 'bfloat16':
+            if number + 1 < len(self.plain):
+                if self.plain[number + 1] and second.dtype == 'bfloat16':
                     # Paddle's own ReLU is slower in bfloat16 than the product with a fused one.
                     started = as_shape(F.relu(second.out_of @ products + x), shape)
                 else:

@@ -20,17 +20,24 @@ from modules.runtime.process import num_threads
 _TIMED = 5  # runs; busy neighbours disturb some of them
 _NAME = 'program'
 _SHAPES = 'shapes.json'  # of the inputs
-_UNWANTED_PASSES = (
-    # It puts every op on oneDNN, where some fail; and with bfloat16, the coordinates of the motion,
-    # too. Without it only what is fused with a convolution or a matrix product goes there.
-    'onednn_placement_pass',
-    # Give wrong numbers (3.3.1) where a transposition meets a reshape.
-    'squeeze_transpose_onednn_fuse_pass',
-    'operator_unsqueeze_onednn_fuse_pass',
-    'operator_reshape_onednn_fuse_pass',
-    'shuffle_channel_detect_pass',
-    # Overwrites what is still needed where a reshaped tensor has another reader.
-    'inplace_pass',
+# Those of Paddle's passes for oneDNN, in its order, that do our programs good. Only what they fuse
+# goes to oneDNN. Others give wrong numbers (3.3.1) where a transposition meets a reshape, or put on
+# oneDNN what fails there or takes longer; and each of them takes time for nothing.
+_PASSES = (
+    'depthwise_conv_onednn_pass',
+    'conv2d_bias_fuse_pass',
+    'conv_elementwise_add_onednn_fuse_pass',
+    'conv_activation_onednn_fuse_pass',
+    'matmul_elementwise_add_fuse_pass',
+    'matmul_activation_fuse_pass',
+    'elementwise_act_onednn_fuse_pass',
+)
+_BF16_PASSES = (
+    'cpu_bfloat16_placement_pass',
+    'cpu_bfloat16_pass',
+    'cpu_bfloat16_type_placement_pass',
+    'cpu_special_ops_bf16_pass',
+    'cpu_bf16_quantize_squash_pass',
 )
 
 
@@ -65,12 +72,10 @@ class Program:
         config = Config(str(folder / f'{_NAME}.json'), str(weights) if weights.exists() else '')
         config.disable_glog_info()
         if gpu is None:
-            _use_onednn(config, shapes_kept)
+            _use_onednn(config, shapes_kept, bf16)
         else:
             _use_gpu(config, gpu)
         with _quiet(), large_tensors_mapped():
-            if bf16:
-                config.enable_mkldnn_bfloat16()
             self._predictor = create_predictor(config)
         names = self._predictor.get_input_names(), self._predictor.get_output_names()
         self._shapes: list[list[int]] = json.loads((folder / _SHAPES).read_text(encoding='utf-8'))
@@ -112,12 +117,16 @@ class Program:
         return [handle.copy_to_cpu() for handle in self._outputs]
 
 
-def _use_onednn(config: Config, shapes_kept: int) -> None:
+def _use_onednn(config: Config, shapes_kept: int, bf16: bool) -> None:
     config.disable_gpu()
     config.enable_mkldnn()
     config.set_mkldnn_cache_capacity(shapes_kept)
-    for unwanted in _UNWANTED_PASSES:
-        config.delete_pass(unwanted)
+    config.enable_custom_passes([*_PASSES, *(_BF16_PASSES if bf16 else ())], True)
+    # It computes each constant, if only the shape of a reshape, in a program and threads of their
+    # own: for most of the time that a predictor took to make.
+    config.delete_pass('constant_folding_pass')
+    # Overwrites what is still needed where a reshaped tensor has another reader.
+    config.delete_pass('inplace_pass')
     config.set_cpu_math_library_num_threads(num_threads())
 
 

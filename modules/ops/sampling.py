@@ -76,7 +76,7 @@ def _neighbours(position: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor, T
         yield neighbour.clip(0, size - 1).astype('int32'), weight, inside
 
 
-def _bilinear_matrix(source: int, target: int, dtype: paddle.dtype) -> Tensor:
+def bilinear_matrix(source: int, target: int, dtype: paddle.dtype | str) -> Tensor:
     """(target, source) weights of the source pixels in each target pixel, half-pixel centres."""
     position = (paddle.arange(target).astype(dtype) + 0.5) * (source / target) - 0.5
     position = position.clip(0, source - 1).unsqueeze(1)
@@ -89,6 +89,6 @@ def resize_bilinear(x: Tensor, size: tuple[int, int]) -> Tensor:
     As two matrix products, since Paddle's kernel computes its weights in float32 for any dtype.
     """
     h, w = x.shape[2:]
-    rows = _bilinear_matrix(h, size[0], x.dtype)
-    columns = _bilinear_matrix(w, size[1], x.dtype)
+    rows = bilinear_matrix(h, size[0], x.dtype)
+    columns = bilinear_matrix(w, size[1], x.dtype)
     return tap_op('interpolate', rows @ x @ columns.T)

@@ -1,12 +1,10 @@
-"""Identities that compiled programs rest on, and Paddle's passes that break them."""
+"""Identities that compiled programs rest on."""
 
 import numpy as np
 import paddle
 
 from modules.inference import folding
 from modules.inference.folding import Kernel
-from modules.ops import predictors
-from modules.ops.predictors import Program, compile_program
 
 
 def convolve(x, kernel, padding, stride=1):
@@ -37,25 +35,3 @@ def test_doubled_and_final_convolutions_at_the_small_size():
     np.testing.assert_allclose(
         strided.transpose(0, 3, 1, 4, 2).reshape(expected.shape), expected, atol=1e-9
     )
-
-
-def test_paddles_passes_that_are_left_out_are_wrong(tmp_path, monkeypatch):
-    """If this fails, Paddle has mended them; then leave them in, which is faster."""
-
-    class Net(paddle.nn.Layer):
-        def forward(self, x):
-            x = x.transpose([2, 0, 1]).unsqueeze(0)
-            weight = paddle.full([4, 4, 3, 3], 0.1)
-            bias = paddle.full([4], 0.1)
-            conv = paddle.nn.functional.conv2d
-            return x + conv(paddle.nn.functional.relu(x * 0.5 + 0.1), weight, bias, padding=1)
-
-    x = np.random.RandomState(0).randn(8, 8, 4).astype('float32')
-    compile_program(Net(), [x.shape], tmp_path)
-    errors = []
-    for passes in (predictors._UNWANTED_PASSES, predictors._UNWANTED_PASSES[:1]):
-        monkeypatch.setattr(predictors, '_UNWANTED_PASSES', passes)
-        program = Program(tmp_path)
-        program.set(0, x)
-        errors.append(np.abs(program.run()[0] - Net()(paddle.to_tensor(x)).numpy()).max())
-    assert errors[0] < 1e-5 < errors[1]
