@@ -42,7 +42,12 @@ _BF16_PASSES = (
 
 
 def compile_program(layer: nn.Layer, shapes: Sequence[Sequence[int]], folder: Path) -> None:
-    """Writes a layer's `forward` for float32 inputs of these shapes into a folder."""
+    """Writes a layer's `forward` for float32 inputs of these shapes into a folder.
+
+    What is the same in each run has to be a buffer of the layer's, in the shape in which it is
+    used: what `forward` makes of constants alone is computed in each run, and oneDNN would go on to
+    read a bias where the first run had it.
+    """
     layer.eval()
     specs = [InputSpec(list(shape), 'float32') for shape in shapes]
     with _quiet():
@@ -122,8 +127,8 @@ def _use_onednn(config: Config, shapes_kept: int, bf16: bool) -> None:
     config.enable_mkldnn()
     config.set_mkldnn_cache_capacity(shapes_kept)
     config.enable_custom_passes([*_PASSES, *(_BF16_PASSES if bf16 else ())], True)
-    # It computes each constant, if only the shape of a reshape, in a program and threads of their
-    # own: for most of the time that a predictor took to make.
+    # It computes each constant, if only the shape of a reshape, by a program with threads of its
+    # own, which took most of the time of making a predictor.
     config.delete_pass('constant_folding_pass')
     # Overwrites what is still needed where a reshaped tensor has another reader.
     config.delete_pass('inplace_pass')

@@ -7,21 +7,9 @@ from paddle.inference import Config, create_predictor
 
 from modules.inference.engine import _decoder_inputs
 from modules.inference.networks import FrameDecoder
-from modules.ops.predictors import _NAME, compile_program
+from modules.ops.predictors import _NAME, _use_onednn, compile_program
 from modules.parity.record import seeded_models
 from tests.support.engines import CONFIGS
-
-# Those of a predictor with bfloat16 that look at convolutions, in its order.
-PASSES = [
-    'depthwise_conv_onednn_pass',
-    'conv2d_bias_fuse_pass',
-    'conv_elementwise_add_onednn_fuse_pass',
-    'conv_activation_onednn_fuse_pass',
-    'elementwise_act_onednn_fuse_pass',
-    'cpu_bfloat16_placement_pass',
-    'cpu_bfloat16_pass',
-    'cpu_bfloat16_type_placement_pass',
-]
 
 
 def test_no_convolution_stays_in_float32(tmp_path, capfd):
@@ -37,13 +25,11 @@ def test_no_convolution_stays_in_float32(tmp_path, capfd):
     shapes = _decoder_inputs(decoder, models.generator, common, size, batch=1)
     compile_program(decoder, shapes, tmp_path)
     predictor = Config(str(tmp_path / f'{_NAME}.json'), str(tmp_path / f'{_NAME}.pdiparams'))
-    predictor.disable_gpu()
-    predictor.enable_mkldnn()
+    _use_onednn(predictor, shapes_kept=1, bf16=True)
     predictor.switch_ir_debug(True)  # prints the program before and after each pass
-    predictor.enable_custom_passes(PASSES, True)
     capfd.readouterr()
     create_predictor(predictor)
-    _, after = capfd.readouterr().out.split(f'after {PASSES[-1]}', 1)
+    _, after = capfd.readouterr().out.split('after dead_code_elimination_pass', 1)
     after, *_ = after.split('IRPrinting', 1)
     types = re.findall(r'"onednn_op\.fused_conv2d".*mkldnn_data_type:"(\w*)"', after)
     assert len(types) > 10

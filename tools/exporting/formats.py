@@ -12,8 +12,9 @@ from paddle.static import InputSpec
 
 from tools.exporting.programs import INPUTS, OUTPUTS
 
-# Of Paddle's predictor: one overwrites what is still needed, one is wrong for several items.
-WRONG_PASSES = ('inplace_pass', 'onednn_placement_pass')
+# Of Paddle's predictor: one overwrites what is still needed, one is wrong for several items, one
+# enlarges motion by the slowest of oneDNN's products.
+UNWANTED_PASSES = ('inplace_pass', 'onednn_placement_pass', 'reshape_transpose_matmul_fuse_pass')
 
 # Arrays by the names of a program's inputs -> its results, in the order of OUTPUTS.
 Program = Callable[[Mapping[str, np.ndarray]], Sequence[np.ndarray]]
@@ -66,7 +67,7 @@ def run_paddle(folder: Path, name: str) -> Program:
     config = Config(str(folder / f'{name}.json'), str(folder / f'{name}.pdiparams'))
     config.disable_gpu()
     config.disable_glog_info()
-    for name in WRONG_PASSES:
+    for name in UNWANTED_PASSES:
         config.delete_pass(name)
     predictor = create_predictor(config)
 
