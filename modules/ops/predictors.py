@@ -1,11 +1,13 @@
 """Programs for Paddle's own predictor, which runs them by oneDNN on CPUs, by cuDNN on GPUs."""
 
 import contextlib
+import functools
 import json
 import time
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
@@ -77,6 +79,7 @@ class Program:
         config = Config(str(folder / f'{_NAME}.json'), str(weights) if weights.exists() else '')
         config.disable_glog_info()
         if gpu is None:
+            _run_first_executor()
             _use_onednn(config, shapes_kept, bf16)
         else:
             _use_gpu(config, gpu)
@@ -120,6 +123,26 @@ class Program:
             self._has_run = True
         paddle.base.core.set_num_threads(num_threads())  # the predictor leaves a single one
         return [handle.copy_to_cpu() for handle in self._outputs]
+
+
+@functools.cache
+def _run_first_executor() -> Any:
+    """Runs an executor of nothing, before those of all programs, which then are not the first.
+
+    The copies of weights that oneDNN makes for a program bear the name of its executor. Those of a
+    process' first executor bear that of the one that ran before it (3.3.1): they would be made once
+    more, and kept, whenever that was another one; 14 MB for the keypoint detector of vox-256.
+
+    Returns:
+        the executor, to be kept: another one at its address would be taken for the first. None
+        where Paddle has no such thing; then a bit more memory is taken, and all works.
+    """
+    core = paddle.base.core
+    with contextlib.suppress(AttributeError, TypeError, RuntimeError), _quiet():
+        plan = core.Plan([core.Job('default')], {'default': paddle.static.Program()})
+        executor = core.StandaloneExecutor(core.CPUPlace(), plan, core.Scope())
+        executor.run([], False)
+        return executor
 
 
 def _use_onednn(config: Config, shapes_kept: int, bf16: bool) -> None:

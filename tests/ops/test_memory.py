@@ -1,6 +1,7 @@
 """Gradients that keep less, and memory that is given back."""
 
 import ctypes
+import os
 import subprocess
 import sys
 import textwrap
@@ -276,6 +277,47 @@ def test_onednn_keeps_no_copies(heap):
     command = [sys.executable, '-c', textwrap.dedent(program)]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     assert int(done.stdout.split()[-1]) < 40 * MEGABYTE
+
+
+@needs_onednn
+def test_weights_of_a_program_are_copied_once(tmp_path):
+    """Also of the process' first one, and after others have run."""
+    program = """
+        import sys
+        from pathlib import Path
+
+        import numpy as np
+        from paddle import nn
+
+        from modules.inference.folding import Kernel
+        from modules.inference.layers import FixedConv
+        from modules.ops.predictors import Program, compile_program
+
+        programs = []
+        for name in ('first', 'second'):
+            folder = Path(sys.argv[1]) / name
+            folder.mkdir()
+            kernel = Kernel(np.ones([64, 64, 3, 3]), np.zeros([64]))
+            layer = nn.Sequential(FixedConv(kernel, padding=1), nn.ReLU())
+            compile_program(layer, [[1, 64, 16, 16]], folder)
+            programs.append(Program(folder))
+            programs[-1].set(0, np.ones([1, 64, 16, 16]))
+        first, second = programs
+        for program in (first, second, first, second):
+            print('a run', flush=True)
+            program.run()
+    """
+    command = [sys.executable, '-c', textwrap.dedent(program), str(tmp_path)]
+    environment = {**os.environ, 'ONEDNN_VERBOSE': '1'}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True
+    )
+    runs = done.stdout.split('a run')[1:]
+    copies = [
+        sum('exec,cpu,reorder' in line and '64x64x3x3' in line for line in run.splitlines())
+        for run in runs
+    ]
+    assert copies == [1, 1, 0, 0]
 
 
 @needs_onednn

@@ -50,15 +50,15 @@ class Server:
         self._server.should_exit = True
         self._thread.join()
 
-    def connection(self, origin):
-        """A socket of a page of this origin."""
-        address = f'ws://{self.host}/live/socket'
+    def connection(self, origin, language='en'):
+        """A socket of a page of this origin, in this language."""
+        address = f'ws://{self.host}/live/socket?language={language}'
         return connect(address, compression=None, origin=origin, open_timeout=60)
 
     @contextlib.contextmanager
-    def connected(self, model='fast'):
+    def connected(self, model='fast', language='en'):
         """A browser that has asked to start."""
-        with self.connection(f'http://{self.host}') as socket:
+        with self.connection(f'http://{self.host}', language) as socket:
             browser = Browser(socket)
             with contextlib.suppress(ConnectionClosed):  # it may have been told no
                 browser.wish('start', model)

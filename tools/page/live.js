@@ -140,6 +140,7 @@ class LiveView extends HTMLElement {
   }
 
   open() {
+    SOCKET.searchParams.set('language', this.dataset.language);
     const socket = this.socket = new WebSocket(SOCKET);
     socket.binaryType = 'arraybuffer';
     socket.onopen = () => this.wish('start', this.find('model').value);

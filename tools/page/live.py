@@ -104,7 +104,8 @@ def live_markup(texts: Texts, models: Sequence[Model], num_pictures: int, most_m
     sentences = {name: texts(name, why='{why}', most='{most}') for name in LIVE_SENTENCES}
     data = html.escape(json.dumps(sentences, ensure_ascii=False))
     return f'''
-<live-view id="live" data-most-megabytes="{most_mb}" data-texts="{data}">
+<live-view id="live" data-language="{texts.language}" data-most-megabytes="{most_mb}"
+    data-texts="{data}">
   <div class="views">
     <figure>
       <div class="view"><video data-part="video" muted playsinline></video>

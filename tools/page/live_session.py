@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from tools.page import live_messages as messages
+from tools.page.reasons import told_reason
 
 CHILD = Path(__file__).with_name('live_child.py')
 MOST_UNSEEN = 2  # results on their way to the screen
@@ -125,6 +126,7 @@ class _Session:
 
     def __init__(self, socket: WebSocket, limits: LiveLimits):
         self._socket, self._limits = socket, limits
+        self._language = socket.query_params.get('language', 'en')
         self._changed = asyncio.Condition()
         self._answers: list[bytes] = []  # to be sent, every one
         self._result: bytes | None = None  # to be sent, the newest
@@ -229,7 +231,16 @@ class _Session:
                 continue
             if not ready:  # from now on frames are expected
                 ready, self._deadline = True, time.monotonic() + self._limits.idle_seconds
-            await self._answer(message)
+            await self._answer(self._in_their_language(message))
+
+    def _in_their_language(self, message: bytes) -> bytes:
+        """A state whose reason is a sentence of a command, as the page's readers read it."""
+        if message[0] != messages.STATE:
+            return message
+        values = messages.json_of(message)
+        if 'why' in values:
+            values['why'] = told_reason(self._language, str(values['why']))
+        return messages.pack_json(messages.STATE, **values)
 
     # ---- to the browser ----
 

@@ -12,6 +12,9 @@ _NAME = r'(?P<name>[^:]+: )?'  # which is left out beside its field
 # A pattern of the English sentence, and the Chinese one with the pattern's groups.
 REASONS = (
     # The picture.
+    (r'not a picture that can be read; .*', '不是可以读取的图片，请另存为 PNG 或 JPEG'),
+    (r'too (?:many pixels|large for the memory); scale the picture down', '图片太大，请缩小后再试'),
+    (r'damaged picture \((?P<why>.*)\); .*', '图片已损坏（{why}），请换一张'),
     (
         r'HEIC is read with the package pillow-heif; .*',
         '读取 HEIC 需要软件包 pillow-heif，请安装，或把图片另存为 PNG 或 JPEG',

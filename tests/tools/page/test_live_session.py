@@ -125,6 +125,20 @@ def test_a_picture_that_is_none_leaves_the_last_one(server):
         assert browser.follow(plain(50)) == PICTURE + 10
 
 
+@pytest.mark.parametrize(
+    ('language', 'told'),
+    [
+        ('en', 'not a picture that can be read; save it as PNG or JPEG'),
+        ('zh', '不是可以读取的图片，请另存为 PNG 或 JPEG。'),
+    ],
+)
+def test_the_reason_is_told_in_the_readers_language(server, language, told):
+    with server.connected(language=language) as browser:
+        browser.state()
+        browser.socket.send(messages.pack(messages.PICTURE, b'none'))
+        assert browser.state() == {'state': 'picture', 'why': told}
+
+
 def test_a_recording(server, tmp_path):
     with server.connected() as browser:
         browser.state()

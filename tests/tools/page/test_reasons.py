@@ -13,6 +13,9 @@ from tools.page.texts import Texts, told_note
 FACES = 'python -m pip install --no-deps -r requirements-faces.txt'
 # One for each pattern, as a command prints it.
 SENTENCES = [
+    'me.png: not a picture that can be read; save it as PNG or JPEG',
+    'me.png: too many pixels; scale the picture down',
+    'me.png: damaged picture (broken PNG file); replace it',
     'me.heic: HEIC is read with the package pillow-heif; install that, or save the picture as PNG '
     'or JPEG',
     'me.tif: 32-bit gray values; save the picture with 8 or 16 bits',
