@@ -41,7 +41,10 @@ from modules.animation.inputs import BUNDLED
 from modules.animation.option_values import at_least
 from modules.config import load_config
 from modules.runtime.commands import ArgumentParser, run_command
+from modules.runtime.errors import UserError
 from modules.runtime.files import atomic_output
+from modules.runtime.messages import note
+from modules.runtime.process import has_bf16
 from tools.benchmarking.animation import compare_animation
 from tools.benchmarking.common import Report
 from tools.benchmarking.demo import compare_demo
@@ -148,6 +151,24 @@ def parse_arguments() -> argparse.Namespace:
     return options
 
 
+def engines_here(engines: Sequence[str]) -> list[str]:
+    """Those that this CPU has instructions for; of others a line says so.
+
+    Raises:
+        UserError: there are none.
+    """
+    lacking = [name for name in engines if ENGINES[name][1] == 'bf16' and not has_bf16()]
+    left = [name for name in engines if name not in lacking]
+    if not left:
+        others = ', '.join(name for name in ENGINES if name not in lacking)
+        raise UserError(
+            f'--engine {",".join(lacking)}: this CPU has no instructions for it; take of {others}'
+        )
+    for name in lacking:
+        note(f'{name}: not measured: this CPU has no instructions for it')
+    return left
+
+
 def machine_line(machine: dict[str, Any]) -> str:
     text = (
         '{cpu}, {cores} cores, {gigabytes:.0f} GB of memory, load {load:.1f}; {system}; '
@@ -172,6 +193,7 @@ def spread_lines(report: Report) -> list[str]:
 
 def main() -> None:
     options = parse_arguments()
+    options.engines = engines_here(options.engines)
     config = load_config(options.config, need=('dataset_params.frame_shape', 'train_params'))
     official = find_official(options.torch_repo, options.torch_python)
     made = provenance(CODE)

@@ -401,3 +401,13 @@ def test_spread_is_shown_and_a_large_one_warned_of():
     assert '| calm | 15 % |' in lines and '| wild | 30 % |' in lines
     (warning,) = (line for line in lines if line.startswith('WARNING'))
     assert warning.startswith('WARNING: wild: spread of 30 %')
+
+
+def test_engines_that_this_cpu_lacks_are_left_out(monkeypatch, capsys):
+    monkeypatch.setattr(benchmark, 'has_bf16', lambda: False)
+    assert benchmark.engines_here(['eager', 'onednn-bf16', 'onednn']) == ['eager', 'onednn']
+    assert 'onednn-bf16: not measured' in capsys.readouterr().err
+    with pytest.raises(UserError, match='onednn-bf16.* take of eager, onednn$'):
+        benchmark.engines_here(['onednn-bf16'])
+    monkeypatch.setattr(benchmark, 'has_bf16', lambda: True)
+    assert benchmark.engines_here(['onednn-bf16']) == ['onednn-bf16']
