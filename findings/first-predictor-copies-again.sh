@@ -6,9 +6,8 @@
 # Happens: so it does, but for the process' first one. Run it, then a second predictor, then the first
 # again: it makes all copies anew, and those of before stay, too, as long as the process lives. The
 # copies' names end with that of the executor they were made for, but the first executor of a process
-# sets no such name: its copies bear that of whichever ran before it on this thread. So memory is lost,
-# up to the size of its weights for each predecessor, and time at each change; of detector and
-# generator in turns it is the one that was run first.
+# sets no such name: its copies bear that of whichever ran before it on this thread. So memory, as much
+# as its weights take, and time are lost once for each other predictor that runs right before it.
 # Seen with: paddlepaddle 3.3.1, by oneDNN's own log. With constant folding one of its many executors may be
 # the first, and no predictor is concerned (see predictor-folds-one-by-one.sh).
 # Way out: run anything else as the first, such as an executor of an empty program, and keep that.

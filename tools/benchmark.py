@@ -61,6 +61,7 @@ from tools.provenance import provenance
 
 CODE = 'modules', 'frames_dataset.py'  # that is measured
 SECTIONS = ('loading', 'training', 'scaling', 'animation', 'start', 'demo', 'live')
+BY_ENGINES = ('animation', 'demo', 'live')  # those that --engine is for
 NOISY = 0.25  # spread above which a warning is printed
 LEAST = {  # of the options that are numbers
     'repeats': 1, 'clips': 1, 'frames': 2, 'samples': 1,
@@ -162,7 +163,8 @@ def engines_here(engines: Sequence[str]) -> list[str]:
     if not left:
         others = ', '.join(name for name in ENGINES if name not in lacking)
         raise UserError(
-            f'--engine {",".join(lacking)}: this CPU has no instructions for it; take of {others}'
+            f'--engine {",".join(lacking)}: this CPU has no instructions for it; '
+            f'give one of {others}'
         )
     for name in lacking:
         note(f'{name}: not measured: this CPU has no instructions for it')
@@ -193,7 +195,8 @@ def spread_lines(report: Report) -> list[str]:
 
 def main() -> None:
     options = parse_arguments()
-    options.engines = engines_here(options.engines)
+    if set(options.only) & set(BY_ENGINES):
+        options.engines = engines_here(options.engines)
     config = load_config(options.config, need=('dataset_params.frame_shape', 'train_params'))
     official = find_official(options.torch_repo, options.torch_python)
     made = provenance(CODE)

@@ -199,7 +199,7 @@ class FixedTrunk(nn.Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.offset
-        for number, start in enumerate(self.starts):  # of which each adds something
+        for number, start in enumerate(self.starts):  # which ends with a sum, see above
             first, second = self.convs[2 * number], self.convs[2 * number + 1]
             x = x + second(F.relu(first(F.relu(start(x)))))
         return x

@@ -168,7 +168,6 @@ class MotionProgram(nn.Layer):
         grid = make_coordinate_grid(images[1:], paddle.float64).reshape([-1, 2])
         homogeneous = paddle.concat([grid, paddle.ones([len(grid), 1], grid.dtype)], axis=1)
         self.register_buffer('still', still.expand([batch, 1, 2, 3]))  # the background's motion
-        self.register_buffer('identity', still[:, :2].expand([batch, self.motions - 1, 2, 2]))
         self.register_buffer('grid', grid)  # (hw, 2), of x, y
         self.register_buffer('homogeneous', homogeneous)  # (hw, 3), of x, y, 1
         self.register_buffer('points', homogeneous.unsqueeze(1))  # (hw, 1, 3)
@@ -184,7 +183,8 @@ class MotionProgram(nn.Layer):
         """Eq. 4, z -> A z + b for each keypoint: (A, b), float64 (B, K, 2, 3)."""
         driving, source = (kp.astype('float64').unsqueeze(-1) for kp in (driving, source))
         if driving_jacobian is None or source_jacobian is None:
-            return paddle.concat([self.identity, source - driving], axis=3)
+            nothing = paddle.zeros([*driving.shape[:2], 2, 2], driving.dtype)
+            return self.still + paddle.concat([nothing, source - driving], axis=3)
         inverse = inverse_2x2(driving_jacobian.astype('float64'))
         matrix = source_jacobian.astype('float64') @ inverse  # (B, K, 2, 2)
         return paddle.concat([matrix, source - matrix @ driving], axis=3)
@@ -407,7 +407,8 @@ class TiledUpBlock(nn.Layer):
         place = place.reshape(TILE, TILE, batch, h // TILE, w // TILE, 2)
         place = place.transpose(2, 3, 0, 4, 1, 5).flatten()
         self.register_buffer('place', paddle.to_tensor(place.astype('int32')))
-        self.register_buffer('identity', paddle.eye(block.conv._out_channels))
+        if self.convs[0].fused:
+            self.register_buffer('identity', paddle.eye(block.conv._out_channels))
         self.size = size
 
     def forward(self, tiles: Tensor) -> Tensor:

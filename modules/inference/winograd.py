@@ -161,15 +161,20 @@ class WinogradTrunk(nn.Layer):
         super().__init__()
         kernels = [kernel for pair in residuals.kernels for kernel in pair]
         self.convs = nn.LayerList([WinogradConv(kernel, size, batch, bf16) for kernel in kernels])
-        self.plain = [affine is None for affine in residuals.affines]
-        self.starts = nn.LayerList([FixedAffine(affine, [-1]) for affine in residuals.affines])
+        self.starts = nn.LayerList()  # of the blocks, before their first ReLU
+        for affine in residuals.affines:
+            self.starts.append(nn.Identity() if affine is None else FixedAffine(affine, [-1]))
         self.register_buffer('offset', constant(residuals.offset))
+
+    def is_plain(self, number: int) -> bool:
+        """Whether a block begins with a mere ReLU."""
+        return isinstance(self.starts[number], nn.Identity)
 
     def begin(self, number: int, x: Tensor) -> Tensor:
         """(17, B I J C) -> the input of a block's first convolution, in tiles."""
         channels = self.offset.shape[0]
         shape = [PARTS, x.shape[1] // channels, channels]
-        if self.plain[number]:
+        if self.is_plain(number):
             return as_shape(F.relu(x), shape)
         pixels = x.reshape(shape)[:-1].astype('float32')
         pixels = F.relu(self.starts[number](pixels))
@@ -180,12 +185,12 @@ class WinogradTrunk(nn.Layer):
         shape = x.shape
         x = as_shape(x, [PARTS, shape[1] * shape[2]])
         started = self.begin(0, x)
-        for number in range(len(self.plain)):
+        for number in range(len(self.starts)):
             first, second = self.convs[2 * number], self.convs[2 * number + 1]
             products = second.products(second.transformed(first(started)))
             result = second.out_of @ products + x
-            if number + 1 < len(self.plain):
-                if self.plain[number + 1] and second.dtype == 'bfloat16':
+            if number + 1 < len(self.starts):
+                if self.is_plain(number + 1) and second.dtype == 'bfloat16':
                     # Paddle's own ReLU is slower in bfloat16 than the product with a fused one.
                     started = as_shape(F.relu(second.out_of @ products + x), shape)
                 else:

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import json
+import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -47,8 +48,8 @@ def compile_program(layer: nn.Layer, shapes: Sequence[Sequence[int]], folder: Pa
     """Writes a layer's `forward` for float32 inputs of these shapes into a folder.
 
     What is the same in each run has to be a buffer of the layer's, in the shape in which it is
-    used: what `forward` makes of constants alone is computed in each run, and oneDNN would go on to
-    read a bias where the first run had it.
+    used, unless it holds one value alone: what `forward` makes of constants is computed in each
+    run, and oneDNN would go on to read a bias where the first run had it.
     """
     layer.eval()
     specs = [InputSpec(list(shape), 'float32') for shape in shapes]
@@ -79,7 +80,8 @@ class Program:
         config = Config(str(folder / f'{_NAME}.json'), str(weights) if weights.exists() else '')
         config.disable_glog_info()
         if gpu is None:
-            _run_first_executor()
+            with _first:
+                _run_first_executor()
             _use_onednn(config, shapes_kept, bf16)
         else:
             _use_gpu(config, gpu)
@@ -125,6 +127,9 @@ class Program:
         return [handle.copy_to_cpu() for handle in self._outputs]
 
 
+_first = threading.Lock()
+
+
 @functools.cache
 def _run_first_executor() -> Any:
     """Runs an executor of nothing, before those of all programs, which then are not the first.
@@ -134,11 +139,12 @@ def _run_first_executor() -> Any:
     more, and kept, whenever that was another one; 14 MB for the keypoint detector of vox-256.
 
     Returns:
-        the executor, to be kept: another one at its address would be taken for the first. None
-        where Paddle has no such thing; then a bit more memory is taken, and all works.
+        the executor, to be kept with its five threads, which wait: another one at its address
+        would be taken for the first. None where Paddle has no such thing; then only memory is lost.
     """
     core = paddle.base.core
-    with contextlib.suppress(AttributeError, TypeError, RuntimeError), _quiet():
+    failures = AttributeError, TypeError, ValueError, RuntimeError
+    with contextlib.suppress(*failures), without_chatter(shown_on_failure=False):
         plan = core.Plan([core.Job('default')], {'default': paddle.static.Program()})
         executor = core.StandaloneExecutor(core.CPUPlace(), plan, core.Scope())
         executor.run([], False)

@@ -1,10 +1,15 @@
 """What Paddle's passes find in our programs, and make of them."""
 
+import re
+
 import pytest
 
 from modules.inference import engine as engine_module
-from modules.inference.engine import CompiledEngine
+from modules.inference import winograd
+from modules.inference.engine import CompiledEngine, _decoder_inputs
+from modules.inference.networks import FrameDecoder
 from modules.ops import predictors
+from modules.ops.predictors import compile_program
 from modules.parity.record import seeded_models
 from tests.support.engines import CONFIGS
 
@@ -50,8 +55,39 @@ def test_nothing_is_computed_from_constants_alone(name, batch, cache, compiled, 
     assert [list(computed_from_constants(layer)) for layer in layers] == [[], [], []]
 
 
-@pytest.mark.parametrize('name', ['tiny', 'winograd', 'full scale, one Jacobian'])
-def test_every_convolution_is_onednns(name, cache, compiled, monkeypatch, capfd):
+@pytest.mark.parametrize('direct', [True, False])
+@pytest.mark.parametrize('name', ['winograd', 'zero order'])
+def test_nor_in_bfloat16(name, direct, tmp_path):
+    config, size = CONFIGS[name]
+    models = seeded_models(config, 1, 'float32')
+    decoder = FrameDecoder(models.generator.eval(), size, bf16=True, direct=direct)
+    common = config['model_params']['common_params']
+    shapes = _decoder_inputs(decoder, models.generator, common, size, batch=1)
+    compile_program(decoder, shapes, tmp_path)
+    assert not list(computed_from_constants(decoder))
+
+
+RELU, RESIDUAL = 'fuse_activation:"relu"', 'fuse_residual_connection:true'
+# What is oneDNN's in a decoder: sums, products, convolutions with a ReLU or another sum after it.
+FUSED = (
+    'fused_elementwise_add"',
+    'fused_matmul"',
+    f'fused_matmul".*{RELU}',
+    f'fused_conv2d".*{RELU}',
+    f'fused_conv2d".*{RESIDUAL}',
+)
+
+
+@pytest.mark.parametrize(
+    ('name', 'counts'),
+    [
+        ('tiny', (1, 0, 0, 7, 1)),
+        ('winograd', (0, 11, 3, 5, 0)),
+        ('full scale, one Jacobian', (1, 0, 0, 7, 1)),
+    ],
+)
+def test_what_layers_leave_to_onednn_is_its(name, counts, cache, compiled, monkeypatch, capfd):
+    monkeypatch.setattr(winograd, 'has_instructions', lambda *names: True)
     use_onednn = predictors._use_onednn
 
     def watched(config, *arguments):
@@ -68,3 +104,5 @@ def test_every_convolution_is_onednns(name, cache, compiled, monkeypatch, capfd)
         assert '"onednn_op.fused_conv2d"' in text
         assert 'pd_op.conv2d' not in text
         assert 'pd_op.depthwise_conv2d' not in text
+    found = tuple(len(re.findall(f'onednn_op.{pattern}', programs[-1])) for pattern in FUSED)
+    assert found == counts

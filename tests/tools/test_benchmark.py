@@ -407,7 +407,7 @@ def test_engines_that_this_cpu_lacks_are_left_out(monkeypatch, capsys):
     monkeypatch.setattr(benchmark, 'has_bf16', lambda: False)
     assert benchmark.engines_here(['eager', 'onednn-bf16', 'onednn']) == ['eager', 'onednn']
     assert 'onednn-bf16: not measured' in capsys.readouterr().err
-    with pytest.raises(UserError, match='take of eager, onednn'):
+    with pytest.raises(UserError, match='give one of eager, onednn'):
         benchmark.engines_here(['onednn-bf16'])
     monkeypatch.setattr(benchmark, 'has_bf16', lambda: True)
     assert benchmark.engines_here(['onednn-bf16']) == ['onednn-bf16']

@@ -177,8 +177,14 @@ class Session:
 
 
 def _without_paths(error: UserError) -> str:
-    """What is wrong, without the place that the server has it at."""
-    return ' '.join(word for word in str(error).split() if os.sep not in word)
+    """What is wrong, without the place that the server has it at; addresses stay, and of a path at
+    the end the file's name.
+    """
+    words = str(error).split()
+    told = [word for word in words if os.sep not in word or word.startswith('http')]
+    if words and words[-1] not in told:
+        told.append(words[-1].rpartition(os.sep)[2])
+    return ' '.join(told)
 
 
 def open_pipes() -> tuple[RawIOBase, BinaryIO]:

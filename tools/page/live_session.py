@@ -234,7 +234,7 @@ class _Session:
             await self._answer(self._in_their_language(message))
 
     def _in_their_language(self, message: bytes) -> bytes:
-        """A state whose reason is a sentence of a command, as the page's readers read it."""
+        """A message, but that the reason which a state tells is in the page's language."""
         if message[0] != messages.STATE:
             return message
         values = messages.json_of(message)

@@ -21,6 +21,8 @@ REASONS = (
     ),
     (r'32-bit gray values; .*', '图片是 32 位灰度，请另存为 8 位或 16 位'),
     (r'float values outside \[0, 1\]; .*', '图片的浮点数值超出 [0, 1]，请另存为 8 位'),
+    (r'a frame of more than (?P<most>\d+) pixels.*', '画面超过 {most} 像素'),
+    (r'a frame that is no JPEG, or a damaged one', '画面不是 JPEG，或已损坏'),
     # The clip.
     (r'can not be decoded \((?P<why>.*)\); .*', '无法解码（{why}），请转换为 H.264 编码的 mp4'),
     (r'its video codec is unknown to libav; .*', '无法识别它的视频编码，请转换为 H.264'),

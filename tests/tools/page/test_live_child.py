@@ -10,6 +10,7 @@ from modules.animation.faces import Face, face_crop
 from modules.runtime.errors import UserError
 from tools.page import live_child
 from tools.page import live_messages as messages
+from tools.page.reasons import told_reason
 
 
 @pytest.fixture
@@ -49,6 +50,16 @@ def test_messages_go_through_a_pipe_in_any_pieces():
 def test_what_is_wrong_is_told_without_places():
     error = UserError('/tmp/live-1/picture: not a picture; save it as PNG')
     assert live_child._without_paths(error) == 'not a picture; save it as PNG'
+    error = UserError(
+        'https://a.b/vox.pdparams: the download failed (no route to host); try again later to go '
+        'on from there, or get the file by other means and put it as /home/me/.cache/vox.pdparams'
+    )
+    told = live_child._without_paths(error)
+    assert 'https://a.b/vox.pdparams' in told and '/home' not in told and 'cache' not in told
+    assert told_reason('zh', told) == (
+        '下载失败（no route to host）：https://a.b/vox.pdparams。'
+        '请稍后重试，会接着下载；也可以用其他方式得到它，放到 vox.pdparams。'
+    )
 
 
 def test_a_session_that_nobody_begins_ends(session):

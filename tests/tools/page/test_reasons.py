@@ -16,6 +16,8 @@ SENTENCES = [
     'me.png: not a picture that can be read; save it as PNG or JPEG',
     'me.png: too many pixels; scale the picture down',
     'me.png: damaged picture (broken PNG file); replace it',
+    'a frame of more than 2073600 pixels',
+    'a frame that is no JPEG, or a damaged one',
     'me.heic: HEIC is read with the package pillow-heif; install that, or save the picture as PNG '
     'or JPEG',
     'me.tif: 32-bit gray values; save the picture with 8 or 16 bits',
