@@ -201,7 +201,9 @@ def main() -> None:
     official = find_official(options.torch_repo, options.torch_python)
     made = provenance(CODE)
     machine = made['machine'] = {**made['machine'], 'torch': official.version or 'none'}
-    print(f'Machine: {machine_line(machine)}\n\nConfig: {options.config}', flush=True)
+    named = options.config  # the default as one would type it
+    named = named.relative_to(ROOT) if named.is_relative_to(ROOT) else named
+    print(f'Machine: {machine_line(machine)}\n\nConfig: {named}', flush=True)
     compare = {
         'loading': lambda: compare_loading(config, options),
         'training': lambda: compare_training(config, official, options),
@@ -211,7 +213,7 @@ def main() -> None:
         'demo': lambda: compare_demo(config, official, options),
         'live': lambda: compare_live(config, options),
     }
-    figures: dict[str, Any] = {**made, 'config': str(options.config)}
+    figures: dict[str, Any] = {**made, 'config': str(named)}
     for section in options.only:
         report = compare[section]()
         figures[section] = report.figures
